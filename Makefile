@@ -1,0 +1,73 @@
+# `make` alone lists what there is. Nothing here needs more than a shell, make and Python 3.11.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# Number of seeds in each long series of tests; the tests read it as LIQUIDATOR_SEEDS.
+SEEDS ?= 100
+export LIQUIDATOR_SEEDS ?= $(SEEDS)
+# Arguments for `make demo` and `make bench`.
+ARGS ?=
+# Port of `make kafka`.
+PORT ?= 9092
+
+.PHONY: help install demo format check lint test kafka bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  ARGS="..."    arguments for demo and bench\n'
+	@printf '  PORT=%-8s port of make kafka\n' '$(PORT)'
+	@printf '  SEEDS=%-7s seeds in each long series of tests (LIQUIDATOR_SEEDS)\n' '$(SEEDS)'
+
+install: $(INSTALLED) ## Create .venv with the locked dependencies and the project itself
+
+demo: install ## Watch a market crash be liquidated: make demo ARGS="--help"
+	@$(BIN)/liquidator demo $(ARGS)
+
+format: install ## Format the code and sort its imports
+	$(BIN)/ruff check --quiet --fix-only --select I .
+	$(BIN)/ruff format .
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint ## Check format, style, types, import direction and run the fast tests
+	$(BIN)/pytest -m "not kafka and not slow"
+
+test: lint ## Run all checks and all tests, those on a real Kafka included
+	.ci/ensure-java
+	$(BIN)/python -m tests.broker --fetch
+	$(BIN)/pytest --durations=25 --durations-min=0.5
+
+kafka: install ## Run a Kafka broker for yourself on 127.0.0.1:9092 until Ctrl-C
+	@.ci/ensure-java
+	@$(BIN)/python -m tests.broker --port $(PORT)
+
+bench: install ## Measure
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# CUSTOM_COMPILE_COMMAND is what the lock's header tells its reader to run.
+lock: install ## Resolve the dependencies again into requirements.lock
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade pyproject.toml
+
+clean: ## Remove everything that was generated, the broker and its data included
+	rm -rf $(VENV) .kafka .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
+	    .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	.ci/ensure-venv $(VENV)
+
+$(INSTALLED): pyproject.toml requirements.lock | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

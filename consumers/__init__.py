@@ -1,0 +1,1 @@
+"""Drive the engine: daemon, replay, command line."""

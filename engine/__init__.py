@@ -1,0 +1,1 @@
+"""Decide: events in, decisions out."""

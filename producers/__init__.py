@@ -1,0 +1,1 @@
+"""Put decisions somewhere: Kafka, Prometheus, reports."""

@@ -1,0 +1,1 @@
+"""Tests, benchmarks and the real broker they run on."""
