@@ -1,0 +1,294 @@
+"""Run a real Kafka broker on loopback, for the tests and for a person.
+
+One node that is broker and controller, from the jars that `Broker.fetch` copies into `.kafka/lib`.
+A call blocks until it is done: inside an event loop say `await asyncio.to_thread(broker.start)`.
+"""
+
+import asyncio
+import hashlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+HERE = Path(__file__).parent
+CACHE = HERE.parents[1] / ".kafka"
+LIB = CACHE / "lib"
+
+JAVA_OPTIONS = (
+    "-Xms128m",
+    "-Xmx384m",
+    # Two cores: the broker should leave them to the tests.
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}",
+)
+
+SETTINGS = {
+    "node.id": "1",
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": ("PLAINTEXT:PLAINTEXT,EXTRA:PLAINTEXT,CONTROLLER:PLAINTEXT"),
+    "auto.create.topics.enable": "false",
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # A broker that was killed may register again only when its old session has ended.
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "3000",
+    # The default of 128 MiB is allocated at start and does not fit the heap.
+    "log.cleaner.dedupe.buffer.size": "2097152",
+}
+
+
+class BrokerError(Exception):
+    """A broker could not be fetched, started or stopped."""
+
+
+def free_port() -> int:
+    """Choose a port of 127.0.0.1 on which nothing listens.
+
+    It lies below the range from which the system takes the ports of outgoing connections: a client
+    that keeps trying a closed port inside that range sooner or later connects to itself.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class Broker:
+    """One Kafka node whose data, configuration and log live in `directory`.
+
+    With `extra_listener` the broker opens a second listener, on `extra_port`, and tells clients
+    that come through it to connect to port `extra_listener`: that is where a `CuttableProxy`
+    listens. `settings` adds to server.properties or replaces what stands there.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        port: int | None = None,
+        extra_listener: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.port = port or free_port()
+        self.extra_listener = extra_listener
+        self.extra_port = free_port()
+        self.log = directory / "broker.log"
+        self._controller_port = free_port()
+        self._settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def fetch() -> Path:
+        """Copy the broker's jars into the cache, unless those of this pom are there."""
+        if not _fetched():
+            mvn = shutil.which("mvn")
+            if mvn is None:
+                raise BrokerError("broker: Maven (mvn) is missing and so are the jars")
+            CACHE.mkdir(exist_ok=True)
+            # Whole or not at all: an interrupted fetch must not look like a finished one.
+            with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                fresh = Path(scratch) / "lib"
+                quiet = ("-q", "-B", "-Dstyle.color=never", "-f", HERE / "pom.xml")
+                goal = ("dependency:copy-dependencies", f"-DoutputDirectory={fresh}")
+                print("Fetching Kafka from Maven's repository ...", flush=True)
+                if subprocess.run([mvn, *quiet, *goal], check=False).returncode != 0:
+                    raise BrokerError("broker: Maven cannot fetch the jars")
+                (fresh / "pom.sha256").write_text(_pom_digest())
+                shutil.rmtree(LIB, ignore_errors=True)
+                fresh.rename(LIB)
+        return LIB
+
+    @staticmethod
+    def missing() -> str | None:
+        """Say what keeps a broker from being started here, if anything does."""
+        if shutil.which(_java()) is None:
+            return "no Java; run .ci/ensure-java"
+        if not _fetched():
+            return "no Kafka jars; run .venv/bin/python -m tests.broker --fetch"
+        return None
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients connect."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, seconds_max: float = 90) -> None:
+        """Start the broker, again after a stop or a kill, and wait until it serves clients."""
+        if self.running:
+            raise BrokerError(f"broker {self.bootstrap}: already running")
+        # Whoever answers there would be taken for this broker.
+        if _listens(self.port):
+            raise BrokerError(f"broker {self.bootstrap}: the port is in use")
+        properties = self._configure()
+        if not (self.directory / "data" / "meta.properties").exists():
+            cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+            if self._java(*tool, "--ignore-formatted").wait() != 0:
+                raise BrokerError(f"broker {self.bootstrap}: cannot format\n{self._log_tail()}")
+        self._process = self._java("kafka.Kafka", str(properties))
+        try:
+            self._wait_ready(seconds_max)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self, seconds_max: float = 30) -> None:
+        """Stop the broker as an operator would (SIGTERM)."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise BrokerError(
+                f"broker {self.bootstrap}: still running {seconds_max} s after SIGTERM\n"
+                f"{self._log_tail()}"
+            ) from None
+
+    def kill(self) -> None:
+        """Kill the broker where it stands (SIGKILL); its data stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def wait(self) -> int:
+        """Wait until the process ends and return its exit code."""
+        if self._process is None:
+            raise BrokerError(f"broker {self.bootstrap}: not started")
+        return self._process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _configure(self) -> Path:
+        listen = {"PLAINTEXT": self.port, "CONTROLLER": self._controller_port}
+        advertise = {"PLAINTEXT": self.port}
+        if self.extra_listener is not None:
+            listen["EXTRA"] = self.extra_port
+            advertise["EXTRA"] = self.extra_listener
+        settings = {
+            **SETTINGS,
+            "log.dirs": str(self.directory / "data"),
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "listeners": _listeners(listen),
+            "advertised.listeners": _listeners(advertise),
+            **self._settings,
+        }
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / "server.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        return path
+
+    def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [_java(), *JAVA_OPTIONS, "-cp", f"{LIB}/*", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for whoever started the broker; it decides when the broker stops.
+                start_new_session=True,
+            )
+
+    def _wait_ready(self, seconds_max: float) -> None:
+        deadline = time.monotonic() + seconds_max
+        while not (_listens(self.port) and _serves(self.bootstrap)):
+            if not self.running:
+                raise BrokerError(f"broker {self.bootstrap}: ended at start\n{self._log_tail()}")
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    f"broker {self.bootstrap}: not ready after {seconds_max} s\n{self._log_tail()}"
+                )
+            time.sleep(0.05)
+
+    def _log_tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+
+
+def _java() -> str:
+    home = os.environ.get("JAVA_HOME")
+    return f"{home}/bin/java" if home else "java"
+
+
+def _pom_digest() -> str:
+    return hashlib.sha256((HERE / "pom.xml").read_bytes()).hexdigest()
+
+
+def _fetched() -> bool:
+    stamp = LIB / "pom.sha256"
+    return stamp.exists() and stamp.read_text() == _pom_digest()
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _serves(bootstrap: str) -> bool:
+    """Tell whether an admin client sees a broker: an open port alone promises nothing."""
+
+    async def ask() -> bool:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
+        try:
+            await admin.start()
+            return bool((await admin.describe_cluster())["brokers"])
+        except KafkaError:
+            return False
+        finally:
+            await admin.close()
+
+    # A thread of its own, because the caller's may be running an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, ask()).result()
