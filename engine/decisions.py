@@ -1,0 +1,266 @@
+"""Everything the engine decides.
+
+A decision carries (shard, seq, index): seq is the number of the event that caused it, index counts the
+decisions of one event over all its slices. `time` is engine time, microseconds UTC. Amounts are in the
+asset named beside them; equity and requirements in the profile's numeraire.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+Stage = Literal["limit", "backstop"]
+Waits = Literal["", "halted", "gap"]
+StartReason = Literal["breach", "auto_convert"]
+EndReason = Literal["healthy", "flat", "converted", "superseded"]
+CancelReason = Literal["expired", "healthy", "halted"]
+Side = Literal["buy", "sell"]
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
+    """What every decision carries."""
+
+    shard: int
+    seq: int
+    index: int
+    time: int
+
+
+class GroupDecision(Decision, frozen=True, kw_only=True):
+    """What every decision about one margin group carries."""
+
+    account: str
+    margin: str
+
+
+class MarkUsed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A price that a decision rests on, with its source and its own time."""
+
+    symbol: str
+    kind: str
+    price: Decimal
+    source: str
+    time: int
+
+
+class LegEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One leg at the moment of a decision; amounts in its settlement asset."""
+
+    symbol: str
+    size: Decimal
+    cost: Decimal
+    value: Decimal
+    notional: Decimal
+    maintenance: Decimal
+
+
+class BalanceEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One asset at the moment of a decision: cash, and net of unrealised results."""
+
+    asset: str
+    cash: Decimal
+    net: Decimal
+    price: Decimal
+
+
+class MarginCall(GroupDecision, frozen=True, kw_only=True):
+    """Margin equity comes near maintenance."""
+
+    margin_equity: Decimal
+    maintenance: Decimal
+
+
+class LiquidationStarted(GroupDecision, frozen=True, kw_only=True):
+    """A liquidation begins, with its evidence; `waits` says why its orders do not go out yet."""
+
+    number: int
+    reason: StartReason
+    waits: Waits
+    equity: Decimal
+    margin_equity: Decimal
+    maintenance: Decimal
+    legs: tuple[LegEvidence, ...]
+    balances: tuple[BalanceEvidence, ...]
+    marks: tuple[MarkUsed, ...]
+
+
+class CancelOpenOrders(GroupDecision, frozen=True, kw_only=True):
+    """The venue is to cancel every own order of the group."""
+
+    number: int
+
+
+class LiquidationOrder(GroupDecision, frozen=True, kw_only=True):
+    """A reduce-only order; `size` is unsigned.
+
+    `bankruptcy_price` is rounded to the instrument's price decimals, in favour of the account's
+    counterparties (up for sells); none where no positive price exists.
+    """
+
+    order_id: str
+    number: int
+    symbol: str
+    side: Side
+    size: Decimal
+    limit_price: Decimal
+    bankruptcy_price: Decimal | None
+    stage: Stage
+    reason: StartReason
+    expires: int
+    replaces: str
+    decided_mark: Decimal
+
+
+class CancelOrder(GroupDecision, frozen=True, kw_only=True):
+    """A liquidation order or collateral sale is to be cancelled."""
+
+    order_id: str
+    reason: CancelReason
+
+
+class CollateralSale(GroupDecision, frozen=True, kw_only=True):
+    """`amount` of `asset` is to be sold for `for_asset` at `limit_price` (for_asset per asset) or better."""
+
+    order_id: str
+    number: int
+    asset: str
+    amount: Decimal
+    for_asset: str
+    limit_price: Decimal
+    expires: int
+    replaces: str
+
+
+class LiquidationEnded(GroupDecision, frozen=True, kw_only=True):
+    """A liquidation is over."""
+
+    number: int
+    reason: EndReason
+
+
+class FeeCharged(GroupDecision, frozen=True, kw_only=True):
+    """The liquidation fee of one fill, from the group to the insurance fund."""
+
+    asset: str
+    amount: Decimal
+    order_id: str
+
+
+class Shortfall(GroupDecision, frozen=True, kw_only=True):
+    """The part of a negative balance that `market` caused; the group is made whole by it."""
+
+    number: int
+    asset: str
+    market: str
+    amount: Decimal
+
+
+class FundDraw(GroupDecision, frozen=True, kw_only=True):
+    """The insurance fund pays `amount` of a shortfall; `capacity` is what it could have paid."""
+
+    asset: str
+    market: str
+    amount: Decimal
+    capacity: Decimal
+
+
+class BadDebt(GroupDecision, frozen=True, kw_only=True):
+    """What nobody paid of a shortfall."""
+
+    id: str
+    number: int
+    asset: str
+    market: str
+    cause: str
+    amount: Decimal
+
+
+class SnapshotChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One number that a snapshot put right: the cash of an asset, or the size or cost of a leg."""
+
+    margin: str
+    item: Literal["cash", "size", "cost"]
+    name: str
+    before: Decimal
+    after: Decimal
+
+
+class SnapshotDifference(Decision, frozen=True, kw_only=True):
+    """A snapshot brought an account in, or differed from what the engine had."""
+
+    account: str
+    changes: tuple[SnapshotChange, ...]
+
+
+class Refused(Decision, frozen=True, kw_only=True):
+    """An event was not applied: `rule` names what it broke, `detail` says how."""
+
+    event: str
+    record: str
+    rule: str
+    detail: str
+
+
+class Duplicate(Decision, frozen=True, kw_only=True):
+    """An event's sequence is at or below the last one applied; not applied."""
+
+    event: str
+    record: str
+    sequence: int
+    last: int
+
+
+class Ignored(Decision, frozen=True, kw_only=True):
+    """A price of a source that does not count; its sequence was noted, its value was not used."""
+
+    symbol: str
+    kind: str
+    source: str
+
+
+class Gap(Decision, frozen=True, kw_only=True):
+    """Sequence numbers are missing before this event, which was applied (or refused) all the same."""
+
+    event: str
+    record: str
+    expected: int
+    received: int
+
+
+class Anomaly(GroupDecision, frozen=True, kw_only=True):
+    """A fact that does not agree with what the engine had decided; it was applied."""
+
+    kind: Literal[
+        "late",
+        "exceeds_order",
+        "exceeds_position",
+        "beyond_limit",
+        "filled_size",
+        "unacknowledged",
+    ]
+    order_id: str
+    detail: str
+
+
+AnyDecision = (
+    MarginCall
+    | LiquidationStarted
+    | CancelOpenOrders
+    | LiquidationOrder
+    | CancelOrder
+    | CollateralSale
+    | LiquidationEnded
+    | FeeCharged
+    | Shortfall
+    | FundDraw
+    | BadDebt
+    | SnapshotDifference
+    | Refused
+    | Duplicate
+    | Ignored
+    | Gap
+    | Anomaly
+)

@@ -1,0 +1,259 @@
+"""Everything the engine is told.
+
+Times are integer microseconds UTC. Amounts are in units of their asset, sizes signed (long positive),
+prices in the instrument's quote, or in the profile's numeraire for the index price of an asset. A margin
+group is named by `margin`: "cross", or "isolated:SYMBOL" for one isolated leg.
+
+Account events carry `account` and its `sequence`, which grows by one with each of them.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from engine.instruments import Instrument
+from engine.profile import RiskProfile
+
+CROSS = "cross"
+SCHEMA_VERSION = 1
+
+Role = Literal["trader", "market_maker", "backstop", "fund", "exempt"]
+PriceKind = Literal["mark", "index", "last"]
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
+    """What every event carries."""
+
+    time: int
+    version: int = SCHEMA_VERSION
+
+
+class AccountEvent(Event, frozen=True, kw_only=True):
+    """What every event about one account carries."""
+
+    account: str
+    sequence: int
+
+
+# --- topic `prices`
+
+
+class PriceUpdate(Event, frozen=True, kw_only=True):
+    """A price of an instrument (mark, index, last) or of an asset (index)."""
+
+    symbol: str
+    kind: PriceKind
+    price: Decimal
+    source: str
+    sequence: int
+    confidence: Decimal | None = None
+
+
+# --- topic `positions`, keyed by account
+
+
+class AccountOpened(AccountEvent, frozen=True, kw_only=True):
+    """An account begins, or gets its role."""
+
+    role: Role = "trader"
+
+
+class AccountClosed(AccountEvent, frozen=True, kw_only=True):
+    """An empty account ends; its id never returns."""
+
+
+class Deposit(AccountEvent, frozen=True, kw_only=True):
+    """`amount` (> 0) of `asset` comes into the cross group."""
+
+    asset: str
+    amount: Decimal
+
+
+class Withdrawal(AccountEvent, frozen=True, kw_only=True):
+    """`amount` (> 0) of `asset` leaves the cross group."""
+
+    asset: str
+    amount: Decimal
+
+
+class MarginMoved(AccountEvent, frozen=True, kw_only=True):
+    """`amount` of the symbol's settlement asset moves from cross to its isolated leg (back if < 0)."""
+
+    symbol: str
+    amount: Decimal
+
+
+class LegSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One leg as the venue has it: signed size and cost in the settlement asset."""
+
+    symbol: str
+    size: Decimal
+    cost: Decimal
+
+
+class GroupSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One margin group as the venue has it."""
+
+    margin: str
+    balances: dict[str, Decimal] = {}
+    legs: tuple[LegSnapshot, ...] = ()
+
+
+class PositionSnapshot(AccountEvent, frozen=True, kw_only=True):
+    """The whole account as the venue has it; groups that are not named are empty."""
+
+    groups: tuple[GroupSnapshot, ...]
+    role: Role | None = None
+
+
+class Fill(AccountEvent, frozen=True, kw_only=True):
+    """A trade of signed `size` at `price`; `fee` (< 0 for a rebate) is paid in `fee_asset`.
+
+    `order_id` is a liquidation order's, or empty for the account's own trading.
+    """
+
+    symbol: str
+    margin: str
+    size: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_asset: str
+    fill_id: str
+    order_id: str = ""
+
+
+class OpenOrders(AccountEvent, frozen=True, kw_only=True):
+    """The account's own resting orders in a symbol, unsigned; replaces the last one."""
+
+    symbol: str
+    margin: str
+    buy_size: Decimal
+    sell_size: Decimal
+
+
+class OrdersCancelled(AccountEvent, frozen=True, kw_only=True):
+    """The venue cancelled every own order of a margin group."""
+
+    margin: str
+
+
+class OrderClosed(AccountEvent, frozen=True, kw_only=True):
+    """A liquidation order or collateral sale can fill no more; `filled_size` is its unsigned total."""
+
+    order_id: str
+    filled_size: Decimal
+    reason: str = ""
+
+
+class FundingPaid(AccountEvent, frozen=True, kw_only=True):
+    """The venue paid (> 0) or took (< 0) funding, in the symbol's settlement asset."""
+
+    symbol: str
+    margin: str
+    amount: Decimal
+
+
+class CollateralSold(AccountEvent, frozen=True, kw_only=True):
+    """`amount` (> 0) of `asset` was sold for `proceeds` (>= 0, fees deducted) of `for_asset`.
+
+    `order_id` is a collateral sale's, or empty for the account's own spot trade.
+    """
+
+    margin: str
+    asset: str
+    amount: Decimal
+    for_asset: str
+    proceeds: Decimal
+    order_id: str = ""
+
+
+# --- topic `control`
+
+
+class InstrumentListed(Event, frozen=True, kw_only=True):
+    """An asset or instrument is defined."""
+
+    instrument: Instrument
+
+
+class ProfileChanged(Event, frozen=True, kw_only=True):
+    """The whole risk profile, replacing the last one."""
+
+    profile: RiskProfile
+
+
+class FundMoved(Event, frozen=True, kw_only=True):
+    """`amount` comes into (> 0) or leaves (< 0) the insurance fund of `shard`."""
+
+    shard: int
+    asset: str
+    amount: Decimal
+    sequence: int
+
+
+class FundingRate(Event, frozen=True, kw_only=True):
+    """Longs pay shorts `rate` of the notional of each position in `symbol` (shorts pay if < 0)."""
+
+    symbol: str
+    rate: Decimal
+    sequence: int
+
+
+class Settled(Event, frozen=True, kw_only=True):
+    """Every position in `symbol` is closed in cash at `price`, and the symbol trades no more."""
+
+    symbol: str
+    price: Decimal
+
+
+class Halt(Event, frozen=True, kw_only=True):
+    """Liquidation orders stop in `symbol`, everywhere if empty."""
+
+    symbol: str = ""
+    reason: str = ""
+
+
+class Resume(Event, frozen=True, kw_only=True):
+    """The halt of the same `symbol` ends."""
+
+    symbol: str = ""
+
+
+class TimePassed(Event, frozen=True, kw_only=True):
+    """Nothing happened until `time`."""
+
+
+PriceEvent = PriceUpdate
+PositionEvent = (
+    AccountOpened
+    | AccountClosed
+    | Deposit
+    | Withdrawal
+    | MarginMoved
+    | PositionSnapshot
+    | Fill
+    | OpenOrders
+    | OrdersCancelled
+    | OrderClosed
+    | FundingPaid
+    | CollateralSold
+)
+ControlEvent = (
+    InstrumentListed
+    | ProfileChanged
+    | FundMoved
+    | FundingRate
+    | Settled
+    | Halt
+    | Resume
+    | TimePassed
+)
+AnyEvent = PriceEvent | PositionEvent | ControlEvent
+
+
+def isolated(symbol: str) -> str:
+    """Return the name of the margin group of an isolated leg."""
+    return f"isolated:{symbol}"
