@@ -118,11 +118,12 @@ class Broker:
             # Whole or not at all: an interrupted fetch must not look like a finished one.
             with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
                 fresh = Path(scratch) / "lib"
-                quiet = ("-q", "-B", "-Dstyle.color=never", "-f", HERE / "pom.xml")
-                goal = ("dependency:copy-dependencies", f"-DoutputDirectory={fresh}")
                 print("Fetching Kafka from Maven's repository ...", flush=True)
-                if subprocess.run([mvn, *quiet, *goal], check=False).returncode != 0:
-                    raise BrokerError("broker: Maven cannot fetch the jars")
+                command = [mvn, "-q", "-B", "-f", str(HERE / "pom.xml")]
+                command += ["dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
+                maven = subprocess.run(command, capture_output=True, text=True, check=False)
+                if maven.returncode != 0:
+                    raise BrokerError(f"broker: Maven cannot fetch the jars\n{maven.stdout}")
                 (fresh / "pom.sha256").write_text(_pom_digest())
                 shutil.rmtree(LIB, ignore_errors=True)
                 fresh.rename(LIB)

@@ -24,6 +24,8 @@ def main() -> int:
     parser.add_argument("--fetch", action="store_true", help="only fetch the jars")
     options = parser.parse_args()
 
+    # Both, since a shell starts what it puts in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Broker.fetch()
