@@ -58,7 +58,7 @@ class EventLogWriter:
     def _opened(self) -> BinaryIO:
         if self.path == STANDARD_STREAM:
             return sys.stdout.buffer
-        raw = self._open.enter_context(Path(self.path).open("wb"))
+        raw = self._open.enter_context(open(self.path, "wb"))  # noqa: SIM115
         if self.path.endswith(".gz"):
             # Neither the time of writing nor the name belongs to what was written.
             packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0)
