@@ -1,0 +1,110 @@
+"""Rules files: the example is sound, and every fault of a broken one is named at once."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from consumers import rules
+from consumers.toml_file import FileFaults
+from engine.events import FundMoved, InstrumentListed, ProfileChanged
+
+EXAMPLE = Path(__file__).parents[1] / "deploy" / "rules.toml"
+
+
+def faults(*changes: tuple[str, str]) -> list[str]:
+    """Return what is said of the example after `changes`, without the file's name."""
+    text = EXAMPLE.read_text()
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    with pytest.raises(FileFaults) as caught:
+        rules.parse(text.encode(), "venue.toml")
+    assert all(fault.startswith("venue.toml: ") for fault in caught.value.faults)
+    return [fault.removeprefix("venue.toml: ") for fault in caught.value.faults]
+
+
+def test_the_example_is_sound_and_exact() -> None:
+    found = rules.read(EXAMPLE)
+    assert found.perpetuals[0].taker_fee == Decimal("0.0005")
+    assert found.profile.brackets["BTC-PERP"][0].maintenance_rate == Decimal("0.004")
+
+
+def test_every_default_of_the_example_is_spelt_out() -> None:
+    text = EXAMPLE.read_text()
+    for struct in ("Trigger", "MarginCallRule", "LiquidationRule", "PriceSources"):
+        for field in getattr(rules.profile, struct).__struct_fields__:
+            assert f"\n{field} = " in text, field
+
+
+def test_events_go_out_profile_first_then_assets_then_derivatives_then_fund() -> None:
+    sent = rules.events(rules.read(EXAMPLE), time=7)
+    assert isinstance(sent[0], ProfileChanged)
+    listed = [event.instrument.name for event in sent if isinstance(event, InstrumentListed)]
+    assert listed == ["USDT", "BTC", "ETH", "BTC-PERP", "BTCUSD-PERP", "ETH-25DEC26"]
+    assert sent[-1] == FundMoved(
+        time=7, shard=0, asset="USDT", amount=Decimal(1_000_000), sequence=1
+    )
+    assert {event.time for event in sent} == {7}
+
+
+def test_faults_of_form_and_of_sense_are_named_together() -> None:
+    said = faults(
+        ("tick = 0.5", "tik = 0.5"),
+        ("haircut = 0.1,", "haircut = nan,"),
+        ("{ cap = 5,", "{ cap = true,"),
+        ("reset = 0.7 ", 'reset = "much"'),
+        ("amount = 1_000_000\n", "amount = 0.00000001\n"),
+        ("tick = 0.1", "tick = 0.001"),
+    )
+    assert said == [
+        "perpetuals[BTCUSD-PERP].tik: unknown key; did you mean tick?",
+        "perpetuals[BTCUSD-PERP].tick: missing",
+        "profile.brackets.BTCUSD-PERP[1].cap: Expected `decimal`, got `bool`, here True",
+        "profile.collateral.ETH.haircut: NaN is not a number",
+        "profile.margin_call.reset: Invalid decimal string, here 'much'",
+        "perpetuals[BTC-PERP]: tick 0.001: finer than price_decimals 2",
+        "fund[1].amount: 0.00000001 has more than 6 decimals",
+    ]
+
+
+ONE_FAULT = [
+    ('numeraire = "USDT"', 'numeraire = "USD"', "profile.numeraire: USD is not among the assets"),
+    ('settle = "BTC"', 'settle = "XBT"', "perpetuals[BTCUSD-PERP].settle: XBT is not among"),
+    ("{ cap = 5,", "{ cap = 60,", "brackets BTCUSD-PERP: bracket 2: cap 50 not above 60"),
+    ("ETH-25DEC26 = [", "ETH-25DEC25 = [", "futures[ETH-25DEC26]: profile.brackets has no entry"),
+    ("ETH-25DEC26 = [", "ETH-25DEC25 = [", "ETH-25DEC25: no perpetual or future of that name"),
+    ("ETH = { haircut", "ETC = { haircut", "profile.collateral.ETC: not among the assets"),
+    ('{ ETH = "', '{ ETC = "', "profile.prices.symbols.ETC: nothing is listed under that name"),
+    ('name = "ETH"', 'name = "BTC"', "BTC: listed 2 times"),
+    ("stop_buffer = 0.1 ", "stop_buffer = 11 ", "trigger: stop_buffer 11 not in [0, 10)"),
+    ("shard = 0", "shard = -1", "fund[1].shard: -1 is negative"),
+    ("amount = 1_000_000\n", "amount = 0\n", "fund[1].amount: zero"),
+    ("[profile.trigger]", "[trigger]", "trigger: unknown key"),
+    ('[[assets]]\nname = "USDT"', "[[assets]]\nname = 3", "assets[1].name: Expected `str`"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), ONE_FAULT)
+def test_a_fault_is_named_with_its_key(old: str, new: str, said: str) -> None:
+    assert any(said in fault for fault in faults((old, new)))
+
+
+def test_a_deposit_must_come_after_the_last_one_of_its_fund() -> None:
+    again = 'sequence = 1\n[[fund]]\nshard = 0\nasset = "USDT"\namount = 5\nsequence = 1\n'
+    assert faults(("sequence = 1\n", again)) == [
+        "fund[2].sequence: 1 does not come after 1 of that shard"
+    ]
+
+
+def test_what_is_not_toml_names_the_line() -> None:
+    with pytest.raises(FileFaults, match=r"venue.toml: not TOML: .*line 2"):
+        rules.parse(b"[profile]\nname = \n", "venue.toml")
+    with pytest.raises(FileFaults, match=r"venue.toml: not TOML: .*utf-8"):
+        rules.parse(b"\xff", "venue.toml")
+
+
+def test_an_empty_file_lacks_what_it_must_have() -> None:
+    with pytest.raises(FileFaults) as caught:
+        rules.parse(b"", "venue.toml")
+    assert caught.value.faults == ["venue.toml: profile: missing", "venue.toml: assets: missing"]
