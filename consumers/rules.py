@@ -58,7 +58,7 @@ def parse(raw: bytes, file: str) -> Rules:
 
     Raises `toml_file.FileFaults` naming every fault.
     """
-    tree = toml_file.tree(raw, file)
+    tree = toml_file.parse(raw, file)
     faults = list(toml_file.form_faults(tree, Rules))
     faults += _faults(_Draft.of(tree))
     if faults:

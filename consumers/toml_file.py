@@ -31,18 +31,13 @@ def read(path: str | Path, kind: type[T]) -> T:
 
     Raises `FileFaults` naming every fault of form, `OSError` when the file cannot be read.
     """
-    return parse(Path(path).read_bytes(), kind, str(path))
+    tree = parse(Path(path).read_bytes(), str(path))
+    if faults := list(form_faults(tree, kind)):
+        raise FileFaults(str(path), faults)
+    return msgspec.convert(tree, kind)
 
 
-def parse(raw: bytes, kind: type[T], file: str) -> T:
-    """Read `raw`, the content of `file`, as `kind`; raises `FileFaults` naming every fault of form."""
-    keys = tree(raw, file)
-    if faults := list(form_faults(keys, kind)):
-        raise FileFaults(file, faults)
-    return msgspec.convert(keys, kind)
-
-
-def tree(raw: bytes, file: str) -> dict[str, Any]:
+def parse(raw: bytes, file: str) -> dict[str, Any]:
     """Return the tree of keys in `raw`, the content of `file`; raises `FileFaults` if not TOML."""
     try:
         return tomllib.loads(raw.decode(), parse_float=Decimal)
