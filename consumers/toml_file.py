@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -83,7 +84,7 @@ def _value_faults(value: Any, kind: Any, path: str) -> Iterator[str]:
     except msgspec.ValidationError as error:
         yield f"{path}: {error}, here {_shown(value)}"
         return
-    if isinstance(found, Decimal) and not found.is_finite():
+    if isinstance(found, Decimal | float) and not isfinite(found):
         yield f"{path}: {found} is not a number"
 
 

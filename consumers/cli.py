@@ -1,0 +1,383 @@
+"""The command line: parse, hand over, and say in the exit code how it went.
+
+Each command imports what it needs when it runs: `--help` is quick, and nothing but what talks to
+Kafka loads its client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+PASSED_OVER = 3
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  failed, or the answer is no: a fault in a file, a broken invariant, nothing of that name
+  2  wrong usage
+  3  replay went to the end, but passed over what it could not read
+"""
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+LOG = click.Path(exists=True, dir_okay=False, allow_dash=True)
+
+Command = Callable[..., Any]
+
+config_option = click.option(
+    "--config", "config_file", type=FILE, required=True, help="The daemon's file (TOML)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON; it is exact.")
+
+
+def source_options(command: Command) -> Command:
+    """Let a command read an event log, or what the daemon keeps on Kafka."""
+    for option in (
+        click.option(
+            "--config",
+            "config_file",
+            type=FILE,
+            help="Read what the daemon of this file keeps on Kafka.",
+        ),
+        click.option("--log", type=LOG, help="Replay this event log; - is standard input."),
+    ):
+        command = option(command)
+    return command
+
+
+class _Reporting(click.Group):
+    """A group whose commands tell expected failures in words instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from consumers.event_log import EventLogError
+        from consumers.replay import BrokenInvariant
+        from consumers.toml_file import FileFaults
+
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read the output has had enough; click ends quietly.
+            raise
+        except (BrokenInvariant, EventLogError, FileFaults, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _on_kafka(work: Coroutine[Any, Any, T]) -> T:
+    """Run what talks to Kafka."""
+    from aiokafka.errors import KafkaError
+
+    try:
+        return asyncio.run(work)
+    except KafkaError as error:
+        raise click.ClickException(f"kafka: {error}") from error
+
+
+@click.group(
+    cls=_Reporting,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(package_name="liquidator", prog_name="liquidator")
+def main() -> None:
+    """Who must be liquidated, how much, at what limit, and who pays: live on Kafka, or replayed.
+
+    New here? `liquidator demo` plays a real market crash in a minute and needs nothing else.
+    """
+
+
+@main.command()
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds of the day in one second; as fast as possible when not given.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Spread the accounts over this many engines.",
+)
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False),
+    help="Keep the event log here (.gz and .zst are packed), for `liquidator replay`.",
+)
+@click.option(
+    "--kafka",
+    metavar="HOST:PORT",
+    help="Play through real topics into a daemon that runs elsewhere, instead of in this process.",
+)
+@click.option(
+    "--book",
+    type=click.Choice(["thin", "deep"]),
+    default="thin",
+    show_default=True,
+    help="How much the market takes before its price gives way.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the population.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Serve metrics on this port meanwhile; 0 takes a free one.",
+)
+@json_option
+def demo(**options: Any) -> None:
+    """Play the crash of 19 May 2021: who is liquidated, what is lost, who pays."""
+    from consumers import demo as day
+
+    day.run(**options)
+
+
+@main.command()
+@config_option
+def run(config_file: Path) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C.
+
+    It takes the shards that the consumer group gives it. More of them, here or on other machines,
+    share the work; one that dies is replaced by the others.
+    """
+    from consumers import config, daemon
+
+    daemon.run(config.read(config_file))
+
+
+@main.command("check-config")
+@click.argument("file", type=FILE)
+def check_config(file: Path) -> None:
+    """Check the daemon's FILE by itself and name every fault."""
+    from consumers import config
+
+    config.read(file).client()
+    click.echo(f"{file}: sound")
+
+
+@main.command()
+@config_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    default="-",
+    help="The event log to write (.gz and .zst are packed); standard output when not given.",
+)
+def export(config_file: Path, output: str) -> None:
+    """Write the journal, every event that the daemon applied, into one event log.
+
+    `liquidator replay` of it gives the daemon's own decisions back, exactly.
+    """
+    from consumers import config, export
+
+    count = _on_kafka(export.write(config.read(config_file), output))
+    click.echo(f"{count:,} events", err=True)
+
+
+@main.command()
+@click.argument("file", type=LOG)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 4096),
+    help="Number of engines; when not given, as many as the log speaks of.",
+)
+@click.option(
+    "--check", is_flag=True, help="Check the invariants as it goes: value conserved, books agree."
+)
+@click.option(
+    "--check-every",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Events between two checks; one more at the end.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first line that cannot be read.")
+@click.option("--json", "as_json", is_flag=True, help="Write each decision as a line of JSON.")
+@click.option(
+    "--summary",
+    "summary_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the summary as JSON to this file.",
+)
+def replay(file: str, **options: Any) -> None:
+    """Replay the event log FILE (- is standard input), plain, gzip or Zstandard.
+
+    Prints what happened and the digest of the final state: the same events give the same digest.
+    With --json the decisions go to standard output and the summary to standard error.
+    """
+    from consumers.replay import report
+
+    sys.exit(PASSED_OVER if report(file, **options) else 0)
+
+
+@main.command()
+@click.argument("account", required=False)
+@source_options
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=25,
+    show_default=True,
+    help="How many margin groups of the book to list, riskiest first; JSON lists all.",
+)
+@json_option
+def inspect(
+    account: str | None, config_file: Path | None, log: str | None, limit: int, as_json: bool
+) -> None:
+    """Show ACCOUNT, or the whole book: equity, requirements, legs, prices at which it breaks.
+
+    From an event log, as it ends, or from the state that a daemon keeps on Kafka.
+    """
+    from consumers import inspect as inspection
+
+    engines = _engines(config_file, log)
+    inspection.show(engines, account, limit=limit, as_json=as_json)
+
+
+@main.command()
+@click.argument("order")
+@source_options
+@json_option
+def explain(order: str, config_file: Path | None, log: str | None, as_json: bool) -> None:
+    """Explain the liquidation order or collateral sale ORDER (account:number:attempt:symbol).
+
+    The evidence, the arithmetic of its size and limit, what became of it, and who paid.
+    """
+    from consumers import explain as explanation
+
+    _one_source(config_file, log)
+    explanation.show(order, log, config_file, as_json=as_json)
+
+
+@main.group()
+def topics() -> None:
+    """Make the Kafka topics, or check them."""
+
+
+@topics.command("create")
+@config_option
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 4096),
+    default=1,
+    show_default=True,
+    help="Partitions of `positions`; it cannot be changed later.",
+)
+@click.option(
+    "--price-partitions",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of `prices`.",
+)
+@click.option(
+    "--replication-factor",
+    type=click.IntRange(min=1),
+    help="Copies of each; when not given 3, or as many as there are brokers.",
+)
+def topics_create(config_file: Path, shards: int, **options: Any) -> None:
+    """Create the topics that are missing; those that exist are left as they are."""
+    from consumers import config
+    from producers import topics as kafka_topics
+
+    settings = config.read(config_file)
+    made = _on_kafka(kafka_topics.create(settings.client(), settings.topics, shards, **options))
+    for name in made:
+        click.echo(f"created {name}")
+    if not made:
+        click.echo("all topics exist; `liquidator topics check` says whether they are right")
+
+
+@topics.command("check")
+@config_option
+def topics_check(config_file: Path) -> None:
+    """Check partitions and settings of the topics and name every fault."""
+    from consumers import config
+    from producers import topics as kafka_topics
+
+    settings = config.read(config_file)
+    faults = _on_kafka(kafka_topics.check(settings.client(), settings.topics))
+    if faults:
+        raise click.ClickException("\n".join(faults))
+    click.echo("topics: sound")
+
+
+@main.group()
+def rules() -> None:
+    """A venue's instruments and risk profile: check a file, publish it, show what is in force."""
+
+
+@rules.command("check")
+@click.argument("file", type=FILE)
+def rules_check(file: Path) -> None:
+    """Check the rules FILE by itself and name every fault."""
+    from consumers import rules as rules_file
+
+    found = rules_file.read(file)
+    click.echo(
+        f'{file}: sound: profile "{found.profile.name}", {len(found.assets)} assets, '
+        f"{len(found.derivatives)} instruments, {len(found.fund)} fund deposits"
+    )
+
+
+@rules.command("publish")
+@click.argument("file", type=FILE)
+@config_option
+def rules_publish(file: Path, config_file: Path) -> None:
+    """Put the rules FILE in force: send what changes to the topic `control`.
+
+    The same content again changes nothing. What the engine would refuse is not sent.
+    """
+    from consumers import config, control
+    from consumers import rules as rules_file
+
+    found, settings = rules_file.read(file), config.read(config_file)
+    try:
+        sent = _on_kafka(control.publish(settings.client(), settings.topics.control, found))
+    except control.WouldBeRefused as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    for line in sent:
+        click.echo(f"sent {line}")
+    if not sent:
+        click.echo("nothing to send: all of it is in force")
+
+
+@rules.command("show")
+@config_option
+@json_option
+def rules_show(config_file: Path, as_json: bool) -> None:
+    """Show the rules that the topic `control` has put in force."""
+    from consumers import config, control
+    from producers import rules_report
+
+    settings = config.read(config_file)
+    engine = _on_kafka(control.in_force(settings.client(), settings.topics.control))
+    rules_report.show(engine.rules, as_json=as_json)
+
+
+def _engines(config_file: Path | None, log: str | None) -> Any:
+    """Return the engines that a log ends with, or those of the state topic."""
+    _one_source(config_file, log)
+    if log is not None:
+        from consumers.replay import Replay
+
+        replayed = Replay(on_fault=lambda fault: click.echo(fault, err=True))
+        replayed.run(log)
+        return replayed.engines
+    from consumers import config, journal
+
+    return _on_kafka(journal.engines(config.read(config_file)))
+
+
+def _one_source(config_file: Path | None, log: str | None) -> None:
+    if (config_file is None) == (log is None):
+        raise click.UsageError("give --log or --config, one of them")
+
+
+if __name__ == "__main__":
+    main()
