@@ -56,17 +56,21 @@ class _Reporting(click.Group):
     """A group whose commands tell expected failures in words instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from consumers.event_log import EventLogError
-        from consumers.replay import BrokenInvariant
-        from consumers.toml_file import FileFaults
-
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             # Whoever read the output has had enough; click ends quietly.
             raise
-        except (BrokenInvariant, EventLogError, FileFaults, OSError) as error:
+        except _expected() as error:
             raise click.ClickException(str(error)) from error
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    from consumers.event_log import EventLogError
+    from consumers.replay import BrokenInvariant
+    from consumers.toml_file import FileFaults
+
+    return (BrokenInvariant, EventLogError, FileFaults, OSError)
 
 
 def _on_kafka(work: Coroutine[Any, Any, T]) -> T:
