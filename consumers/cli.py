@@ -58,8 +58,8 @@ class _Reporting(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # Whoever read the output has had enough; click ends quietly.
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            # Click's own ways to end; the last one when whoever read the output has had enough.
             raise
         except _expected() as error:
             raise click.ClickException(str(error)) from error
