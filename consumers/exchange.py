@@ -1,0 +1,264 @@
+"""The venue's side of the day: openings, and the answers to what the engine decides.
+
+Every trade has a hedger on its other side, so sizes in a market always sum to zero. An answer goes
+out with a later tick than what it answers: orders and sales with the next one of their market.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from consumers.population import Desk, Hedger, Trader
+from engine.decisions import (
+    CancelOpenOrders,
+    CancelOrder,
+    CollateralSale,
+    Decision,
+    LiquidationOrder,
+)
+from engine.events import (
+    CROSS,
+    AccountOpened,
+    CollateralSold,
+    Deposit,
+    Fill,
+    OpenOrders,
+    OrderClosed,
+    OrdersCancelled,
+    PositionEvent,
+)
+from engine.instruments import Asset, Perpetual
+from engine.money import ZERO, charge, credit
+from engine.venue import Conditions, SimulatedMarket, Trade, Working
+
+Request = LiquidationOrder | CollateralSale | CancelOrder
+
+
+class Clock:
+    """The world's time in microseconds UTC; each record takes one of its own."""
+
+    def __init__(self, time: int) -> None:
+        self.time = time
+
+    def stamp(self) -> int:
+        """Return the time of the next record."""
+        self.time += 1
+        return self.time
+
+    def wait_until(self, time: int) -> None:
+        """Move on to `time`; records never go back."""
+        self.time = max(self.time, time)
+
+
+class Exchange:
+    """Markets, sequences of accounts, open positions, and requests that wait for an answer."""
+
+    def __init__(
+        self, assets: Sequence[Asset], perpetuals: Sequence[Perpetual], desk: Desk, clock: Clock
+    ) -> None:
+        self.perpetuals = {perpetual.name: perpetual for perpetual in perpetuals}
+        self.positions: dict[tuple[str, str], Decimal] = {}
+        self._units = {asset.name: asset.unit for asset in assets}
+        self._desk = desk
+        self._clock = clock
+        self._markets = {
+            name: SimulatedMarket(perpetual.price_decimals)
+            for name, perpetual in self.perpetuals.items()
+        }
+        self._sequences: dict[str, int] = {}
+        self._fills = 0
+        self._orders: dict[str, LiquidationOrder | CollateralSale] = {}
+        self._requests: dict[str, list[Request]] = {name: [] for name in self.perpetuals}
+        self._cancellations: list[CancelOpenOrders] = []
+
+    # --- openings
+
+    def open_hedger(self, hedger: Hedger, prices: Mapping[str, Decimal]) -> list[PositionEvent]:
+        """Bring in a hedger with its collateral; `prices` are the marks."""
+        return [
+            self._deposit(hedger.account, hedger.asset, hedger.equity, prices),
+            AccountOpened(role="market_maker", **self._stamped(hedger.account)),
+        ]
+
+    def open_trader(self, trader: Trader, prices: Mapping[str, Decimal]) -> list[PositionEvent]:
+        """Bring in a trader: deposits, then a trade at the mark for each leg."""
+        account = trader.account
+        found: list[PositionEvent] = [
+            self._deposit(account, asset, value, prices) for asset, value in trader.equity.items()
+        ]
+        for symbol, notional in trader.legs.items():
+            mark, lot = prices[symbol], self.perpetuals[symbol].lot
+            size = int(notional / float(mark) / float(lot)) * lot
+            if size:
+                found += self._traded(account, symbol, size, mark)
+        if trader.own_orders and (account, symbol) in self.positions:
+            found.append(self._own_orders(account, symbol))
+        return found
+
+    def _deposit(
+        self, account: str, asset: str, value: float, prices: Mapping[str, Decimal]
+    ) -> Deposit:
+        price = prices[f"{asset}USDT"] if asset != "USDT" else Decimal(1)
+        amount = Decimal(round(value / float(price) * 10**6)).scaleb(-6)
+        return Deposit(asset=asset, amount=amount, **self._stamped(account))
+
+    def _own_orders(self, account: str, symbol: str) -> OpenOrders:
+        """Rest an order that would close the position."""
+        size = self.positions[account, symbol]
+        return OpenOrders(
+            symbol=symbol,
+            margin=CROSS,
+            buy_size=max(ZERO, -size),
+            sell_size=max(ZERO, size),
+            **self._stamped(account),
+        )
+
+    # --- requests and answers
+
+    def hear(self, decision: Decision) -> None:
+        """Take in what the engine asks of the venue; other decisions ask nothing."""
+        if isinstance(decision, LiquidationOrder):
+            self._orders[decision.order_id] = decision
+            self._requests[decision.symbol].append(decision)
+        elif isinstance(decision, CollateralSale):
+            self._orders[decision.order_id] = decision
+            self._requests[_market_of(decision)].append(decision)
+        elif isinstance(decision, CancelOrder):
+            order = self._orders.get(decision.order_id)
+            if order is not None:
+                self._requests[_market_of(order)].append(decision)
+        elif isinstance(decision, CancelOpenOrders):
+            self._cancellations.append(decision)
+
+    def cancelled(self) -> list[PositionEvent]:
+        """Return the answers to every `CancelOpenOrders` heard so far."""
+        found: list[PositionEvent] = [
+            OrdersCancelled(margin=request.margin, **self._stamped(request.account))
+            for request in self._cancellations
+        ]
+        self._cancellations.clear()
+        return found
+
+    def session(self, symbol: str, now: Conditions) -> list[PositionEvent]:
+        """Trade what rests in a market, then answer its requests in order of arrival."""
+        market, requests = self._markets[symbol], self._requests[symbol]
+        found: list[PositionEvent] = []
+        if market.working:
+            for trade in market.match(now):
+                found += self._executed(trade)
+        if requests:
+            self._requests[symbol] = []
+            for request in requests:
+                found += self._answered(market, request, now)
+        return found
+
+    def _answered(
+        self, market: SimulatedMarket, request: Request, now: Conditions
+    ) -> list[PositionEvent]:
+        if isinstance(request, CancelOrder):
+            working = market.cancel(request.order_id)
+            if working is None:
+                return []
+            return [self._closed(request.order_id, working.filled, "cancelled")]
+        if isinstance(request, LiquidationOrder):
+            lot = self.perpetuals[request.symbol].lot
+            size = self._reducible(market, request)
+        else:
+            lot, size = self._units[request.asset], -request.amount
+        if not size:
+            return [self._closed(request.order_id, ZERO, "nothing to reduce")]
+        order = Working(request.order_id, size, request.limit_price, lot)
+        trade = market.submit(order, now)
+        return self._executed(trade) if trade is not None else []
+
+    def _reducible(self, market: SimulatedMarket, order: LiquidationOrder) -> Decimal:
+        """Return the signed size that reduces what the account has open and nobody closes yet."""
+        open_size = self.positions.get((order.account, order.symbol), ZERO)
+        if (open_size > 0) != (order.side == "sell"):
+            return ZERO
+        closing = sum(
+            (
+                other.left
+                for other in market.working.values()
+                if self._orders[other.order_id].account == order.account
+                and isinstance(self._orders[other.order_id], LiquidationOrder)
+            ),
+            ZERO,
+        )
+        size = min(order.size, abs(open_size) - closing)
+        return max(ZERO, size).copy_sign(-open_size)
+
+    def _executed(self, trade: Trade) -> list[PositionEvent]:
+        order = self._orders[trade.order_id]
+        if isinstance(order, CollateralSale):
+            return [self._sold(order, trade)]
+        return self._traded(order.account, order.symbol, trade.size, trade.price, trade.order_id)
+
+    def _sold(self, sale: CollateralSale, trade: Trade) -> CollateralSold:
+        amount = abs(trade.size)
+        return CollateralSold(
+            margin=sale.margin,
+            asset=sale.asset,
+            amount=amount,
+            for_asset=sale.for_asset,
+            proceeds=credit(amount * trade.price, self._units[sale.for_asset]),
+            order_id=sale.order_id,
+            **self._stamped(sale.account),
+        )
+
+    def _closed(self, order_id: str, filled: Decimal, reason: str) -> OrderClosed:
+        account = self._orders[order_id].account
+        return OrderClosed(
+            order_id=order_id, filled_size=filled, reason=reason, **self._stamped(account)
+        )
+
+    # --- trades
+
+    def _traded(
+        self, account: str, symbol: str, size: Decimal, price: Decimal, order_id: str = ""
+    ) -> list[PositionEvent]:
+        """Book a trade: the account pays the taker fee, hedgers on the other side pay none."""
+        perpetual = self.perpetuals[symbol]
+        notional = abs(size) * price
+        fee = charge(notional * perpetual.taker_fee, self._units[perpetual.settle])
+        found: list[PositionEvent] = [self._fill(account, symbol, size, price, fee, order_id)]
+        dealt = self._desk.deal(symbol, size, float(notional), perpetual.lot, account)
+        for hedger, part in dealt:
+            found.append(self._fill(hedger, symbol, part, price, ZERO))
+        return found
+
+    def _fill(
+        self,
+        account: str,
+        symbol: str,
+        size: Decimal,
+        price: Decimal,
+        fee: Decimal,
+        order_id: str = "",
+    ) -> Fill:
+        self._fills += 1
+        key = (account, symbol)
+        self.positions[key] = self.positions.get(key, ZERO) + size
+        return Fill(
+            symbol=symbol,
+            margin=CROSS,
+            size=size,
+            price=price,
+            fee=fee,
+            fee_asset=self.perpetuals[symbol].settle,
+            fill_id=str(self._fills),
+            order_id=order_id,
+            **self._stamped(account),
+        )
+
+    def _stamped(self, account: str) -> dict[str, Any]:
+        sequence = self._sequences.get(account, 0) + 1
+        self._sequences[account] = sequence
+        return {"account": account, "sequence": sequence, "time": self._clock.stamp()}
+
+
+def _market_of(order: LiquidationOrder | CollateralSale) -> str:
+    """Return where an order is worked: collateral is sold where its perpetual trades."""
+    return order.symbol if isinstance(order, LiquidationOrder) else f"{order.asset}USDT"

@@ -1,0 +1,268 @@
+"""The demo's world: 19 May 2021 as events, one after another, each in its own microsecond.
+
+What is assumed is told in docs/demo.md. A `World` is played in slots, one a tick: it yields what
+happened and hears, through `hear`, what an engine decided; its answers come in later slots.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from itertools import accumulate
+from random import Random
+
+import msgspec
+from aiokafka.partitioner import murmur2
+
+from consumers import bars, population, rules
+from consumers.exchange import Clock, Exchange
+from consumers.rules import FundDeposit, Rules
+from engine.decisions import Decision
+from engine.events import AnyEvent, PositionEvent, PriceKind, PriceUpdate
+from engine.money import unit_of
+from engine.venue import Conditions
+
+Record = tuple[int | None, AnyEvent]
+"""An event and its shard; None is every shard."""
+
+TICKS_A_MINUTE = 12
+SECOND = 1_000_000
+TICK = 60 * SECOND // TICKS_A_MINUTE
+"""Microseconds between two ticks of one market."""
+
+WHOLE_DAY = 20_000
+"""Accounts of the full world; a smaller one has a book and a fund in proportion."""
+HEDGER_SHARE = 0.02
+FUND = 1_000_000
+DEPTH = {"thin": 0.003, "deep": 0.01}
+"""The part of the notional traded on 18 May that moves a calm market by 1 %."""
+SHARES = {"BTCUSDT": 0.40, "ETHUSDT": 0.25}
+SOURCE = "venue"
+
+
+class Stall(msgspec.Struct, frozen=True):
+    """A market that answers nobody for `seconds` from `minute`, as venues' did that afternoon."""
+
+    symbol: str = "XRPUSDT"
+    minute: int = 13 * 60 + 5
+    seconds: int = 40
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """Which world: its size, its hours (minutes of the day), its book, the seed of its people."""
+
+    seed: int = 1
+    accounts: int = WHOLE_DAY
+    symbols: int = 20
+    start_minute: int = 0
+    end_minute: int = bars.MINUTES
+    depth: float = DEPTH["thin"]
+    shards: int = 1
+    stall: Stall | None = Stall()
+
+    @property
+    def scale(self) -> float:
+        """The size of this world beside the full one."""
+        return self.accounts / WHOLE_DAY
+
+
+@cache
+def venue_rules() -> Rules:
+    """Return the rules under which the day is played."""
+    packed = files("deploy").joinpath("profiles/demo.toml")
+    return rules.parse(packed.read_bytes(), packed.name)
+
+
+def shard_of(account: str, shards: int) -> int:
+    """Return the partition of an account, as Kafka's Java client and its heirs choose it."""
+    place: int = murmur2(account.encode()) & 0x7FFFFFFF
+    return place % shards
+
+
+class World:
+    """One day, to be played once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.clock = Clock(bars.DAY + scene.start_minute * 60 * SECOND)
+        self.prices: dict[str, Decimal] = {}
+        whole = venue_rules()
+        self.rules = msgspec.structs.replace(
+            whole, perpetuals=whole.perpetuals[: scene.symbols], fund=_fund(scene)
+        )
+        self.symbols = [perpetual.name for perpetual in self.rules.perpetuals]
+        self._decimals = {item.name: item.price_decimals for item in self.rules.perpetuals}
+        self._histories = {symbol: bars.load(symbol) for symbol in self.symbols}
+        self._calm = {symbol: history.calm() for symbol, history in self._histories.items()}
+        self._depth = {
+            symbol: scene.depth * scene.scale * history.volume_before()
+            for symbol, history in self._histories.items()
+        }
+        self._ticks: dict[str, int] = defaultdict(int)
+        self._shards: dict[str, int] = {}
+        self._populate()
+
+    def _populate(self) -> None:
+        random = Random(self.scene.seed)
+        hedgers = max(len(self.symbols) * 3, round(self.scene.accounts * HEDGER_SHARE))
+        shares = self._shares()
+        self.traders = population.traders(
+            random, self.scene.accounts - hedgers, shares, self.rules.profile
+        )
+        self._openings = self._schedule(random)
+        capacity = self._open_interest()
+        self.hedgers = population.hedgers(random, hedgers, shares, capacity)
+        desk = population.Desk(self.hedgers, capacity)
+        self.exchange = Exchange(self.rules.assets, self.rules.perpetuals, desk, self.clock)
+
+    def _shares(self) -> dict[str, float]:
+        """Return each market's part of all notional: two are given, the rest goes by volume."""
+        volumes = {symbol: history.volume_before() for symbol, history in self._histories.items()}
+        rest = sum(volume for symbol, volume in volumes.items() if symbol not in SHARES)
+        left = 1 - sum(SHARES.values())
+        return {
+            symbol: SHARES.get(symbol) or left * volume / rest for symbol, volume in volumes.items()
+        }
+
+    def _schedule(self, random: Random) -> dict[int, list[population.Trader]]:
+        """Give each trader the slot of its opening: −1 is before the first tick."""
+        minutes = range(self.scene.start_minute, self.scene.end_minute)
+        volumes = [self._histories["BTCUSDT"].of_day(minute).volume for minute in minutes]
+        totals = list(accumulate(volumes))
+        slots_a_minute = TICKS_A_MINUTE * len(self.symbols)
+        found: dict[int, list[population.Trader]] = defaultdict(list)
+        for trader in self.traders:
+            minute = random.choices(range(len(minutes)), cum_weights=totals)[0]
+            slot = minute * slots_a_minute + random.randrange(slots_a_minute)
+            found[-1 if trader.at_once else slot].append(trader)
+        return found
+
+    def _open_interest(self) -> dict[str, float]:
+        """Return the largest net notional that traders reach in each market, if nobody closes."""
+        net: dict[str, float] = dict.fromkeys(self.symbols, 0.0)
+        gross: dict[str, float] = dict.fromkeys(self.symbols, 0.0)
+        largest: dict[str, float] = dict.fromkeys(self.symbols, 0.0)
+        for slot in sorted(self._openings):
+            for trader in self._openings[slot]:
+                for symbol, notional in trader.legs.items():
+                    net[symbol] += notional
+                    gross[symbol] += abs(notional)
+                    largest[symbol] = max(largest[symbol], abs(net[symbol]))
+        # Where longs and shorts nearly balance, hedgers still have to stand in between for a while.
+        return {symbol: max(largest[symbol], 0.25 * gross[symbol], 1.0) for symbol in self.symbols}
+
+    # --- the day
+
+    @property
+    def slots(self) -> int:
+        """How many times `play` yields."""
+        minutes = self.scene.end_minute - self.scene.start_minute
+        return 1 + minutes * TICKS_A_MINUTE * len(self.symbols)
+
+    def hear(self, decision: Decision) -> None:
+        """Take in a decision; what it asks of the venue is answered in a later slot."""
+        self.exchange.hear(decision)
+
+    def play(self) -> Iterator[list[Record]]:
+        """Yield the records of each slot, in order of time."""
+        yield self._beginning()
+        slot = 0
+        pause = TICK // len(self.symbols)
+        time = self.clock.time - self.clock.time % SECOND
+        for minute in range(self.scene.start_minute, self.scene.end_minute):
+            paths = {symbol: self._path(symbol, minute) for symbol in self.symbols}
+            for step in range(TICKS_A_MINUTE):
+                for symbol in self.symbols:
+                    time += pause
+                    self.clock.wait_until(time)
+                    yield self._slot(slot, minute, symbol, paths[symbol][step])
+                    slot += 1
+
+    def _beginning(self) -> list[Record]:
+        """Put the rules in force, publish first prices, open hedgers and the first traders."""
+        found: list[Record] = [
+            (None, msgspec.structs.replace(event, time=self.clock.stamp()))
+            for event in rules.events(self.rules, 0)
+        ]
+        for symbol in self.symbols:
+            first = self._histories[symbol].of_day(self.scene.start_minute).open
+            found += self._ticked(symbol, self._exact(symbol, first))
+        for hedger in self.hedgers:
+            found += self._kept(self.exchange.open_hedger(hedger, self.prices))
+        return found + self._opened(-1)
+
+    def _slot(self, slot: int, minute: int, symbol: str, price: Decimal) -> list[Record]:
+        found = self._ticked(symbol, price)
+        found += self._kept(self.exchange.cancelled())
+        if not self._stalled(symbol):
+            depth = self._depth[symbol] * self._calm[symbol][minute]
+            found += self._kept(
+                self.exchange.session(symbol, Conditions(price, depth, self.clock.time))
+            )
+        if slot in self._openings:
+            found += self._opened(slot)
+        return found
+
+    def _opened(self, slot: int) -> list[Record]:
+        found: list[Record] = []
+        for trader in self._openings.pop(slot, ()):
+            found += self._kept(self.exchange.open_trader(trader, self.prices))
+        return found
+
+    def _ticked(self, symbol: str, price: Decimal) -> list[Record]:
+        """Publish a mark, and with it the index price of the coin if that is collateral."""
+        self.prices[symbol] = price
+        found = [self._price(symbol, "mark", price)]
+        coin = symbol.removesuffix("USDT")
+        if coin in self.rules.profile.collateral:
+            found.append(self._price(coin, "index", price))
+        return found
+
+    def _price(self, symbol: str, kind: PriceKind, price: Decimal) -> Record:
+        self._ticks[symbol] += 1
+        return None, PriceUpdate(
+            symbol=symbol,
+            kind=kind,
+            price=price,
+            source=SOURCE,
+            sequence=self._ticks[symbol],
+            time=self.clock.stamp(),
+        )
+
+    def _path(self, symbol: str, minute: int) -> list[Decimal]:
+        bar = self._histories[symbol].of_day(minute)
+        return [self._exact(symbol, price) for price in bars.path(bar, TICKS_A_MINUTE)]
+
+    def _exact(self, symbol: str, price: float) -> Decimal:
+        decimals = self._decimals[symbol]
+        return round(price * 10**decimals) * unit_of(decimals)
+
+    def _stalled(self, symbol: str) -> bool:
+        stall = self.scene.stall
+        if stall is None or stall.symbol != symbol:
+            return False
+        begin = bars.DAY + stall.minute * 60 * SECOND
+        return begin <= self.clock.time < begin + stall.seconds * SECOND
+
+    def _kept(self, events: list[PositionEvent]) -> list[Record]:
+        return [(self._shard(event.account), event) for event in events]
+
+    def _shard(self, account: str) -> int:
+        shard = self._shards.get(account)
+        if shard is None:
+            shard = self._shards[account] = shard_of(account, self.scene.shards)
+        return shard
+
+
+def _fund(scene: Scene) -> tuple[FundDeposit, ...]:
+    """Split the fund over the shards."""
+    whole = Decimal(round(FUND * scene.scale))
+    each = whole // scene.shards
+    first = whole - each * (scene.shards - 1)
+    return tuple(
+        FundDeposit(shard=shard, asset="USDT", amount=each if shard else first, sequence=1)
+        for shard in range(scene.shards)
+    )

@@ -1,0 +1,224 @@
+"""Who trades on the day: a seeded population of traders, and the hedgers on the other side.
+
+Distributions are those of docs/demo.md. Equity is spread over the quantiles of its distribution, so
+that two seeds differ in who is where, not in how much there is. Draws use `random.Random`, whose
+stream is the same in every release and on every machine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from random import Random
+from statistics import NormalDist
+from typing import NamedTuple
+
+from engine.profile import Bracket, RiskProfile
+
+GROSS_PER_TRADER = 2.6e9 / 19_600
+"""Notional of all positions taken over the day, USDT, per trader."""
+
+PARETO = 1.15
+MEDIAN_LEVERAGE = 4.0
+LEVERAGE_SIGMA = 1.0
+LEVERAGE_BY_EQUITY = -0.25
+"""Leverage falls with this power of equity ÷ median equity."""
+OPENING_MARGIN = 1.15
+"""Margin equity at the opening is at least this multiple of initial margin."""
+
+AT_ONCE = 0.30
+LONG = 0.76
+WITH_THE_ACCOUNT = 0.85
+"""The share of legs in their account's direction."""
+LEG_COUNTS = (0.53, 0.79, 0.91, 0.97, 1.0)
+"""Cumulative shares of accounts with 1 to 5 legs; the mean is 1.8."""
+COIN_HOLDERS = 0.30
+COIN_SHARE = 0.80
+"""The part of a coin holder's equity that is in coins."""
+IN_BTC = 0.60
+OWN_ORDERS = 0.10
+"""The share of traders with resting orders of their own."""
+
+HEDGER_LEVERAGE = (0.5, 2.0)
+FEWEST_HEDGERS = 3
+
+
+class Trader(NamedTuple):
+    """A trader at the opening: equity by asset and signed notional by symbol, in USDT."""
+
+    account: str
+    at_once: bool
+    equity: dict[str, float]
+    legs: dict[str, float]
+    own_orders: bool
+
+    @property
+    def gross(self) -> float:
+        """Notional of all legs, USDT."""
+        return sum(abs(notional) for notional in self.legs.values())
+
+
+class Hedger(NamedTuple):
+    """A hedger: the market that it makes, and what it holds as collateral, in USDT."""
+
+    account: str
+    symbol: str
+    asset: str
+    equity: float
+
+
+def traders(
+    random: Random, count: int, shares: Mapping[str, float], profile: RiskProfile
+) -> list[Trader]:
+    """Draw `count` traders over markets with these shares of notional."""
+    sketches = [_sketch(random, number, shares) for number in range(count)]
+    ranks = [(number + 0.5) / count for number in range(count)]
+    random.shuffle(ranks)
+    relative = [(1 - rank) ** (-1 / PARETO) for rank in ranks]
+    median = 0.5 ** (-1 / PARETO)
+    least, wanted = 1_000.0, GROSS_PER_TRADER * count
+    for _ in range(6):
+        # Large accounts meet their brackets: the scale that gives the wanted sum is searched for.
+        drawn = [
+            _fitted(sketch, least * share, share / median, profile)
+            for sketch, share in zip(sketches, relative, strict=True)
+        ]
+        least *= wanted / sum(trader.gross for trader in drawn)
+    return drawn
+
+
+class _Sketch(NamedTuple):
+    """What does not depend on the size of an account."""
+
+    account: str
+    at_once: bool
+    leverage: float
+    coin: str
+    parts: dict[str, float]
+    own_orders: bool
+
+
+def _sketch(random: Random, number: int, shares: Mapping[str, float]) -> _Sketch:
+    count = bisect_left(LEG_COUNTS, random.random()) + 1
+    long = random.random() < LONG
+    weights = dict(shares)
+    parts: dict[str, float] = {}
+    for _ in range(min(count, len(weights))):
+        symbol = _pick(random, weights)
+        del weights[symbol]
+        size = -math.log(1 - random.random())
+        parts[symbol] = size if long == (random.random() < WITH_THE_ACCOUNT) else -size
+    whole = sum(abs(part) for part in parts.values())
+    coin = "" if random.random() >= COIN_HOLDERS else _coin(random)
+    z = NormalDist().inv_cdf(1 - random.random())
+    return _Sketch(
+        account=f"trader-{number + 1:05d}",
+        at_once=random.random() < AT_ONCE,
+        leverage=MEDIAN_LEVERAGE * math.exp(LEVERAGE_SIGMA * z),
+        coin=coin,
+        parts={symbol: part / whole for symbol, part in parts.items()},
+        own_orders=random.random() < OWN_ORDERS,
+    )
+
+
+def _fitted(sketch: _Sketch, equity: float, by_median: float, profile: RiskProfile) -> Trader:
+    """Give a sketch its equity, and no more leverage than its brackets and collateral allow."""
+    coins = COIN_SHARE * equity if sketch.coin else 0.0
+    balances = {"USDT": equity - coins}
+    margin_equity = equity
+    if sketch.coin:
+        balances[sketch.coin] = coins
+        margin_equity -= coins * float(profile.collateral_of(sketch.coin).haircut)
+    gross = sketch.leverage * by_median**LEVERAGE_BY_EQUITY * equity
+    legs = {symbol: part * gross for symbol, part in sketch.parts.items()}
+    initial = sum(
+        initial_margin(abs(notional), profile.brackets[symbol]) for symbol, notional in legs.items()
+    )
+    # Initial margin is convex in size: a leg cut to a fraction needs at most that fraction of it.
+    cut = min(1.0, margin_equity / OPENING_MARGIN / initial)
+    legs = {symbol: notional * cut for symbol, notional in legs.items()}
+    return Trader(sketch.account, sketch.at_once, balances, legs, sketch.own_orders)
+
+
+def initial_margin(notional: float, brackets: Sequence[Bracket]) -> float:
+    """Return the initial margin of a leg, USDT, near enough to size an account by."""
+    needed, floor = 0.0, 0.0
+    for bracket in brackets[:-1]:
+        cap = float(bracket.cap)
+        if notional <= cap:
+            return needed + (notional - floor) * float(bracket.initial_rate)
+        needed += (cap - floor) * float(bracket.initial_rate)
+        floor = cap
+    return needed + (notional - floor) * float(brackets[-1].initial_rate)
+
+
+def hedgers(
+    random: Random, count: int, shares: Mapping[str, float], open_interest: Mapping[str, float]
+) -> list[Hedger]:
+    """Draw `count` hedgers who between them carry `open_interest`, net notional by symbol."""
+    found: list[Hedger] = []
+    for symbol, number in _allotted(count, shares).items():
+        for _ in range(number):
+            equity = open_interest[symbol] / number / random.uniform(*HEDGER_LEVERAGE)
+            account = f"hedger-{len(found) + 1:03d}"
+            found.append(Hedger(account, symbol, _coin(random), equity))
+    return found
+
+
+def _allotted(count: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Share out hedgers by market, a few to the smallest and the rest to the first."""
+    numbers = {
+        symbol: max(FEWEST_HEDGERS, math.floor(count * share)) for symbol, share in shares.items()
+    }
+    first = next(iter(numbers))
+    numbers[first] = max(FEWEST_HEDGERS, numbers[first] + count - sum(numbers.values()))
+    return numbers
+
+
+class Desk:
+    """Which hedger takes the other side: the one in that market to whom it is most welcome."""
+
+    def __init__(self, members: Iterable[Hedger], capacity: Mapping[str, float]) -> None:
+        self._positions: dict[str, dict[str, Decimal]] = {}
+        for hedger in members:
+            self._positions.setdefault(hedger.symbol, {})[hedger.account] = Decimal(0)
+        self._largest_part = {
+            symbol: capacity[symbol] / len(positions)
+            for symbol, positions in self._positions.items()
+        }
+
+    def deal(
+        self, symbol: str, size: Decimal, notional: float, lot: Decimal, but: str
+    ) -> Iterator[tuple[str, Decimal]]:
+        """Yield who takes which part of a trade of signed `size`, all but the account `but`."""
+        positions = self._positions[symbol]
+        willing = [account for account in positions if account != but]
+        sign = 1 if size > 0 else -1
+        willing.sort(key=lambda account: -sign * positions[account])
+        whole = max(1, int(abs(size) / lot))
+        parts = min(len(willing), whole, 1 + int(notional / self._largest_part[symbol]))
+        each = whole // parts * lot * sign
+        left = size
+        for account in itertools.islice(willing, parts - 1):
+            positions[account] -= each
+            left -= each
+            yield account, -each
+        last = willing[parts - 1]
+        positions[last] -= left
+        yield last, -left
+
+
+def _coin(random: Random) -> str:
+    return "BTC" if random.random() < IN_BTC else "ETH"
+
+
+def _pick(random: Random, weights: Mapping[str, float]) -> str:
+    left = random.random() * sum(weights.values())
+    for symbol, weight in weights.items():
+        left -= weight
+        if left < 0:
+            return symbol
+    return symbol
