@@ -198,7 +198,7 @@ def export(config_file: Path, output: str) -> None:
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
-    help="Events between two checks; one more at the end.",
+    help="With --check: events between two checks; one more at the end.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first line that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Write each decision as a line of JSON.")
@@ -208,7 +208,7 @@ def export(config_file: Path, output: str) -> None:
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Write the summary as JSON to this file.",
 )
-def replay(file: str, **options: Any) -> None:
+def replay(file: str, check: bool, check_every: int, **options: Any) -> None:
     """Replay the event log FILE (- is standard input), plain, gzip or Zstandard.
 
     Prints what happened and the digest of the final state: the same events give the same digest.
@@ -216,7 +216,8 @@ def replay(file: str, **options: Any) -> None:
     """
     from consumers.replay import report
 
-    sys.exit(PASSED_OVER if report(file, **options) else 0)
+    passed_over = report(file, check_every=check_every if check else 0, **options)
+    sys.exit(PASSED_OVER if passed_over else 0)
 
 
 @main.command()
