@@ -1,0 +1,38 @@
+"""Fractions, rounded where semantics.md says so, and their way back into decimals."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+ZERO = Fraction(0)
+ONE = Fraction(1)
+
+
+def floor(value: Fraction, unit: Fraction) -> Fraction:
+    """Round to a multiple of `unit`, towards −∞."""
+    return value // unit * unit
+
+
+def ceil(value: Fraction, unit: Fraction) -> Fraction:
+    """Round to a multiple of `unit`, towards +∞."""
+    return -(-value // unit) * unit
+
+
+def decimal(value: Fraction) -> Decimal:
+    """Write a fraction whose denominator divides a power of ten as a decimal, exactly."""
+    places, scaled = 0, value
+    while scaled.denominator != 1:
+        scaled *= 10
+        places += 1
+        if places > 400:
+            raise ArithmeticError(f"{value} is no decimal number")
+    return Decimal(f"{scaled.numerator}E-{places}")
+
+
+def decimals_of(places: int) -> Fraction:
+    """Return the smallest unit of something kept to `places` decimals."""
+    return Fraction(1, 10**places)
+
+
+def whole(value: Decimal, unit: Fraction) -> bool:
+    """Tell whether `value` is a number and a multiple of `unit`."""
+    return value.is_finite() and Fraction(value) % unit == 0

@@ -1,0 +1,173 @@
+"""The twin's state: accounts, groups, orders, the ledger, prices and rules."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from engine.decisions import AnyDecision, GroupDecision, MarkUsed
+from engine.instruments import Asset, Future, Perpetual
+from tests.twin.amounts import ONE, ZERO
+from tests.twin.terms import AssetTerms, ContractTerms, Policy
+
+
+@dataclass
+class Leg:
+    """A position: signed size, and what it cost in the settlement asset."""
+
+    size: Fraction
+    cost: Fraction
+
+
+@dataclass
+class Order:
+    """A live liquidation order, or a live sale of collateral (`for_asset` is then not empty)."""
+
+    id: str
+    attempt: int
+    symbol: str
+    sells: bool
+    size: Fraction
+    limit: Fraction
+    bankruptcy: Fraction | None
+    expires: int
+    for_asset: str = ""
+    filled: Fraction = ZERO
+    cancelling: int | None = None
+
+
+@dataclass
+class Liquidation:
+    """A liquidation under way."""
+
+    number: int
+    reason: str
+    waits: str
+    opened: bool = False
+    awaiting: int | None = None
+    backstop: bool = False
+    live: dict[str, Order] = field(default_factory=dict)
+    losses: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
+
+
+@dataclass
+class Group:
+    """A margin group."""
+
+    account: str
+    margin: str
+    cash: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
+    legs: dict[str, Leg] = field(default_factory=dict)
+    orders: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    called: bool = False
+    last_market: str = ""
+    liquidation: Liquidation | None = None
+
+    def owed(self) -> list[str]:
+        """Return the assets with negative cash, by name."""
+        return sorted(asset for asset, amount in self.cash.items() if amount < 0)
+
+
+@dataclass
+class Account:
+    """An account; `issued` holds the margin and the symbols of each liquidation's orders."""
+
+    name: str
+    sequence: int
+    role: str = "trader"
+    gap_since: int | None = None
+    debts: int = 0
+    groups: dict[str, Group] = field(default_factory=dict)
+    issued: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def group(self, margin: str) -> Group:
+        """Return a group, an empty one where there was none."""
+        return self.groups.setdefault(margin, Group(self.name, margin))
+
+    def ordered_groups(self) -> list[Group]:
+        """Return the groups, cross first, then by name."""
+        return [self.groups[name] for name in sorted(self.groups, key=margin_order)]
+
+    def issued_as(self, order_id: str) -> tuple[str, str] | None:
+        """Return margin and symbol of an order id of this account, none if it was never issued."""
+        for number, (margin, symbols) in enumerate(self.issued, start=1):
+            for attempt, symbol in enumerate(symbols, start=1):
+                if order_id == f"{self.name}:{number}:{attempt}:{symbol}":
+                    return margin, symbol
+        return None
+
+
+def margin_order(margin: str) -> tuple[bool, str]:
+    """Sort "cross" first, then by name."""
+    return margin != "cross", margin
+
+
+def _sums() -> defaultdict[Any, Fraction]:
+    return defaultdict(Fraction)
+
+
+@dataclass
+class Ledger:
+    """What is not an account's; by asset, by (market, asset), or by (asset, market)."""
+
+    fund: dict[str, Fraction] = field(default_factory=_sums)
+    fees: dict[str, Fraction] = field(default_factory=_sums)
+    deposits: dict[str, Fraction] = field(default_factory=_sums)
+    withdrawals: dict[str, Fraction] = field(default_factory=_sums)
+    top_ups: dict[str, Fraction] = field(default_factory=_sums)
+    adjustments: dict[str, Fraction] = field(default_factory=_sums)
+    clearing: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    shortfall: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    paid_by_fund: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    bad_debt: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+
+
+@dataclass
+class World:
+    """Everything the twin knows, and the decisions of the event at hand."""
+
+    shard: int
+    seq: int = 0
+    time: int = 0
+    listed: dict[str, Asset | Perpetual | Future] = field(default_factory=dict)
+    assets: dict[str, AssetTerms] = field(default_factory=dict)
+    contracts: dict[str, ContractTerms] = field(default_factory=dict)
+    policy: Policy | None = None
+    halted: set[str] = field(default_factory=set)
+    halted_all: bool = False
+    settled: set[str] = field(default_factory=set)
+    prices: dict[tuple[str, str], MarkUsed] = field(default_factory=dict)
+    sequences: dict[tuple[str, str], int] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    out: list[AnyDecision] = field(default_factory=list)
+
+    @property
+    def rules(self) -> Policy:
+        """The profile in force."""
+        assert self.policy is not None
+        return self.policy
+
+    def price(self, symbol: str, kind: str) -> Fraction | None:
+        """Return a price that is known."""
+        if symbol == self.rules.source.numeraire:
+            return ONE
+        known = self.prices.get((symbol, kind))
+        return None if known is None else Fraction(known.price)
+
+    def unit(self, asset: str) -> Fraction:
+        """Return the smallest amount of an asset."""
+        return self.assets[asset].unit
+
+    def emit(self, decided: type[Any], /, **fields: Any) -> None:
+        """Add a decision to those of the event at hand."""
+        place = len(self.out)
+        self.out.append(
+            decided(shard=self.shard, seq=self.seq, index=place, time=self.time, **fields)
+        )
+
+    def emit_for(self, group: Group, decided: type[GroupDecision], /, **fields: Any) -> None:
+        """Add a decision about a group."""
+        self.emit(decided, account=group.account, margin=group.margin, **fields)

@@ -1,0 +1,313 @@
+"""What is decided about a group, and in which order the groups are looked at."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cmp_to_key
+
+from engine.decisions import (
+    BadDebt,
+    BalanceEvidence,
+    CancelOpenOrders,
+    CancelOrder,
+    FundDraw,
+    LegEvidence,
+    LiquidationEnded,
+    LiquidationStarted,
+    MarginCall,
+    Shortfall,
+)
+from tests.twin.amounts import ZERO, decimal, floor
+from tests.twin.books import Group, Liquidation, Order, World
+from tests.twin.orders import send_orders, send_sales
+from tests.twin.values import Health, breached, exposed, health, restored
+
+Risk = tuple[Health | None, Group]
+
+
+def decide_all(world: World) -> None:
+    """Look at every group, riskiest first."""
+    groups = [group for account in world.accounts.values() for group in account.groups.values()]
+    ranked = [(health(world, group), group) for group in groups]
+    for _, group in sorted(ranked, key=cmp_to_key(_riskier)):
+        decide(world, group)
+
+
+def _riskier(one: Risk, other: Risk) -> int:
+    (mine, group), (its, fellow) = one, other
+    by_name = _compare((group.account, group.margin), (fellow.account, fellow.margin))
+    if mine is None or its is None:
+        return _compare(mine is None, its is None) or by_name
+    return (
+        _compare(mine.margin_equity * its.maintenance, its.margin_equity * mine.maintenance)
+        or _compare(its.maintenance, mine.maintenance)
+        or (_compare(mine.margin_equity, its.margin_equity) if mine.maintenance == 0 else 0)
+        or by_name
+    )
+
+
+def _compare(a: object, b: object) -> int:
+    return (a > b) - (a < b)  # type: ignore[operator]
+
+
+def decide(world: World, group: Group) -> None:
+    """Decide a group until nothing is left to decide."""
+    again = True
+    while again:
+        again = _without(world, group) if group.liquidation is None else _within(world, group)
+
+
+def blocked_by_gap(world: World, group: Group) -> bool:
+    """Tell whether an account's missing events may still come."""
+    since = world.accounts[group.account].gap_since
+    return since is not None and world.time < since + world.rules.source.liquidation.gap_timeout
+
+
+def _block(world: World, group: Group) -> str:
+    stopped = bool(group.legs) and world.halted.issuperset(group.legs)
+    if world.halted_all or stopped:
+        return "halted"
+    return "gap" if blocked_by_gap(world, group) else ""
+
+
+def _convertible(world: World, group: Group) -> bool:
+    return any(group.cash.get(asset, ZERO) > 0 for asset in world.rules.source.conversion)
+
+
+def _convert_limit(world: World, asset: str) -> Fraction | None:
+    rule = world.rules.collateral.get(asset)
+    return None if rule is None else rule.convert_below
+
+
+# --- without a liquidation
+
+
+def _without(world: World, group: Group) -> bool:
+    if world.accounts[group.account].role in ("backstop", "fund", "exempt"):
+        return False
+    if not group.legs and group.owed() and not _convertible(world, group):
+        if not blocked_by_gap(world, group):
+            _book(world, group, 0, "negative_balance", {})
+            return True
+        return False
+    now = health(world, group)
+    if now is None:
+        return False
+    if breached(world, group, now):
+        return _start(world, group, now, "breach")
+    if group.margin == "cross" and _convertible(world, group):
+        for asset in group.owed():
+            below = _convert_limit(world, asset)
+            if below is not None and group.cash[asset] < -below:
+                return _start(world, group, now, "auto_convert")
+    _margin_call(world, group, now)
+    return False
+
+
+def _margin_call(world: World, group: Group, now: Health) -> None:
+    rules = world.rules
+    if not exposed(group):
+        group.called = False
+    elif not group.called and now.maintenance >= rules.call_at * now.margin_equity:
+        group.called = True
+        world.emit_for(
+            group,
+            MarginCall,
+            margin_equity=decimal(now.margin_equity),
+            maintenance=decimal(now.maintenance),
+        )
+    elif group.called and now.maintenance < rules.call_reset * now.margin_equity:
+        group.called = False
+
+
+def _start(world: World, group: Group, now: Health, reason: str) -> bool:
+    account = world.accounts[group.account]
+    account.issued.append((group.margin, []))
+    number = len(account.issued)
+    group.liquidation = Liquidation(number, reason, _block(world, group))
+    if reason == "breach":
+        group.called = True
+    legs = tuple(
+        LegEvidence(
+            leg.symbol,
+            *map(decimal, (leg.leg.size, leg.leg.cost, leg.value, leg.notional, leg.maintenance)),
+        )
+        for leg in now.legs
+    )
+    balances = tuple(
+        BalanceEvidence(
+            asset,
+            *map(decimal, (group.cash.get(asset, ZERO), now.net[asset], now.price[asset])),
+        )
+        for asset in now.net
+    )
+    used = [(leg.symbol, "mark") for leg in now.legs] + [
+        (asset, "index") for asset in now.net if asset != world.rules.source.numeraire
+    ]
+    world.emit_for(
+        group,
+        LiquidationStarted,
+        number=number,
+        reason=reason,
+        waits=group.liquidation.waits,
+        equity=decimal(now.equity),
+        margin_equity=decimal(now.margin_equity),
+        maintenance=decimal(now.maintenance),
+        legs=legs,
+        balances=balances,
+        marks=tuple(world.prices[key] for key in used if key in world.prices),
+    )
+    return _advance(world, group)
+
+
+# --- within a liquidation
+
+
+def _within(world: World, group: Group) -> bool:
+    liquidation = group.liquidation
+    assert liquidation is not None
+    if liquidation.live:
+        _cancel_live(world, group, liquidation)
+        return False
+    if liquidation.awaiting is not None:
+        return False
+    return _advance(world, group)
+
+
+def _cancel_live(world: World, group: Group, liquidation: Liquidation) -> None:
+    for order in list(liquidation.live.values()):
+        halted = world.halted_all or (not order.for_asset and order.symbol in world.halted)
+        if halted:
+            cancel(world, group, order, "halted")
+    now = health(world, group)
+    if liquidation.reason == "breach" and now is not None and restored(world, group, now):
+        for order in list(liquidation.live.values()):
+            if not order.for_asset:
+                cancel(world, group, order, "healthy")
+
+
+def cancel(world: World, group: Group, order: Order, reason: str) -> None:
+    """Ask the venue to cancel an order, once."""
+    if order.cancelling is None:
+        order.cancelling = world.time + world.rules.source.liquidation.ack_timeout
+        world.emit_for(group, CancelOrder, order_id=order.id, reason=reason)
+
+
+def _advance(world: World, group: Group) -> bool:
+    assert group.liquidation is not None
+    if group.liquidation.reason == "auto_convert":
+        return _advance_conversion(world, group, group.liquidation)
+    return _advance_breach(world, group, group.liquidation)
+
+
+def _advance_breach(world: World, group: Group, liquidation: Liquidation) -> bool:
+    if not group.legs and not group.owed():
+        return _end(world, group, "flat")
+    now = health(world, group)
+    if group.legs or not liquidation.opened:
+        if now is None:
+            return False
+        if restored(world, group, now):
+            return _end(world, group, "healthy")
+    stuck = not group.legs and not _convertible(world, group)
+    if stuck and not blocked_by_gap(world, group):
+        _book(world, group, liquidation.number, "breach", liquidation.losses)
+        return _end(world, group, "flat")
+    liquidation.waits = _block(world, group)
+    if liquidation.waits:
+        return False
+    if not liquidation.opened:
+        liquidation.opened = True
+        world.emit_for(group, CancelOpenOrders, number=liquidation.number)
+        if group.orders:
+            wait = world.rules.source.liquidation.ack_timeout
+            liquidation.awaiting = world.time + wait
+            return False
+    if now is not None and group.legs:
+        send_orders(world, group, now)
+    elif now is not None:
+        send_sales(world, group, now, group.owed())
+    return False
+
+
+def _advance_conversion(world: World, group: Group, liquidation: Liquidation) -> bool:
+    now = health(world, group)
+    if now is None:
+        return False
+    if breached(world, group, now):
+        return _end(world, group, "superseded")
+    owed = [asset for asset in group.owed() if _convert_limit(world, asset) is not None]
+    if not owed or not _convertible(world, group):
+        return _end(world, group, "converted")
+    liquidation.waits = _block(world, group)
+    if not liquidation.waits:
+        send_sales(world, group, now, owed)
+    return False
+
+
+def _end(world: World, group: Group, reason: str) -> bool:
+    assert group.liquidation is not None
+    world.emit_for(group, LiquidationEnded, number=group.liquidation.number, reason=reason)
+    group.liquidation = None
+    return True
+
+
+# --- what remains
+
+
+def _book(world: World, group: Group, number: int, cause: str, losses: dict[str, Fraction]) -> None:
+    for asset in group.owed():
+        amount = -group.cash.pop(asset)
+        for market, part in sorted(_by_market(world, group, asset, amount, losses).items()):
+            if part:
+                _pay_shortfall(world, group, (number, cause, asset, market), part)
+
+
+def _by_market(
+    world: World, group: Group, asset: str, amount: Fraction, losses: dict[str, Fraction]
+) -> dict[str, Fraction]:
+    symbols = sorted(s for s in losses if losses[s] > 0 and world.contracts[s].settle == asset)
+    if not symbols:
+        return {group.last_market or asset: amount}
+    total = sum((losses[symbol] for symbol in symbols), ZERO)
+    unit = world.unit(asset)
+    parts = {s: floor(amount * losses[s] / total, unit) for s in symbols[:-1]}
+    return {**parts, symbols[-1]: amount - sum(parts.values(), ZERO)}
+
+
+def _pay_shortfall(
+    world: World, group: Group, about: tuple[int, str, str, str], part: Fraction
+) -> None:
+    number, cause, asset, market = about
+    ledger, key = world.ledger, (asset, market)
+    world.emit_for(
+        group, Shortfall, number=number, asset=asset, market=market, amount=decimal(part)
+    )
+    ledger.shortfall[key] += part
+    capacity = ledger.fund[asset]
+    paid = min(part, capacity)
+    if paid > 0:
+        ledger.fund[asset] -= paid
+        ledger.paid_by_fund[key] += paid
+        world.emit_for(
+            group,
+            FundDraw,
+            asset=asset,
+            market=market,
+            amount=decimal(paid),
+            capacity=decimal(capacity),
+        )
+    if part > paid:
+        account = world.accounts[group.account]
+        account.debts += 1
+        ledger.bad_debt[key] += part - paid
+        world.emit_for(
+            group,
+            BadDebt,
+            id=f"{group.account}:debt:{account.debts}",
+            number=number,
+            asset=asset,
+            market=market,
+            cause=cause,
+            amount=decimal(part - paid),
+        )

@@ -1,0 +1,135 @@
+"""Which orders and sales a liquidation sends."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from engine.decisions import CollateralSale, LiquidationOrder
+from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
+from tests.twin.books import Group, Liquidation, Order, World
+from tests.twin.values import Health, LegHealth, bankruptcy_price, limit_price, weighted
+
+
+def send_orders(world: World, group: Group, now: Health) -> None:
+    """Close whole legs, the most demanding first, until the rest would be healthy."""
+    net, maintenance = dict(now.net), now.maintenance
+    legs = [leg for leg in now.legs if leg.symbol not in world.halted]
+    for leg in sorted(legs, key=lambda leg: (-leg.required, leg.symbol)):
+        terms = world.contracts[leg.symbol]
+        net[terms.settle] -= (terms.fee + world.rules.fee_rate) * leg.notional
+        maintenance -= leg.required
+        _send_order(world, group, now, leg)
+        if weighted(world, net, now.price) >= maintenance * (1 + world.rules.buffer):
+            return
+
+
+def _send_order(world: World, group: Group, now: Health, leg: LegHealth) -> None:
+    liquidation = _of(group)
+    sells = leg.leg.size > 0
+    limit = limit_price(world, now, leg)
+    beyond = limit is not None and (leg.mark < limit if sells else leg.mark > limit)
+    backstop = liquidation.backstop or beyond or (limit is None and now.equity < 0)
+    price = _slipped(world, leg) if backstop or limit is None else limit
+    bankruptcy = bankruptcy_price(world, now, leg)
+    order, replaces = _issue(
+        world, group, leg.symbol, sells, size=abs(leg.leg.size), limit=price, bankruptcy=bankruptcy
+    )
+    world.emit_for(
+        group,
+        LiquidationOrder,
+        order_id=order.id,
+        number=liquidation.number,
+        symbol=leg.symbol,
+        side="sell" if sells else "buy",
+        size=decimal(order.size),
+        limit_price=decimal(price),
+        bankruptcy_price=None if bankruptcy is None else decimal(bankruptcy),
+        stage="backstop" if backstop else "limit",
+        reason=liquidation.reason,
+        expires=order.expires,
+        replaces=replaces,
+        decided_mark=decimal(leg.mark),
+    )
+
+
+def _slipped(world: World, leg: LegHealth) -> Fraction:
+    tick, slippage = world.contracts[leg.symbol].tick, world.rules.slippage
+    if leg.leg.size > 0:
+        return max(tick, ceil(leg.mark * (1 - slippage), tick))
+    return max(tick, floor(leg.mark * (1 + slippage), tick))
+
+
+def send_sales(world: World, group: Group, now: Health, owed: list[str]) -> None:
+    """Sell just enough collateral for each debt, in the profile's order."""
+    left = {c: group.cash[c] for c in world.rules.source.conversion if group.cash.get(c, ZERO) > 0}
+    for debt in owed:
+        need = -group.cash[debt]
+        for asset in left:
+            if need <= 0:
+                break
+            if asset == debt or left[asset] <= 0:
+                continue
+            rate = now.price[asset] / now.price[debt]
+            amount = min(left[asset], ceil(need / rate, world.unit(asset)))
+            left[asset] -= amount
+            need -= floor(amount * rate, world.unit(debt))
+            _send_sale(world, group, asset, amount, debt, rate)
+
+
+def _send_sale(
+    world: World, group: Group, asset: str, amount: Fraction, debt: str, rate: Fraction
+) -> None:
+    step = decimals_of(world.assets[asset].price_decimals)
+    limit = ceil(rate * (1 - world.rules.slippage), step)
+    order, replaces = _issue(
+        world, group, asset, True, size=amount, limit=limit, bankruptcy=None, for_asset=debt
+    )
+    world.emit_for(
+        group,
+        CollateralSale,
+        order_id=order.id,
+        number=_of(group).number,
+        asset=asset,
+        amount=decimal(amount),
+        for_asset=debt,
+        limit_price=decimal(limit),
+        expires=order.expires,
+        replaces=replaces,
+    )
+
+
+def _issue(
+    world: World,
+    group: Group,
+    symbol: str,
+    sells: bool,
+    *,
+    size: Fraction,
+    limit: Fraction,
+    bankruptcy: Fraction | None,
+    for_asset: str = "",
+) -> tuple[Order, str]:
+    liquidation = _of(group)
+    _, symbols = world.accounts[group.account].issued[liquidation.number - 1]
+    stem = f"{group.account}:{liquidation.number}"
+    last = max((n for n, issued in enumerate(symbols, start=1) if issued == symbol), default=0)
+    symbols.append(symbol)
+    attempt = len(symbols)
+    order = Order(
+        id=f"{stem}:{attempt}:{symbol}",
+        attempt=attempt,
+        symbol=symbol,
+        sells=sells,
+        size=size,
+        limit=limit,
+        bankruptcy=bankruptcy,
+        expires=world.time + world.rules.source.liquidation.order_ttl,
+        for_asset=for_asset,
+    )
+    liquidation.live[order.id] = order
+    return order, f"{stem}:{last}:{symbol}" if last else ""
+
+
+def _of(group: Group) -> Liquidation:
+    assert group.liquidation is not None
+    return group.liquidation

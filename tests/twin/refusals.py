@@ -1,0 +1,288 @@
+"""Why an event is refused; the words are for a reader, only the refusal itself is compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+
+from engine import events
+from engine.instruments import Asset
+from tests.twin.amounts import decimals_of, whole
+from tests.twin.books import Account, Group, World
+from tests.twin.facts import funding, holders, settlement
+from tests.twin.terms import faulty
+from tests.twin.trades import outcome_of
+
+BEGINNINGS = (events.AccountOpened, events.Deposit, events.PositionSnapshot)
+
+
+class RefusalError(Exception):
+    """An event breaks a rule."""
+
+
+def require(holds: bool, rule: str) -> None:
+    """Refuse unless a rule holds."""
+    if not holds:
+        raise RefusalError(rule)
+
+
+def check_known(world: World, event: events.AnyEvent) -> None:
+    """Refuse what cannot even be numbered."""
+    if isinstance(event, events.PriceUpdate | events.AccountEvent):
+        require(world.policy is not None, "profile")
+    if isinstance(event, events.AccountEvent):
+        require(bool(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", event.account)), "account id")
+        require(event.account in world.accounts or isinstance(event, BEGINNINGS), "account")
+    elif isinstance(event, events.PriceUpdate):
+        require(event.symbol in world.listed, "symbol")
+    elif isinstance(event, events.FundingRate | events.Settled):
+        require(event.symbol in world.contracts, "symbol")
+    elif isinstance(event, events.Halt | events.Resume):
+        require(event.symbol in ("", *world.contracts), "symbol")
+
+
+def check(world: World, event: events.AnyEvent) -> None:
+    """Refuse what breaks a rule."""
+    if isinstance(event, events.AccountEvent):
+        _check_account_event(world, event)
+    else:
+        _check_venue_event(world, event)
+
+
+# --- amounts, sizes, prices
+
+
+def _asset(world: World, asset: str) -> None:
+    require(asset in world.assets, f"asset {asset}")
+
+
+def _contract(world: World, symbol: str, *, open_: bool = True) -> None:
+    require(symbol in world.contracts, f"symbol {symbol}")
+    require(not open_ or symbol not in world.settled, f"{symbol} is settled")
+
+
+def _amount(world: World, asset: str, amount: Decimal) -> None:
+    _asset(world, asset)
+    require(whole(amount, world.unit(asset)), f"{amount} {asset}")
+
+
+def _positive(value: Decimal) -> None:
+    require(value > 0, f"{value} is not above zero")
+
+
+def _not_negative(value: Decimal) -> None:
+    require(value >= 0, f"{value} is below zero")
+
+
+def _size(world: World, symbol: str, size: Decimal) -> None:
+    require(whole(size, world.contracts[symbol].size_unit), f"size {size} of {symbol}")
+
+
+def _price(world: World, symbol: str, price: Decimal) -> None:
+    terms = world.contracts.get(symbol) or world.assets[symbol]
+    require(whole(price, decimals_of(terms.price_decimals)), f"price {price} of {symbol}")
+    _positive(price)
+
+
+def _cash(world: World, group: Group | None, asset: str, change: Fraction) -> None:
+    before = group.cash.get(asset, Fraction(0)) if group else Fraction(0)
+    require(abs(before + change) <= world.assets[asset].largest, f"cash {asset}")
+
+
+def _leg(world: World, symbol: str, size: Fraction, cost: Fraction) -> None:
+    terms = world.contracts[symbol]
+    require(abs(size) <= terms.largest, f"size of {symbol}")
+    require(abs(cost) <= world.assets[terms.settle].largest, f"cost of {symbol}")
+
+
+def _margin(margin: str, symbols: Iterator[str] | list[str]) -> None:
+    require(margin in ("cross", *(f"isolated:{symbol}" for symbol in symbols)), f"margin {margin}")
+
+
+def _issued(account: Account, order_id: str, margin: str, symbol: str) -> None:
+    if order_id:
+        require(account.issued_as(order_id) == (margin, symbol), f"order {order_id}")
+
+
+# --- accounts
+
+
+def _check_account_event(world: World, event: events.AccountEvent) -> None:
+    account = world.accounts.get(event.account) or Account(event.account, event.sequence)
+    cross = account.groups.get("cross")
+    match event:
+        case events.AccountClosed():
+            for group in account.groups.values():
+                require(not any(group.cash.values()) and not group.legs, "not empty")
+                require(group.liquidation is None, "in liquidation")
+        case events.Deposit() | events.Withdrawal():
+            _amount(world, event.asset, event.amount)
+            _positive(event.amount)
+            sign = 1 if isinstance(event, events.Deposit) else -1
+            _cash(world, cross, event.asset, sign * Fraction(event.amount))
+        case events.MarginMoved():
+            _check_move(world, account, event)
+        case events.PositionSnapshot():
+            _check_snapshot(world, event)
+        case events.Fill():
+            _check_fill(world, account, event)
+        case events.OpenOrders():
+            _contract(world, event.symbol, open_=False)
+            _margin(event.margin, [event.symbol])
+            for size in (event.buy_size, event.sell_size):
+                _size(world, event.symbol, size)
+                _not_negative(size)
+        case events.OrdersCancelled():
+            _margin(event.margin, list(world.contracts))
+        case events.OrderClosed():
+            _check_close(world, account, event)
+        case events.FundingPaid():
+            _check_funding(world, account, event)
+        case events.CollateralSold():
+            _check_sale(world, account, event)
+
+
+def _check_move(world: World, account: Account, event: events.MarginMoved) -> None:
+    _contract(world, event.symbol, open_=False)
+    settle = world.contracts[event.symbol].settle
+    _amount(world, settle, event.amount)
+    require(event.amount != 0, "nothing moves")
+    amount = Fraction(event.amount)
+    _cash(world, account.groups.get("cross"), settle, -amount)
+    _cash(world, account.groups.get(f"isolated:{event.symbol}"), settle, amount)
+
+
+def _check_snapshot(world: World, event: events.PositionSnapshot) -> None:
+    margins = [group.margin for group in event.groups]
+    require(len(set(margins)) == len(margins), "a group twice")
+    for group in event.groups:
+        _margin(group.margin, list(world.contracts))
+        for asset, amount in group.balances.items():
+            _amount(world, asset, amount)
+            require(abs(Fraction(amount)) <= world.assets[asset].largest, f"cash {asset}")
+        symbols = [leg.symbol for leg in group.legs]
+        require(len(set(symbols)) == len(symbols), "a leg twice")
+        for leg in group.legs:
+            _contract(world, leg.symbol)
+            require(group.margin in ("cross", f"isolated:{leg.symbol}"), "another's leg")
+            _size(world, leg.symbol, leg.size)
+            require(leg.size != 0, "a leg without size")
+            _amount(world, world.contracts[leg.symbol].settle, leg.cost)
+            _leg(world, leg.symbol, Fraction(leg.size), Fraction(leg.cost))
+
+
+def _check_fill(world: World, account: Account, event: events.Fill) -> None:
+    _contract(world, event.symbol)
+    _margin(event.margin, [event.symbol])
+    _size(world, event.symbol, event.size)
+    require(event.size != 0, "nothing was traded")
+    _price(world, event.symbol, event.price)
+    _amount(world, event.fee_asset, event.fee)
+    _issued(account, event.order_id, event.margin, event.symbol)
+    group = account.groups.get(event.margin) or Group(event.account, event.margin)
+    result = outcome_of(world, group, event)
+    _leg(world, event.symbol, result.leg.size, result.leg.cost)
+    changes = {world.contracts[event.symbol].settle: result.cash}
+    changes[event.fee_asset] = changes.get(event.fee_asset, Fraction(0)) - Fraction(event.fee)
+    for asset, change in changes.items():
+        _cash(world, group, asset, change)
+
+
+def _check_close(world: World, account: Account, event: events.OrderClosed) -> None:
+    issued = account.issued_as(event.order_id)
+    require(issued is not None, f"order {event.order_id}")
+    _not_negative(event.filled_size)
+    symbol = issued[1] if issued else ""
+    if symbol in world.contracts:
+        _size(world, symbol, event.filled_size)
+    else:
+        _amount(world, symbol, event.filled_size)
+
+
+def _check_funding(world: World, account: Account, event: events.FundingPaid) -> None:
+    _contract(world, event.symbol)
+    _margin(event.margin, [event.symbol])
+    terms = world.contracts[event.symbol]
+    require(terms.funding == "venue", "funding is not the venue's")
+    _amount(world, terms.settle, event.amount)
+    require(event.amount != 0, "nothing is paid")
+    _cash(world, account.groups.get(event.margin), terms.settle, Fraction(event.amount))
+
+
+def _check_sale(world: World, account: Account, event: events.CollateralSold) -> None:
+    _margin(event.margin, list(world.contracts))
+    _amount(world, event.asset, event.amount)
+    _amount(world, event.for_asset, event.proceeds)
+    _positive(event.amount)
+    _not_negative(event.proceeds)
+    require(event.asset != event.for_asset, "sold for itself")
+    _issued(account, event.order_id, event.margin, event.asset)
+    group = account.groups.get(event.margin)
+    _cash(world, group, event.asset, -Fraction(event.amount))
+    _cash(world, group, event.for_asset, Fraction(event.proceeds))
+
+
+# --- prices and control
+
+
+def _check_venue_event(world: World, event: events.AnyEvent) -> None:
+    match event:
+        case events.PriceUpdate():
+            _price(world, event.symbol, event.price)
+            if event.symbol in world.assets:
+                require(event.kind == "index", "an asset has an index price only")
+                require(event.symbol != world.rules.source.numeraire, "the numeraire is 1")
+        case events.InstrumentListed():
+            _check_listing(world, event)
+        case events.ProfileChanged():
+            _check_profile(world, event)
+        case events.FundMoved():
+            _amount(world, event.asset, event.amount)
+            require(event.amount != 0, "nothing moves")
+            if event.shard == world.shard:
+                after = world.ledger.fund[event.asset] + Fraction(event.amount)
+                require(after >= 0, "more than the fund has")
+        case events.FundingRate():
+            _check_rate(world, event)
+        case events.Settled():
+            _contract(world, event.symbol)
+            _price(world, event.symbol, event.price)
+            settle = world.contracts[event.symbol].settle
+            for group, leg in holders(world, event.symbol):
+                _cash(world, group, settle, settlement(world, event, leg))
+
+
+def _check_listing(world: World, event: events.InstrumentListed) -> None:
+    new, old = event.instrument, world.listed.get(event.instrument.name)
+    if old is not None:
+        require(type(new) is type(old), "another type")
+        fixed = ["decimals", "price_decimals"]
+        if not isinstance(new, Asset):
+            fixed = ["settle", "style", "multiplier", "size_decimals", "price_decimals"]
+        for field in fixed:
+            require(getattr(new, field) == getattr(old, field), f"another {field}")
+    if not isinstance(new, Asset):
+        require(new.settle in world.assets, "no settlement asset")
+        listed = world.policy is not None and new.name in world.policy.brackets
+        require(listed, "no brackets")
+
+
+def _check_profile(world: World, event: events.ProfileChanged) -> None:
+    profile = event.profile
+    require(not faulty(profile), "faults")
+    require(set(world.contracts) <= set(profile.brackets), "a listed derivative has no brackets")
+    if world.policy is not None and world.accounts:
+        require(profile.numeraire == world.policy.source.numeraire, "another numeraire")
+
+
+def _check_rate(world: World, event: events.FundingRate) -> None:
+    _contract(world, event.symbol)
+    terms = world.contracts[event.symbol]
+    require(terms.funding == "engine", "funding is not the engine's")
+    require(event.rate.is_finite() and event.rate != 0, "no rate")
+    known = {(event.symbol, "index"), (event.symbol, "mark")} & set(world.prices)
+    require(bool(known), "no price")
+    for group, leg in holders(world, event.symbol):
+        _cash(world, group, terms.settle, funding(world, event, leg))

@@ -1,0 +1,226 @@
+"""The twin itself: one event in, all its decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from engine import events
+from engine.decisions import AnyDecision, Duplicate, Gap, Ignored, Refused
+from tests.twin.amounts import decimal
+from tests.twin.books import Account, Group, Order, World
+from tests.twin.deciding import cancel, decide, decide_all
+from tests.twin.facts import apply
+from tests.twin.refusals import RefusalError, check, check_known
+from tests.twin.trades import anomaly
+
+Timer = tuple[int, str, Callable[[], None]]
+
+
+class Twin:
+    """The whole engine, naively."""
+
+    def __init__(self, shard: int = 0) -> None:
+        self.world = World(shard)
+
+    def apply(self, event: events.AnyEvent) -> list[AnyDecision]:
+        """Apply an event and return every decision that it leads to."""
+        world = self.world
+        world.seq += 1
+        world.out = []
+        try:
+            check_known(world, event)
+            if self._numbered(event):
+                self._take(event)
+        except RefusalError as broken:
+            rule = str(broken)
+            name = type(event).__name__
+            world.emit(Refused, event=name, record=record_of(event), rule=rule, detail="")
+        if world.policy is not None:
+            decide_all(world)
+        return world.out
+
+    def _numbered(self, event: events.AnyEvent) -> bool:
+        """Note an event's sequence; tell whether the event is new."""
+        world, key = self.world, sequence_key(event)
+        if key is None:
+            return True
+        number: int = event.sequence  # type: ignore[union-attr]
+        account = world.accounts.get(key[1]) if key[0] == "account" else None
+        last = account.sequence if account else world.sequences.get(key)
+        about: dict[str, Any] = {"event": type(event).__name__, "record": record_of(event)}
+        if last is not None and number <= last:
+            world.emit(Duplicate, **about, sequence=number, last=last)
+            return False
+        if account:
+            account.sequence = number
+        elif key[0] != "account":
+            world.sequences[key] = number
+        if last is not None and number > last + 1:
+            world.emit(Gap, **about, expected=last + 1, received=number)
+            self._flag(account, event)
+        return True
+
+    def _flag(self, account: Account | None, event: events.AnyEvent) -> None:
+        if account is None or account.gap_since is not None:
+            return
+        try:
+            check(self.world, event)
+        except RefusalError:
+            account.gap_since = self.world.time
+        else:
+            account.gap_since = max(self.world.time, event.time)
+
+    def _take(self, event: events.AnyEvent) -> None:
+        world = self.world
+        check(world, event)
+        if isinstance(event, events.PriceUpdate) and not world.rules.counts(
+            event.symbol, event.kind, event.source
+        ):
+            world.emit(Ignored, symbol=event.symbol, kind=event.kind, source=event.source)
+            return
+        if self._fire_timers(event.time):
+            check(world, event)
+        world.time = max(world.time, event.time)
+        apply(world, event)
+
+    # --- timers
+
+    def _fire_timers(self, until: int) -> bool:
+        start, fired = self.world.time, set[tuple[int, str]]()
+        while due := [t for t in self._timers(start) if t[0] <= until and t[:2] not in fired]:
+            at, key, fire = min(due, key=lambda timer: timer[:2])
+            fired.add((at, key))
+            self.world.time = max(self.world.time, at)
+            fire()
+        return bool(fired)
+
+    def _timers(self, start: int) -> list[Timer]:
+        timers: list[Timer] = []
+        for account in self.world.accounts.values():
+            if account.gap_since is not None:
+                due = account.gap_since + self.world.rules.source.liquidation.gap_timeout
+                if due > start:
+                    timers.append((due, account.name, self._gap_waited(account)))
+            for group in account.groups.values():
+                timers += self._timers_of(group)
+        return timers
+
+    def _timers_of(self, group: Group) -> list[Timer]:
+        liquidation = group.liquidation
+        if liquidation is None:
+            return []
+        timers: list[Timer] = []
+        if liquidation.awaiting is not None:
+            key = f"{group.account}:{liquidation.number}"
+            timers.append((liquidation.awaiting, key, self._orders_not_cancelled(group)))
+        for order in liquidation.live.values():
+            if order.cancelling is None:
+                timers.append((order.expires, order.id, self._expired(group, order)))
+            else:
+                timers.append((order.cancelling, order.id, self._not_closed(group, order)))
+        return timers
+
+    def _gap_waited(self, account: Account) -> Callable[[], None]:
+        def fire() -> None:
+            for group in account.ordered_groups():
+                decide(self.world, group)
+
+        return fire
+
+    def _orders_not_cancelled(self, group: Group) -> Callable[[], None]:
+        def fire() -> None:
+            assert group.liquidation is not None
+            anomaly(self.world, group, "unacknowledged", "")
+            group.liquidation.awaiting = None
+            group.orders.clear()
+            decide(self.world, group)
+
+        return fire
+
+    def _expired(self, group: Group, order: Order) -> Callable[[], None]:
+        def fire() -> None:
+            assert group.liquidation is not None
+            cancel(self.world, group, order, "expired")
+            group.liquidation.backstop |= not order.for_asset
+
+        return fire
+
+    def _not_closed(self, group: Group, order: Order) -> Callable[[], None]:
+        def fire() -> None:
+            assert group.liquidation is not None
+            anomaly(self.world, group, "unacknowledged", order.id)
+            del group.liquidation.live[order.id]
+            decide(self.world, group)
+
+        return fire
+
+    # --- the books, in decimals
+
+    def cash(self, account: str, margin: str = "cross") -> dict[str, Decimal]:
+        """Return the cash of a group by asset, zeros left out."""
+        groups = self.world.accounts[account].groups
+        return _decimals(groups[margin].cash) if margin in groups else {}
+
+    def legs(self, account: str, margin: str = "cross") -> dict[str, tuple[Decimal, Decimal]]:
+        """Return size and cost of a group's legs by symbol."""
+        groups = self.world.accounts[account].groups
+        legs = groups[margin].legs if margin in groups else {}
+        return {symbol: (decimal(leg.size), decimal(leg.cost)) for symbol, leg in legs.items()}
+
+    def ledger(self, name: str) -> dict[Any, Decimal]:
+        """Return one of the ledger's sums (fund, fees, clearing, …), zeros left out."""
+        return _decimals(getattr(self.world.ledger, name))
+
+    @property
+    def fund(self) -> dict[str, Decimal]:
+        """The insurance fund by asset."""
+        return self.ledger("fund")
+
+    @property
+    def shortfall(self) -> dict[tuple[str, str], Decimal]:
+        """Every shortfall so far, by (asset, market)."""
+        return self.ledger("shortfall")
+
+    @property
+    def bad_debt(self) -> dict[tuple[str, str], Decimal]:
+        """What nobody paid, by (asset, market)."""
+        return self.ledger("bad_debt")
+
+
+def _decimals(amounts: dict[Any, Any]) -> dict[Any, Decimal]:
+    return {key: decimal(amount) for key, amount in amounts.items() if amount}
+
+
+def sequence_key(event: events.AnyEvent) -> tuple[str, str] | None:
+    """Name the series of numbers that an event belongs to, if it has one."""
+    match event:
+        case events.AccountEvent():
+            return "account", event.account
+        case events.PriceUpdate():
+            return "price", f"{event.source}:{event.symbol}"
+        case events.FundMoved():
+            return "fund", str(event.shard)
+        case events.FundingRate():
+            return "funding", event.symbol
+    return None
+
+
+def record_of(event: events.AnyEvent) -> str:
+    """Name an event as refusals do."""
+    match event:
+        case events.AccountEvent():
+            return f"{event.account}#{event.sequence}"
+        case events.PriceUpdate():
+            return f"{event.source}:{event.symbol}#{event.sequence}"
+        case events.FundMoved():
+            return f"fund#{event.sequence}"
+        case events.InstrumentListed():
+            return event.instrument.name
+        case events.ProfileChanged():
+            return event.profile.name
+        case events.TimePassed():
+            return ""
+        case _:
+            return event.symbol
