@@ -1,8 +1,8 @@
 """Everything the engine decides.
 
-A decision carries (shard, seq, index): seq is the number of the event that caused it, index counts the
-decisions of one event over all its slices. `time` is engine time, microseconds UTC. Amounts are in the
-asset named beside them; equity and requirements in the profile's numeraire.
+A decision carries (shard, seq, index): seq is the number of the event that caused it, index counts
+the decisions of one event over all its slices. `time` is engine time, microseconds UTC. Amounts are
+in the asset named beside them; equity and requirements in the profile's numeraire.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class CancelOrder(GroupDecision, frozen=True, kw_only=True):
 
 
 class CollateralSale(GroupDecision, frozen=True, kw_only=True):
-    """`amount` of `asset` is to be sold for `for_asset` at `limit_price` (for_asset per asset) or better."""
+    """`amount` of `asset` is to be sold for `for_asset` at `limit_price` (for_asset per asset) or
+    better."""
 
     order_id: str
     number: int
@@ -222,7 +223,8 @@ class Ignored(Decision, frozen=True, kw_only=True):
 
 
 class Gap(Decision, frozen=True, kw_only=True):
-    """Sequence numbers are missing before this event, which was applied (or refused) all the same."""
+    """Sequence numbers are missing before this event, which was applied (or refused) all the
+    same."""
 
     event: str
     record: str

@@ -1,8 +1,8 @@
 """Everything the engine is told.
 
-Times are integer microseconds UTC. Amounts are in units of their asset, sizes signed (long positive),
-prices in the instrument's quote, or in the profile's numeraire for the index price of an asset. A margin
-group is named by `margin`: "cross", or "isolated:SYMBOL" for one isolated leg.
+Times are integer microseconds UTC. Amounts are in units of their asset, sizes signed (long
+positive), prices in the instrument's quote, or in the profile's numeraire for the index price of an
+asset. A margin group is named by `margin`: "cross", or "isolated:SYMBOL" for one isolated leg.
 
 Account events carry `account` and its `sequence`, which grows by one with each of them.
 """
@@ -80,7 +80,8 @@ class Withdrawal(AccountEvent, frozen=True, kw_only=True):
 
 
 class MarginMoved(AccountEvent, frozen=True, kw_only=True):
-    """`amount` of the symbol's settlement asset moves from cross to its isolated leg (back if < 0)."""
+    """`amount` of the symbol's settlement asset moves from cross to its isolated leg (back if <
+    0)."""
 
     symbol: str
     amount: Decimal
@@ -141,7 +142,8 @@ class OrdersCancelled(AccountEvent, frozen=True, kw_only=True):
 
 
 class OrderClosed(AccountEvent, frozen=True, kw_only=True):
-    """A liquidation order or collateral sale can fill no more; `filled_size` is its unsigned total."""
+    """A liquidation order or collateral sale can fill no more; `filled_size` is its unsigned
+    total."""
 
     order_id: str
     filled_size: Decimal

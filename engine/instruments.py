@@ -1,8 +1,8 @@
 """What is traded and held, and in which units.
 
-An amount of an `Asset` is a multiple of 10^-decimals and its absolute value at most `largest`. A size of
-an instrument is a multiple of 10^-size_decimals and at most `largest_size`; a price (mark, index or fill)
-has at most `price_decimals`; an order's limit is a multiple of `tick`.
+An amount of an `Asset` is a multiple of 10^-decimals and its absolute value at most `largest`. A
+size of an instrument is a multiple of 10^-size_decimals and at most `largest_size`; a price (mark,
+index or fill) has at most `price_decimals`; an order's limit is a multiple of `tick`.
 
 Values, in the settlement asset, of a size s (signed) at price P with multiplier m:
 linear s·m·P, inverse −s·m/P (a contract is worth m of the quote currency).
@@ -21,8 +21,8 @@ from engine.money import LARGEST_UNITS, ONE, credit, unit_of
 class Asset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="asset"):
     """A spot asset: held as collateral, owed, or used to settle instruments.
 
-    `largest` bounds one balance, in the asset. `price_decimals` bounds its index price, which is quoted
-    in the profile's numeraire.
+    `largest` bounds one balance, in the asset. `price_decimals` bounds its index price, which is
+    quoted in the profile's numeraire.
     """
 
     name: str
@@ -39,8 +39,9 @@ class Asset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="asset"
 class Derivative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What perpetuals and futures share.
 
-    `lot` is the smallest order, `size_decimals` the resolution of positions, `taker_fee` a fraction of
-    notional, `multiplier` the base amount (linear) or the quote amount (inverse) of one contract.
+    `lot` is the smallest order, `size_decimals` the resolution of positions, `taker_fee` a fraction
+    of notional, `multiplier` the base amount (linear) or the quote amount (inverse) of one
+    contract.
     """
 
     name: str
@@ -109,7 +110,9 @@ def faults(instrument: Instrument) -> list[str]:
         if not value.is_finite() or value <= 0:
             found.append(f"{field} {value}: not positive")
     if not found and instrument.tick % instrument.price_unit:
-        found.append(f"tick {instrument.tick}: finer than price_decimals {instrument.price_decimals}")
+        found.append(
+            f"tick {instrument.tick}: finer than price_decimals {instrument.price_decimals}"
+        )
     if not found and instrument.lot % unit_of(instrument.size_decimals):
         found.append(f"lot {instrument.lot}: finer than size_decimals {instrument.size_decimals}")
     if not instrument.taker_fee.is_finite() or not 0 <= instrument.taker_fee < 1:

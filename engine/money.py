@@ -1,9 +1,9 @@
 """Exact arithmetic: one decimal context, named rounding, limits of representation.
 
-Every amount in the engine is a `Decimal` that is a whole number of its asset's smallest units; every
-size is a whole number of its instrument's. Sums and products are exact (76 digits, `Inexact` trapped),
-so only a division or a store can round, and each does so through a function below that says in which
-direction and for whom.
+Every amount in the engine is a `Decimal` that is a whole number of its asset's smallest units;
+every size is a whole number of its instrument's. Sums and products are exact (`Inexact` is
+trapped), so only a division or a store can round, and each does so through a function below that
+says in which direction and for whom.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 EXACT = Context(
-    prec=76,
+    # The longest product, equity · requirement · mark of a bankruptcy price in another asset than
+    # the numeraire, has at most 172 digits within the limits of representation; 76 did not hold it.
+    prec=256,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, Underflow, Clamped, FloatOperation],
 )
 """The engine's only decimal context; a rounding that nobody named raises `decimal.Inexact`."""
@@ -104,7 +106,7 @@ def fits(amount: Decimal, decimals: int) -> bool:
     return exponent >= -decimals or amount == amount.quantize(unit_of(decimals), context=_ROUNDING)
 
 
-_ROUNDING = Context(prec=76)
+_ROUNDING = Context(prec=256)
 
 
 def plain(value: Decimal) -> str:

@@ -40,7 +40,8 @@ class Collateral(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NO_COLLATERAL = Collateral(haircut=Decimal(1))
-"""An asset that the profile does not name is worth nothing while owned and counts in full when owed."""
+"""An asset that the profile does not name is worth nothing while owned and counts in full when
+owed."""
 
 
 class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MarginCallRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Thresholds on maintenance ÷ margin equity: a call goes out at `at`, and may again below `reset`."""
+    """Thresholds on maintenance ÷ margin equity: a call goes out at `at`, and may again below
+    `reset`."""
 
     at: Decimal = Decimal("0.8")
     reset: Decimal = Decimal("0.7")
@@ -72,7 +74,8 @@ class LiquidationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PriceSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one source that counts for a kind of price, unless `symbols` names another for a symbol."""
+    """The one source that counts for a kind of price, unless `symbols` names another for a
+    symbol."""
 
     mark: str = "venue"
     index: str = "venue"
@@ -83,8 +86,8 @@ class PriceSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of a venue's rules.
 
-    `numeraire` is the asset in which health is counted; `conversion` the order in which collateral is
-    sold; `brackets` the requirement curve of each symbol.
+    `numeraire` is the asset in which health is counted; `conversion` the order in which collateral
+    is sold; `brackets` the requirement curve of each symbol.
     """
 
     name: str
@@ -111,7 +114,9 @@ def faults(profile: RiskProfile) -> list[str]:
     """Return every fault of a profile, in words; none when it may be put in force."""
     found: list[str] = []
     for symbol in sorted(profile.brackets):
-        found += [f"brackets {symbol}: {fault}" for fault in _bracket_faults(profile.brackets[symbol])]
+        found += [
+            f"brackets {symbol}: {fault}" for fault in _bracket_faults(profile.brackets[symbol])
+        ]
     if profile.numeraire not in profile.collateral:
         found.append(f"collateral: numeraire {profile.numeraire} has no entry")
     for asset in sorted(profile.collateral):
@@ -125,7 +130,9 @@ def faults(profile: RiskProfile) -> list[str]:
     if not _within(trigger.stop_buffer, 0, 10):
         found.append(f"trigger: stop_buffer {trigger.stop_buffer} not in [0, 10)")
     elif trigger.at_equality and trigger.stop_buffer == 0:
-        found.append("trigger: at_equality needs a stop_buffer above 0, or a stop is at once a start")
+        found.append(
+            "trigger: at_equality needs a stop_buffer above 0, or a stop is at once a start"
+        )
     if not _within(call.at, 0, 1) or not _within(call.reset, 0, 1) or call.reset >= call.at:
         found.append(f"margin_call: needs 0 <= reset < at < 1, has {call.reset} and {call.at}")
     for field in ("order_ttl", "ack_timeout", "gap_timeout"):
@@ -149,7 +156,9 @@ def _bracket_faults(brackets: tuple[Bracket, ...]) -> list[str]:
         if not bracket.cap.is_finite() or bracket.cap <= 0:
             found.append(f"bracket {place}: cap {bracket.cap} not positive")
         if not (_within(bracket.maintenance_rate, 0, 1) and bracket.maintenance_rate > 0):
-            found.append(f"bracket {place}: maintenance_rate {bracket.maintenance_rate} not in (0, 1)")
+            found.append(
+                f"bracket {place}: maintenance_rate {bracket.maintenance_rate} not in (0, 1)"
+            )
         if not bracket.maintenance_rate <= bracket.initial_rate <= 1:
             found.append(
                 f"bracket {place}: initial_rate {bracket.initial_rate} not in [maintenance_rate, 1]"
@@ -157,7 +166,10 @@ def _bracket_faults(brackets: tuple[Bracket, ...]) -> list[str]:
     for place, (lower, upper) in enumerate(pairwise(brackets), start=2):
         if upper.cap <= lower.cap:
             found.append(f"bracket {place}: cap {upper.cap} not above {lower.cap}")
-        if upper.maintenance_rate < lower.maintenance_rate or upper.initial_rate < lower.initial_rate:
+        if (
+            upper.maintenance_rate < lower.maintenance_rate
+            or upper.initial_rate < lower.initial_rate
+        ):
             found.append(f"bracket {place}: a rate falls as size grows")
     return found
 

@@ -1,0 +1,372 @@
+"""Which events may be applied: what each must satisfy, given the rules and the book.
+
+Everything is checked before anything changes. A refusal is a pair (rule, detail); the first one
+found counts. Numbers are known to be finite and of a readable size here (`wire` sees to that).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from engine import events as e
+from engine import instruments, profile
+from engine.booking import fill_effect, funding_cash, funding_price, settlement_cash
+from engine.instruments import Asset, Listed
+from engine.money import ZERO, fits
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+Refusal = tuple[str, str]
+Checks = Iterator[Refusal | None]
+
+ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OPENING = (e.AccountOpened, e.Deposit, e.PositionSnapshot)
+
+
+def unknown(engine: Engine, event: e.Event) -> Refusal | None:
+    """Return why an event cannot be placed at all: no profile, or an unknown symbol or account."""
+    if isinstance(event, e.PriceUpdate):
+        if not engine.ready:
+            return "no_profile", "no profile is in force"
+        if engine.rules.definition(event.symbol) is None:
+            return "unknown_symbol", f"{event.symbol} is not listed"
+    elif isinstance(event, e.AccountEvent):
+        if not engine.ready:
+            return "no_profile", "no profile is in force"
+        if ACCOUNT_ID.fullmatch(event.account) is None:
+            return "account_id", f"{event.account!r} is no account id"
+        if event.account not in engine.accounts and not isinstance(event, OPENING):
+            return "unknown_account", f"{event.account} was never opened"
+    return None
+
+
+def refusal(engine: Engine, event: e.Event) -> Refusal | None:
+    """Return the first rule that an event breaks, with the detail; none if it may be applied."""
+    check = CHECKS.get(type(event))
+    if check is None:
+        return None
+    for found in check(engine, event):
+        if found is not None:
+            return found
+    return None
+
+
+# --- single conditions
+
+
+def _decimals(name: str, amount: Decimal, decimals: int, of: str) -> Refusal | None:
+    if fits(amount, decimals):
+        return None
+    return "decimals", f"{name} {amount} has more than the {decimals} decimals of {of}"
+
+
+def _positive(name: str, amount: Decimal) -> Refusal | None:
+    return None if amount > 0 else ("not_positive", f"{name} {amount} is not above zero")
+
+
+def _not_negative(name: str, amount: Decimal) -> Refusal | None:
+    return None if amount >= 0 else ("negative", f"{name} {amount} is below zero")
+
+
+def _asset(engine: Engine, name: str) -> Refusal | None:
+    return None if name in engine.rules.assets else ("unknown_asset", f"{name} is not listed")
+
+
+def _amount(engine: Engine, name: str, amount: Decimal, asset: str) -> Refusal | None:
+    return _decimals(name, amount, engine.rules.assets[asset].decimals, asset)
+
+
+def _derivative(engine: Engine, symbol: str) -> Refusal | None:
+    if symbol not in engine.rules.derivatives:
+        return "unknown_symbol", f"{symbol} is not a listed instrument"
+    if symbol in engine.rules.settled:
+        return "settled", f"{symbol} is settled"
+    return None
+
+
+def _margin(engine: Engine, margin: str, symbol: str | None) -> Refusal | None:
+    """`symbol` is the event's, or none where any listed derivative will do."""
+    if margin == e.CROSS:
+        return None
+    scheme, _, leg = margin.partition(":")
+    if scheme == "isolated" and leg in engine.rules.derivatives and symbol in (None, leg):
+        return None
+    return "margin", f"{margin!r} names no margin group" + (f" of {symbol}" if symbol else "")
+
+
+def _cash_limit(
+    engine: Engine, account: str, margin: str, changes: dict[str, Decimal]
+) -> Refusal | None:
+    """Refuse balances that would pass their asset's largest amount."""
+    known = engine.accounts.get(account)
+    group = known.groups.get(margin) if known else None
+    for asset, change in changes.items():
+        before = engine.book.cash_of(group, asset) if group else ZERO
+        largest = engine.rules.assets[asset].largest
+        if abs(before + change) > largest:
+            return "limit", f"balance {before + change} {asset} would pass {largest}"
+    return None
+
+
+def _leg_limit(instrument: Listed, asset: Asset, size: Decimal, cost: Decimal) -> Refusal | None:
+    if abs(size) > instrument.largest_size:
+        return "limit", f"size {size} would pass {instrument.largest_size} of {instrument.name}"
+    if abs(cost) > asset.largest:
+        return "limit", f"cost {cost} would pass {asset.largest} {asset.name}"
+    return None
+
+
+def _issued(
+    engine: Engine, account: str, order_id: str, margin: str | None, symbol: str | None
+) -> Refusal | None:
+    if engine.accounts[account].issued(order_id, margin, symbol):
+        return None
+    return "unknown_order", f"order {order_id!r} was never issued for this"
+
+
+# --- one generator a type: later checks may rely on earlier ones
+
+
+def _price(engine: Engine, event: e.PriceUpdate) -> Checks:
+    listed = engine.rules.definition(event.symbol)
+    if isinstance(listed, Asset):
+        if event.symbol == engine.rules.in_force.numeraire:
+            yield "numeraire", f"{event.symbol} is the numeraire: its price is 1"
+        if event.kind != "index":
+            yield "price_kind", f"{event.symbol} is an asset: it has an index price only"
+    yield _positive("price", event.price)
+    if listed is not None:
+        yield _decimals("price", event.price, listed.price_decimals, event.symbol)
+
+
+def _external(engine: Engine, event: e.Deposit | e.Withdrawal) -> Checks:
+    yield _asset(engine, event.asset)
+    yield _positive("amount", event.amount)
+    yield _amount(engine, "amount", event.amount, event.asset)
+    change = event.amount if isinstance(event, e.Deposit) else -event.amount
+    yield _cash_limit(engine, event.account, e.CROSS, {event.asset: change})
+
+
+def _account_closed(engine: Engine, event: e.AccountClosed) -> Checks:
+    for group in engine.accounts[event.account].ordered_groups():
+        if group.cash or group.symbols or group.liquidation:
+            yield "not_empty", f"{group.margin} still has cash, legs or a liquidation"
+
+
+def _margin_moved(engine: Engine, event: e.MarginMoved) -> Checks:
+    yield _derivative(engine, event.symbol)
+    asset = engine.rules.settle_of(event.symbol).name
+    if event.amount == 0:
+        yield "not_positive", "amount is zero"
+    yield _amount(engine, "amount", event.amount, asset)
+    yield _cash_limit(engine, event.account, e.CROSS, {asset: -event.amount})
+    yield _cash_limit(engine, event.account, e.isolated(event.symbol), {asset: event.amount})
+
+
+def _snapshot(engine: Engine, event: e.PositionSnapshot) -> Checks:
+    margins = [group.margin for group in event.groups]
+    if len(set(margins)) != len(margins):
+        yield "margin", "a margin group is named twice"
+    for group in event.groups:
+        yield _margin(engine, group.margin, None)
+        for asset, amount in group.balances.items():
+            yield _asset(engine, asset)
+            yield _amount(engine, "balance", amount, asset)
+            if abs(amount) > engine.rules.assets[asset].largest:
+                yield "limit", f"balance {amount} {asset} passes its largest"
+        symbols = [leg.symbol for leg in group.legs]
+        if len(set(symbols)) != len(symbols):
+            yield "symbol", f"{group.margin} names a symbol twice"
+        for leg in group.legs:
+            yield _derivative(engine, leg.symbol)
+            yield _margin(engine, group.margin, leg.symbol)
+            instrument = engine.rules.derivatives[leg.symbol]
+            asset_of = engine.rules.settle_of(leg.symbol)
+            if leg.size == 0:
+                yield "zero_size", f"leg {leg.symbol} has no size"
+            yield _decimals("size", leg.size, instrument.size_decimals, leg.symbol)
+            yield _decimals("cost", leg.cost, asset_of.decimals, asset_of.name)
+            yield _leg_limit(instrument, asset_of, leg.size, leg.cost)
+
+
+def _fill(engine: Engine, event: e.Fill) -> Checks:
+    yield _derivative(engine, event.symbol)
+    yield _margin(engine, event.margin, event.symbol)
+    yield _asset(engine, event.fee_asset)
+    instrument = engine.rules.derivatives[event.symbol]
+    if event.size == 0:
+        yield "zero_size", "size is zero"
+    yield _positive("price", event.price)
+    yield _decimals("size", event.size, instrument.size_decimals, event.symbol)
+    yield _decimals("price", event.price, instrument.price_decimals, event.symbol)
+    yield _amount(engine, "fee", event.fee, event.fee_asset)
+    if event.order_id:
+        yield _issued(engine, event.account, event.order_id, event.margin, event.symbol)
+    asset = engine.rules.settle_of(event.symbol)
+    group = engine.accounts[event.account].groups.get(event.margin)
+    leg = engine.book.leg_of(group, event.symbol) if group else None
+    effect = fill_effect(instrument, asset.unit, leg, event.size, event.price)
+    yield _leg_limit(instrument, asset, effect.size, effect.cost)
+    changes = {event.fee_asset: -event.fee}
+    changes[asset.name] = changes.get(asset.name, ZERO) + effect.cash
+    yield _cash_limit(engine, event.account, event.margin, changes)
+
+
+def _open_orders(engine: Engine, event: e.OpenOrders) -> Checks:
+    yield _derivative(engine, event.symbol)
+    yield _margin(engine, event.margin, event.symbol)
+    decimals = engine.rules.derivatives[event.symbol].size_decimals
+    for name, size in (("buy_size", event.buy_size), ("sell_size", event.sell_size)):
+        yield _not_negative(name, size)
+        yield _decimals(name, size, decimals, event.symbol)
+
+
+def _orders_cancelled(engine: Engine, event: e.OrdersCancelled) -> Checks:
+    yield _margin(engine, event.margin, None)
+
+
+def _order_closed(engine: Engine, event: e.OrderClosed) -> Checks:
+    yield _issued(engine, event.account, event.order_id, None, None)
+    yield _not_negative("filled_size", event.filled_size)
+
+
+def _funding_paid(engine: Engine, event: e.FundingPaid) -> Checks:
+    yield _derivative(engine, event.symbol)
+    yield _margin(engine, event.margin, event.symbol)
+    yield _funding_by(engine, event.symbol, "venue")
+    asset = engine.rules.settle_of(event.symbol).name
+    yield _amount(engine, "amount", event.amount, asset)
+    yield _cash_limit(engine, event.account, event.margin, {asset: event.amount})
+
+
+def _funding_by(engine: Engine, symbol: str, who: str) -> Refusal | None:
+    funding = getattr(engine.rules.derivatives[symbol], "funding", None)
+    if funding == who:
+        return None
+    detail = f"is computed by the {funding}" if funding else "is not paid"
+    return "funding", f"funding of {symbol} {detail}"
+
+
+def _collateral_sold(engine: Engine, event: e.CollateralSold) -> Checks:
+    yield _margin(engine, event.margin, None)
+    yield _asset(engine, event.asset)
+    yield _asset(engine, event.for_asset)
+    if event.asset == event.for_asset:
+        yield "same_asset", f"{event.asset} sold for itself"
+    yield _positive("amount", event.amount)
+    yield _not_negative("proceeds", event.proceeds)
+    yield _amount(engine, "amount", event.amount, event.asset)
+    yield _amount(engine, "proceeds", event.proceeds, event.for_asset)
+    if event.order_id:
+        yield _issued(engine, event.account, event.order_id, event.margin, event.asset)
+    changes = {event.asset: -event.amount, event.for_asset: event.proceeds}
+    yield _cash_limit(engine, event.account, event.margin, changes)
+
+
+def _funding_rate(engine: Engine, event: e.FundingRate) -> Checks:
+    yield _derivative(engine, event.symbol)
+    yield _funding_by(engine, event.symbol, "engine")
+    price = funding_price(engine, event.symbol)
+    if price is None:
+        yield "no_price", f"{event.symbol} has no price yet"
+        return
+    instrument = engine.rules.derivatives[event.symbol]
+    asset = engine.rules.settle_of(event.symbol)
+    for group in engine.book.holders(event.symbol):
+        leg = group.legs[event.symbol]
+        change = {asset.name: funding_cash(instrument, asset.unit, leg, price, event.rate)}
+        yield _cash_limit(engine, group.account.id, group.margin, change)
+
+
+def _settled(engine: Engine, event: e.Settled) -> Checks:
+    yield _derivative(engine, event.symbol)
+    instrument = engine.rules.derivatives[event.symbol]
+    yield _positive("price", event.price)
+    yield _decimals("price", event.price, instrument.price_decimals, event.symbol)
+    asset = engine.rules.settle_of(event.symbol)
+    for group in engine.book.holders(event.symbol):
+        leg = group.legs[event.symbol]
+        change = {asset.name: settlement_cash(instrument, asset.unit, leg, event.price)}
+        yield _cash_limit(engine, group.account.id, group.margin, change)
+
+
+def _fund_moved(engine: Engine, event: e.FundMoved) -> Checks:
+    yield _asset(engine, event.asset)
+    yield _amount(engine, "amount", event.amount, event.asset)
+    if event.shard == engine.shard and engine.ledger.fund.get(event.asset, ZERO) + event.amount < 0:
+        yield "fund", f"the fund of shard {event.shard} holds less {event.asset}"
+
+
+def _halt(engine: Engine, event: e.Halt | e.Resume) -> Checks:
+    if event.symbol and event.symbol not in engine.rules.derivatives:
+        yield "unknown_symbol", f"{event.symbol} is not a listed instrument"
+
+
+def _instrument_listed(engine: Engine, event: e.InstrumentListed) -> Checks:
+    new = event.instrument
+    found = instruments.faults(new)
+    if found:
+        yield "instrument", "; ".join(found)
+    rules = engine.rules
+    old = rules.definition(new.name)
+    if old is not None and _identity(old) != _identity(new):
+        yield "instrument", f"{new.name}: type, settlement, style, multiplier, decimals stay"
+    if isinstance(new, Asset):
+        return
+    yield _asset(engine, new.settle)
+    if new.name not in rules.maintenance:
+        yield "instrument", f"{new.name} has no brackets in force"
+
+
+def _identity(instrument: instruments.Instrument) -> tuple[Any, ...]:
+    if isinstance(instrument, Asset):
+        return (Asset, instrument.decimals, instrument.price_decimals)
+    return (
+        type(instrument),
+        instrument.settle,
+        instrument.style,
+        instrument.multiplier,
+        instrument.size_decimals,
+        instrument.price_decimals,
+    )
+
+
+def _profile_changed(engine: Engine, event: e.ProfileChanged) -> Checks:
+    found = profile.faults(event.profile)
+    found += [
+        f"brackets {symbol}: missing, and {symbol} is listed"
+        for symbol in sorted(engine.rules.derivatives)
+        if symbol not in event.profile.brackets
+    ]
+    old = engine.rules.profile
+    if old is not None and old.numeraire != event.profile.numeraire and engine.accounts:
+        found.append(f"numeraire {event.profile.numeraire}: accounts are kept in {old.numeraire}")
+    if found:
+        yield "profile", "; ".join(found)
+
+
+CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {
+    e.PriceUpdate: _price,
+    e.Deposit: _external,
+    e.Withdrawal: _external,
+    e.AccountClosed: _account_closed,
+    e.MarginMoved: _margin_moved,
+    e.PositionSnapshot: _snapshot,
+    e.Fill: _fill,
+    e.OpenOrders: _open_orders,
+    e.OrdersCancelled: _orders_cancelled,
+    e.OrderClosed: _order_closed,
+    e.FundingPaid: _funding_paid,
+    e.CollateralSold: _collateral_sold,
+    e.FundingRate: _funding_rate,
+    e.Settled: _settled,
+    e.FundMoved: _fund_moved,
+    e.Halt: _halt,
+    e.Resume: _halt,
+    e.InstrumentListed: _instrument_listed,
+    e.ProfileChanged: _profile_changed,
+}

@@ -1,0 +1,422 @@
+"""How facts change the book: calculated first, executed in one place each.
+
+Every function here takes an event that was admitted; what it moves between accounts and the ledger
+sums to zero per asset, or is one of the ledger's external flows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine import decisions as d
+from engine import events as e
+from engine.book import Group, Leg
+from engine.instruments import Listed
+from engine.liquidation import Order
+from engine.margin import fill_cost, health, notional
+from engine.money import ZERO, charge, credit
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+
+class FillEffect(NamedTuple):
+    """What a fill does to a leg: its new size and cost, the change of cash, and the signed size it
+    closed.
+
+    `closed` has the sign that the leg had; amounts in the settlement asset.
+    """
+
+    size: Decimal
+    cost: Decimal
+    cash: Decimal
+    closed: Decimal
+
+
+def fill_effect(
+    instrument: Listed, unit: Decimal, leg: Leg | None, size: Decimal, price: Decimal
+) -> FillEffect:
+    """Return what a fill of signed `size` at `price` does to `leg`; roundings are against it."""
+    held, cost = leg or (ZERO, ZERO)
+    if held == 0 or (held > 0) == (size > 0):
+        return FillEffect(held + size, cost + fill_cost(instrument, size, price, unit), ZERO, ZERO)
+    if abs(size) <= abs(held):
+        released = cost if size == -held else charge(cost * abs(size), unit, abs(held))
+        cash = -fill_cost(instrument, size, price, unit) - released
+        return FillEffect(held + size, cost - released, cash, -size)
+    cash = -fill_cost(instrument, -held, price, unit) - cost
+    rest = held + size
+    return FillEffect(rest, fill_cost(instrument, rest, price, unit), cash, held)
+
+
+def settlement_cash(instrument: Listed, unit: Decimal, leg: Leg, price: Decimal) -> Decimal:
+    """Return the cash that settling `leg` at `price` brings, rounded down."""
+    return credit(instrument.value(leg.size, price, unit), unit) - leg.cost
+
+
+def funding_cash(
+    instrument: Listed, unit: Decimal, leg: Leg, price: Decimal, rate: Decimal
+) -> Decimal:
+    """Return the funding that a leg receives (pays if < 0), rounded down; longs pay a positive
+    rate."""
+    exposure = leg.size * instrument.multiplier
+    if instrument.inverse:
+        return credit(-rate * exposure, unit, price)
+    return credit(-rate * exposure * price, unit)
+
+
+# --- accounts
+
+
+def _account_opened(engine: Engine, event: e.AccountOpened) -> None:
+    account = engine.accounts[event.account]
+    account.role = event.role
+    engine.touch_account(account)
+
+
+def _account_closed(engine: Engine, event: e.AccountClosed) -> None:
+    engine.forget(engine.accounts[event.account])
+
+
+def _deposit(engine: Engine, event: e.Deposit) -> None:
+    _move_external(engine, event.account, event.asset, event.amount)
+    engine.ledger.deposits[event.asset] += event.amount
+
+
+def _withdrawal(engine: Engine, event: e.Withdrawal) -> None:
+    _move_external(engine, event.account, event.asset, -event.amount)
+    engine.ledger.withdrawals[event.asset] += event.amount
+
+
+def _move_external(engine: Engine, account: str, asset: str, amount: Decimal) -> None:
+    group = engine.group_of(account, e.CROSS)
+    engine.book.add_cash(group, asset, amount)
+    engine.changed.funds.add(asset)
+    engine.touch(group)
+
+
+def _margin_moved(engine: Engine, event: e.MarginMoved) -> None:
+    asset = engine.rules.settle_of(event.symbol).name
+    cross = engine.group_of(event.account, e.CROSS)
+    isolated = engine.group_of(event.account, e.isolated(event.symbol))
+    engine.book.add_cash(cross, asset, -event.amount)
+    engine.book.add_cash(isolated, asset, event.amount)
+    engine.touch(cross)
+    engine.touch(isolated)
+
+
+def _open_orders(engine: Engine, event: e.OpenOrders) -> None:
+    group = engine.group_of(event.account, event.margin)
+    if event.buy_size or event.sell_size:
+        group.open_orders[event.symbol] = (event.buy_size, event.sell_size)
+    else:
+        group.open_orders.pop(event.symbol, None)
+    engine.touch(group)
+
+
+def _orders_cancelled(engine: Engine, event: e.OrdersCancelled) -> None:
+    group = engine.group_of(event.account, event.margin)
+    group.open_orders.clear()
+    if group.liquidation is not None:
+        group.liquidation.awaiting_until = None
+    engine.touch(group)
+
+
+def _snapshot(engine: Engine, event: e.PositionSnapshot) -> None:
+    account = engine.accounts[event.account]
+    given = {group.margin: group for group in event.groups}
+    for margin in given:
+        engine.book.group(account, margin)
+    changes: list[d.SnapshotChange] = []
+    for group in account.ordered_groups():
+        changes += _put_right(engine, group, given.get(group.margin))
+    if event.role is not None:
+        account.role = event.role
+    account.gap_since = None
+    engine.touch_account(account)
+    if changes or engine.is_new(account):
+        engine.emit(d.SnapshotDifference, account=account.id, changes=tuple(changes))
+
+
+def _put_right(
+    engine: Engine, group: Group, given: e.GroupSnapshot | None
+) -> list[d.SnapshotChange]:
+    """Make one group what the venue says it is; return what changed, by item and name."""
+    cash = given.balances if given else {}
+    legs = {leg.symbol: leg for leg in given.legs} if given else {}
+    changes: list[d.SnapshotChange] = []
+
+    def note(item: Any, name: str, before: Decimal, after: Decimal) -> None:
+        if before != after:
+            changes.append(d.SnapshotChange(group.margin, item, name, before, after))
+
+    before_cash, before_legs = group.cash, group.legs
+    for asset in sorted({*cash, *before_cash}):
+        before, after = before_cash.get(asset, ZERO), cash.get(asset, ZERO)
+        note("cash", asset, before, after)
+        engine.book.set_cash(group, asset, after)
+        engine.ledger.adjustments[asset] += after - before
+        engine.changed.funds.add(asset)
+    none = Leg(ZERO, ZERO)
+    symbols = sorted({*legs, *before_legs})
+    for symbol in symbols:
+        held, told = before_legs.get(symbol, none), legs.get(symbol)
+        after_leg = Leg(told.size, told.cost) if told else none
+        note("cost", symbol, held.cost, after_leg.cost)
+        engine.book.set_leg(group, symbol, after_leg.size, after_leg.cost)
+    for symbol in symbols:
+        told = legs.get(symbol)
+        note("size", symbol, before_legs.get(symbol, none).size, told.size if told else ZERO)
+    return changes
+
+
+# --- trading
+
+
+def _fill(engine: Engine, event: e.Fill) -> None:
+    group = engine.group_of(event.account, event.margin)
+    instrument = engine.rules.derivatives[event.symbol]
+    unit = engine.rules.settle_of(event.symbol).unit
+    leg = engine.book.leg_of(group, event.symbol)
+    effect = fill_effect(instrument, unit, leg, event.size, event.price)
+    order = _live_order(group, event.order_id)
+    if event.order_id:
+        _fill_anomalies(engine, group, event, order, leg)
+    engine.book.set_leg(group, event.symbol, effect.size, effect.cost)
+    engine.book.add_cash(group, instrument.settle, effect.cash)
+    engine.clear(event.symbol, instrument.settle, -effect.cash)
+    engine.book.add_cash(group, event.fee_asset, -event.fee)
+    engine.ledger.fees[event.fee_asset] += event.fee
+    engine.changed.funds.add(event.fee_asset)
+    group.last_market = event.symbol
+    engine.touch(group)
+    if not event.order_id:
+        return
+    if order is not None:
+        _count_filled(group, order, abs(event.size))
+        _note_loss(group, event, order, effect, instrument, unit)
+    _charge_liquidation_fee(engine, group, event, effect.closed)
+
+
+def _live_order(group: Group, order_id: str) -> Order | None:
+    return group.liquidation.orders.get(order_id) if group.liquidation else None
+
+
+def _count_filled(group: Group, order: Order, size: Decimal) -> None:
+    order.filled += size
+    if order.filled >= order.size and group.liquidation is not None:
+        del group.liquidation.orders[order.id]
+
+
+def _fill_anomalies(
+    engine: Engine, group: Group, event: e.Fill, order: Order | None, leg: Leg | None
+) -> None:
+    size, held = event.size, leg.size if leg else ZERO
+    if order is None:
+        engine.anomaly(group, "late", event.order_id, f"fill {event.fill_id}: order is not live")
+    elif order.filled + abs(size) > order.size:
+        detail = f"fill {event.fill_id}: {order.filled} + {abs(size)} of {order.size}"
+        engine.anomaly(group, "exceeds_order", event.order_id, detail)
+    if held == 0 or (held > 0) == (size > 0) or abs(size) > abs(held):
+        detail = f"fill {event.fill_id}: {size} against a position of {held}"
+        engine.anomaly(group, "exceeds_position", event.order_id, detail)
+    if order is not None and (
+        event.price < order.limit if order.side == "sell" else event.price > order.limit
+    ):
+        detail = f"fill {event.fill_id}: {event.price} beyond {order.limit}"
+        engine.anomaly(group, "beyond_limit", event.order_id, detail)
+
+
+def _note_loss(
+    group: Group,
+    event: e.Fill,
+    order: Order,
+    effect: FillEffect,
+    instrument: Listed,
+    unit: Decimal,
+) -> None:
+    """Add the loss beyond the bankruptcy price to its market."""
+    if group.liquidation is None or order.bankruptcy is None:
+        return
+    fee = event.fee if event.fee_asset == instrument.settle else ZERO
+    loss = instrument.value(effect.closed, order.bankruptcy, unit)
+    loss += fee - instrument.value(effect.closed, event.price, unit)
+    losses = group.liquidation.losses
+    if loss > 0:
+        losses[event.symbol] = losses.get(event.symbol, ZERO) + loss
+
+
+def _charge_liquidation_fee(engine: Engine, group: Group, event: e.Fill, closed: Decimal) -> None:
+    """Charge the liquidation fee of a forced fill, never more than is left, to the fund."""
+    instrument = engine.rules.derivatives[event.symbol]
+    asset = engine.rules.assets[instrument.settle]
+    rate = engine.rules.in_force.liquidation.fee_rate
+    fee = charge(rate * notional(instrument, closed, event.price, asset.unit), asset.unit)
+    state = health(group.cash, group.legs, engine.rules, engine.prices) if fee else None
+    if state is None:
+        return
+    price = state.prices.get(asset.name) or engine.price_of(asset.name)
+    if price is None:
+        return
+    fee = min(fee, credit(max(state.equity, ZERO), asset.unit, price))
+    if fee > 0:
+        engine.book.add_cash(group, asset.name, -fee)
+        engine.ledger.fund[asset.name] += fee
+        engine.changed.funds.add(asset.name)
+        engine.emit_for(group, d.FeeCharged, asset=asset.name, amount=fee, order_id=event.order_id)
+
+
+def _order_closed(engine: Engine, event: e.OrderClosed) -> None:
+    found = engine.find_live(event.account, event.order_id)
+    if found is None:
+        return
+    group, order = found
+    if event.filled_size != order.filled:
+        detail = f"venue says {event.filled_size}, fills say {order.filled}"
+        engine.anomaly(group, "filled_size", event.order_id, detail)
+    if group.liquidation is not None:
+        del group.liquidation.orders[order.id]
+    engine.touch(group)
+
+
+def _collateral_sold(engine: Engine, event: e.CollateralSold) -> None:
+    group = engine.group_of(event.account, event.margin)
+    order = _live_order(group, event.order_id)
+    if event.order_id:
+        _sale_anomalies(engine, group, event, order)
+    for asset, change in ((event.asset, -event.amount), (event.for_asset, event.proceeds)):
+        engine.book.add_cash(group, asset, change)
+        engine.clear(event.asset, asset, -change)
+    if order is not None:
+        _count_filled(group, order, event.amount)
+    engine.touch(group)
+
+
+def _sale_anomalies(
+    engine: Engine, group: Group, event: e.CollateralSold, order: Order | None
+) -> None:
+    if order is None:
+        engine.anomaly(group, "late", event.order_id, "sale is not live")
+        return
+    if order.filled + event.amount > order.size:
+        detail = f"{order.filled} + {event.amount} of {order.size}"
+        engine.anomaly(group, "exceeds_order", event.order_id, detail)
+    unit = engine.rules.assets[event.for_asset].unit
+    least = credit(event.amount * order.limit, unit)
+    if event.proceeds < least:
+        detail = f"{event.proceeds} {event.for_asset}, at least {least} expected"
+        engine.anomaly(group, "beyond_limit", event.order_id, detail)
+
+
+# --- funding and settlement
+
+
+def _funding_paid(engine: Engine, event: e.FundingPaid) -> None:
+    group = engine.group_of(event.account, event.margin)
+    _clear_cash(engine, group, event.symbol, event.amount)
+
+
+def _clear_cash(engine: Engine, group: Group, symbol: str, amount: Decimal) -> None:
+    """Move cash between a group and the clearing account of a market."""
+    asset = engine.rules.derivatives[symbol].settle
+    engine.book.add_cash(group, asset, amount)
+    engine.clear(symbol, asset, -amount)
+    group.last_market = symbol
+    engine.touch(group)
+
+
+def funding_price(engine: Engine, symbol: str) -> Decimal | None:
+    """Return the price that funding is computed on: the index, or the mark without one."""
+    mark = engine.prices.get((symbol, "index")) or engine.prices.get((symbol, "mark"))
+    return mark.price if mark else None
+
+
+def _funding_rate(engine: Engine, event: e.FundingRate) -> None:
+    instrument = engine.rules.derivatives[event.symbol]
+    unit = engine.rules.settle_of(event.symbol).unit
+    price = funding_price(engine, event.symbol)
+    if price is None:
+        raise LookupError(f"funding {event.symbol}: no price")
+    for group in engine.book.holders(event.symbol):
+        leg = group.legs[event.symbol]
+        cash = funding_cash(instrument, unit, leg, price, event.rate)
+        _clear_cash(engine, group, event.symbol, cash)
+
+
+def _settled(engine: Engine, event: e.Settled) -> None:
+    instrument = engine.rules.derivatives[event.symbol]
+    unit = engine.rules.settle_of(event.symbol).unit
+    for group in engine.book.holders(event.symbol):
+        cash = settlement_cash(instrument, unit, group.legs[event.symbol], event.price)
+        engine.book.set_leg(group, event.symbol, ZERO, ZERO)
+        _clear_cash(engine, group, event.symbol, cash)
+    for group in list(engine.liquidating):
+        orders = group.liquidation.orders if group.liquidation else {}
+        for order in [o for o in orders.values() if o.symbol == event.symbol and not o.is_sale]:
+            del orders[order.id]
+            engine.touch(group)
+    engine.rules.settled.add(event.symbol)
+    engine.changed.rules = True
+
+
+# --- venue
+
+
+def _fund_moved(engine: Engine, event: e.FundMoved) -> None:
+    if event.shard != engine.shard:
+        return
+    engine.ledger.fund[event.asset] += event.amount
+    engine.ledger.top_ups[event.asset] += event.amount
+    engine.changed.funds.add(event.asset)
+
+
+def _halt(engine: Engine, event: e.Halt) -> None:
+    if event.symbol:
+        engine.rules.halted.add(event.symbol)
+    else:
+        engine.rules.halted_all = True
+    _halts_changed(engine)
+
+
+def _resume(engine: Engine, event: e.Resume) -> None:
+    if event.symbol:
+        engine.rules.halted.discard(event.symbol)
+    else:
+        engine.rules.halted_all = False
+    _halts_changed(engine)
+
+
+def _halts_changed(engine: Engine) -> None:
+    engine.changed.rules = True
+    for group in engine.liquidating:
+        engine.touch(group)
+
+
+def _time_passed(engine: Engine, event: e.TimePassed) -> None:
+    """Nothing but time."""
+
+
+Handler = Callable[["Engine", Any], None]
+
+BOOKING: dict[type[e.Event], Handler] = {
+    e.AccountOpened: _account_opened,
+    e.AccountClosed: _account_closed,
+    e.Deposit: _deposit,
+    e.Withdrawal: _withdrawal,
+    e.MarginMoved: _margin_moved,
+    e.OpenOrders: _open_orders,
+    e.OrdersCancelled: _orders_cancelled,
+    e.PositionSnapshot: _snapshot,
+    e.Fill: _fill,
+    e.OrderClosed: _order_closed,
+    e.CollateralSold: _collateral_sold,
+    e.FundingPaid: _funding_paid,
+    e.FundingRate: _funding_rate,
+    e.Settled: _settled,
+    e.FundMoved: _fund_moved,
+    e.Halt: _halt,
+    e.Resume: _resume,
+    e.TimePassed: _time_passed,
+}

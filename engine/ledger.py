@@ -1,0 +1,39 @@
+"""Running sums per asset and per market, and the identity that they satisfy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+
+
+def _sums() -> defaultdict[str, Decimal]:
+    return defaultdict(Decimal)
+
+
+def _pair_sums() -> defaultdict[tuple[str, str], Decimal]:
+    return defaultdict(Decimal)
+
+
+class Ledger:
+    """Where value is that is in no account.
+
+    By asset: `fund`, `fees` (paid to the venue), `deposits`, `withdrawals`, `top_ups` of the fund,
+    `adjustments` by snapshots. `clearing` by (market, asset) takes the other side of every fill,
+    funding payment, settlement and sale. `shortfall`, `paid_by_fund` and `bad_debt` by (asset,
+    market).
+    """
+
+    BY_ASSET = ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
+    BY_MARKET = ("shortfall", "paid_by_fund", "bad_debt")
+
+    def __init__(self) -> None:
+        self.fund = _sums()
+        self.fees = _sums()
+        self.deposits = _sums()
+        self.withdrawals = _sums()
+        self.top_ups = _sums()
+        self.adjustments = _sums()
+        self.clearing = _pair_sums()
+        self.shortfall = _pair_sums()
+        self.paid_by_fund = _pair_sums()
+        self.bad_debt = _pair_sums()

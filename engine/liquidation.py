@@ -1,0 +1,318 @@
+"""The life of one liquidation, as a table; which legs to close, how much, at what limit.
+
+Theory of operation. A margin group is looked at whenever an event touched it or a price may have
+taken it over a threshold. What is true of it then is a `Situation`: a few booleans, each a function
+of state. The table of its reason (idle, breach, auto_convert) is read from the top; the first row
+whose conditions all hold names the step. A step either changes the situation, and the table is read
+again, or it is a rest. Nothing else drives a liquidation, so it can be put down and taken up at any
+point.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from engine.book import Group
+from engine.decisions import Side, Stage, StartReason, Waits
+from engine.margin import (
+    Health,
+    LegHealth,
+    bankruptcy_price,
+    limit_price,
+    margin_equity_of,
+    restored,
+)
+from engine.money import ONE, ZERO, ceil_to, charge, credit, floor_to
+from engine.rules import Rules
+
+Step = Literal[
+    "rest",
+    "book",
+    "start_breach",
+    "start_auto_convert",
+    "call",
+    "reset_call",
+    "cancel_halted",
+    "cancel_restored",
+    "end_flat",
+    "end_healthy",
+    "end_converted",
+    "end_superseded",
+    "hold",
+    "open",
+    "orders",
+    "sales",
+]
+
+
+class Situation(NamedTuple):
+    """What is true of a group: the conditions of the tables below."""
+
+    protected: bool  # its account's role is never liquidated
+    legs: bool  # it has a leg
+    owes: bool  # some cash is negative
+    convertible: bool  # it owns something that the profile converts
+    gap: bool  # its account waits for missing events
+    blocked: bool  # by a halt or a gap
+    waiting: bool  # blocked, and already noted as such
+    priced: bool  # its health is known
+    breached: bool
+    restored: bool  # margin equity at or above the stop requirement
+    overdrawn: bool  # some cash is below −auto_convert_below
+    called: bool  # a margin call is out
+    near: bool  # at or above the margin call threshold
+    clear: bool  # not exposed, or below the reset threshold
+    opened: bool  # own open orders were told to go
+    awaiting: bool  # their cancellation is not confirmed yet
+    live: bool  # some order or sale is live
+    halted_live: bool  # some live order, not yet cancelling, is under a halt
+    orders_live: bool  # some order (not sale) is not yet cancelling
+
+
+Row = tuple[dict[str, bool], Step]
+
+TABLES: dict[StartReason | Literal["idle"], tuple[Row, ...]] = {
+    "idle": (
+        ({"protected": True}, "rest"),
+        ({"legs": False, "owes": True, "convertible": False, "gap": True}, "rest"),
+        ({"legs": False, "owes": True, "convertible": False}, "book"),
+        ({"priced": False}, "rest"),
+        ({"breached": True}, "start_breach"),
+        ({"overdrawn": True, "convertible": True}, "start_auto_convert"),
+        ({"called": True, "clear": True}, "reset_call"),
+        ({"called": False, "near": True}, "call"),
+        ({}, "rest"),
+    ),
+    "breach": (
+        ({"live": True, "halted_live": True}, "cancel_halted"),
+        ({"live": True, "orders_live": True, "priced": True, "restored": True}, "cancel_restored"),
+        ({"live": True}, "rest"),
+        ({"awaiting": True}, "rest"),
+        ({"legs": False, "owes": False}, "end_flat"),
+        ({"legs": True, "priced": False}, "rest"),
+        ({"opened": False, "priced": False}, "rest"),
+        ({"legs": True, "restored": True}, "end_healthy"),
+        ({"opened": False, "restored": True}, "end_healthy"),
+        ({"legs": False, "convertible": False, "gap": False}, "book"),
+        ({"waiting": True}, "rest"),
+        ({"blocked": True}, "hold"),
+        ({"opened": False}, "open"),
+        ({"legs": True}, "orders"),
+        ({"priced": False}, "rest"),
+        ({}, "sales"),
+    ),
+    "auto_convert": (
+        ({"live": True, "halted_live": True}, "cancel_halted"),
+        ({"live": True}, "rest"),
+        ({"priced": False}, "rest"),
+        ({"breached": True}, "end_superseded"),
+        ({"owes": False}, "end_converted"),
+        ({"convertible": False}, "end_converted"),
+        ({"waiting": True}, "rest"),
+        ({"blocked": True}, "hold"),
+        ({}, "sales"),
+    ),
+}
+
+
+def next_step(reason: StartReason | Literal["idle"], situation: Situation) -> Step:
+    """Return the step of the first row whose conditions all hold."""
+    for conditions, step in TABLES[reason]:
+        if all(getattr(situation, name) == value for name, value in conditions.items()):
+            return step
+    raise LookupError(f"no row of {reason} fits {situation}")
+
+
+class Order:
+    """A live liquidation order or collateral sale; `size` and `filled` unsigned.
+
+    Live until the venue closes it, or does not answer a cancellation by `cancelling_until`.
+    """
+
+    __slots__ = (
+        "attempt",
+        "bankruptcy",
+        "cancelling_until",
+        "expires",
+        "filled",
+        "for_asset",
+        "id",
+        "limit",
+        "side",
+        "size",
+        "symbol",
+    )
+
+    def __init__(
+        self,
+        order_id: str,
+        attempt: int,
+        symbol: str,
+        side: Side,
+        size: Decimal,
+        limit: Decimal,
+        expires: int,
+        bankruptcy: Decimal | None = None,
+        for_asset: str = "",
+    ) -> None:
+        self.id = order_id
+        self.attempt = attempt
+        self.symbol = symbol
+        self.side: Side = side
+        self.size = size
+        self.filled = ZERO
+        self.limit = limit
+        self.bankruptcy = bankruptcy
+        self.expires = expires
+        self.for_asset = for_asset
+        self.cancelling_until: int | None = None
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether this sells collateral rather than closing a leg."""
+        return bool(self.for_asset)
+
+
+class Liquidation:
+    """One liquidation of a group, from its start to its end."""
+
+    __slots__ = (
+        "awaiting_until",
+        "backstop",
+        "losses",
+        "number",
+        "opened",
+        "orders",
+        "reason",
+        "waits",
+    )
+
+    def __init__(self, number: int, reason: StartReason, waits: Waits) -> None:
+        self.number = number
+        self.reason: StartReason = reason
+        self.waits: Waits = waits
+        self.opened = False
+        self.awaiting_until: int | None = None
+        self.backstop = False
+        self.orders: dict[str, Order] = {}
+        self.losses: dict[str, Decimal] = {}
+
+    def in_order(self) -> list[Order]:
+        """Return what is live, by attempt."""
+        return sorted(self.orders.values(), key=lambda order: order.attempt)
+
+
+class PlannedOrder(NamedTuple):
+    """What an order for one leg would be."""
+
+    symbol: str
+    side: Side
+    size: Decimal
+    limit: Decimal
+    bankruptcy: Decimal | None
+    stage: Stage
+    mark: Decimal
+
+
+class PlannedSale(NamedTuple):
+    """What a sale of collateral would be."""
+
+    asset: str
+    amount: Decimal
+    for_asset: str
+    limit: Decimal
+
+
+def plan_orders(state: Health, rules: Rules, *, backstop: bool) -> list[PlannedOrder]:
+    """Return the orders that would restore the group if filled at the marks, whole legs, largest
+    first.
+
+    Legs whose symbol is halted are left alone.
+    """
+    fee_rate = rules.in_force.liquidation.fee_rate
+    legs = [leg for leg in state.legs if not rules.halts(leg.symbol)]
+    legs.sort(key=lambda leg: (-leg.required, leg.symbol))
+    net, maintenance = dict(state.net), state.maintenance
+    planned: list[PlannedOrder] = []
+    for leg in legs:
+        planned.append(_plan_order(leg, state, rules, backstop=backstop))
+        net[leg.settle] -= (rules.derivatives[leg.symbol].taker_fee + fee_rate) * leg.notional
+        maintenance -= leg.required
+        if restored(margin_equity_of(net, state.prices, rules), maintenance, rules):
+            break
+    return planned
+
+
+def _plan_order(leg: LegHealth, state: Health, rules: Rules, *, backstop: bool) -> PlannedOrder:
+    side: Side = "sell" if leg.size > 0 else "buy"
+    limit = limit_price(leg, state, rules)
+    if limit is None:
+        beyond = state.equity < 0
+    else:
+        beyond = leg.mark < limit if side == "sell" else leg.mark > limit
+    stage: Stage = "backstop" if backstop or beyond else "limit"
+    if stage == "backstop" or limit is None:
+        limit = _slipped(leg, rules)
+    return PlannedOrder(
+        leg.symbol, side, abs(leg.size), limit, bankruptcy_price(leg, state, rules), stage, leg.mark
+    )
+
+
+def _slipped(leg: LegHealth, rules: Rules) -> Decimal:
+    """Return the mark less (sells) or plus (buys) the slippage allowed, to the tick, at least
+    one."""
+    tick = rules.derivatives[leg.symbol].tick
+    slippage = rules.in_force.liquidation.max_slippage
+    if leg.size > 0:
+        return max(ceil_to(leg.mark * (ONE - slippage), tick), tick)
+    return max(floor_to(leg.mark * (ONE + slippage), tick), tick)
+
+
+def owed_assets(group: Group, reason: StartReason, rules: Rules) -> list[str]:
+    """Return the assets that a liquidation is to buy back: all owed, or those that convert by
+    rule."""
+    owed = [asset for asset, amount in group.cash.items() if amount < 0]
+    if reason == "breach":
+        return owed
+    collateral = rules.in_force.collateral_of
+    return [asset for asset in owed if collateral(asset).auto_convert_below is not None]
+
+
+def plan_sales(state: Health, owed: list[str], rules: Rules) -> list[PlannedSale]:
+    """Return the sales that would just cover what is owed, in the profile's order of collateral."""
+    profile = rules.in_force
+    left = {asset: amount for asset, amount in state.cash.items() if amount > 0}
+    planned: list[PlannedSale] = []
+    for debt in owed:
+        need = -state.cash[debt]
+        debt_price, debt_unit = state.prices[debt], rules.assets[debt].unit
+        for asset in profile.conversion:
+            if need <= 0:
+                break
+            if asset == debt or left.get(asset, ZERO) <= 0:
+                continue
+            sold, price = rules.assets[asset], state.prices[asset]
+            amount = min(left[asset], charge(need * debt_price, sold.unit, price))
+            slipped = price * (ONE - profile.liquidation.max_slippage)
+            limit = ceil_to(slipped, Decimal((0, (1,), -sold.price_decimals)), debt_price)
+            planned.append(PlannedSale(asset, amount, debt, limit))
+            left[asset] -= amount
+            need -= credit(amount * price, debt_unit, debt_price)
+    return planned
+
+
+def riskier(one: tuple[Decimal, Decimal], other: tuple[Decimal, Decimal]) -> int:
+    """Compare (margin equity, maintenance) without dividing: −1 where `one` is the riskier.
+
+    dYdX v4 `x/clob`, `lib/margin/risk.go:63`: cross products, then the larger requirement, then the
+    lower equity where neither has a requirement.
+    """
+    here, there = one[0] * other[1], other[0] * one[1]
+    if here != there:
+        return -1 if here < there else 1
+    if one[1] != other[1]:
+        return -1 if one[1] > other[1] else 1
+    if one[0] != other[0] and one[1] == 0:
+        return -1 if one[0] < other[0] else 1
+    return 0

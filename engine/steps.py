@@ -1,0 +1,297 @@
+"""The steps of a liquidation, carried out: what each changes, and which decisions it emits.
+
+The table in `liquidation` says when; plans are calculated there and in `waterfall`, and executed
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from engine import decisions as d
+from engine.book import Group
+from engine.liquidation import (
+    Liquidation,
+    Order,
+    Step,
+    owed_assets,
+    plan_orders,
+    plan_sales,
+)
+from engine.margin import Health
+from engine.waterfall import allocate, split
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+
+def evidence(engine: Engine, state: Health) -> dict[str, tuple[object, ...]]:
+    """Return what a liquidation rests on: legs, balances and every mark used."""
+    legs = tuple(
+        d.LegEvidence(leg.symbol, leg.size, leg.cost, leg.value, leg.notional, leg.maintenance)
+        for leg in state.legs
+    )
+    balances = tuple(
+        d.BalanceEvidence(
+            asset, state.cash.get(asset, Decimal(0)), state.net[asset], state.prices[asset]
+        )
+        for asset in sorted(state.net)
+    )
+    keys = [(leg.symbol, "mark") for leg in state.legs]
+    keys += [(asset, "index") for asset in sorted(state.net)]
+    marks = tuple(engine.prices[key] for key in keys if key in engine.prices)
+    return {"legs": legs, "balances": balances, "marks": marks}
+
+
+def _known(state: Health | None) -> Health:
+    if state is None:
+        raise LookupError("a step that needs a health was taken without one")
+    return state
+
+
+def _liquidation(group: Group) -> Liquidation:
+    if group.liquidation is None:
+        raise LookupError(f"{group.key}: no liquidation")
+    return group.liquidation
+
+
+def _start(engine: Engine, group: Group, state: Health | None, reason: d.StartReason) -> None:
+    known = _known(state)
+    account = group.account
+    number = len(account.orders) + 1
+    account.orders[number] = (group.margin, [])
+    waits = engine.block_of(group)
+    group.liquidation = Liquidation(number, reason, waits)
+    if reason == "breach":
+        group.called = True
+    engine.emit_for(
+        group,
+        d.LiquidationStarted,
+        number=number,
+        reason=reason,
+        waits=waits,
+        equity=known.equity,
+        margin_equity=known.margin_equity,
+        maintenance=known.maintenance,
+        **evidence(engine, known),
+    )
+
+
+def _start_breach(engine: Engine, group: Group, state: Health | None) -> None:
+    _start(engine, group, state, "breach")
+
+
+def _start_auto_convert(engine: Engine, group: Group, state: Health | None) -> None:
+    _start(engine, group, state, "auto_convert")
+
+
+def _call(engine: Engine, group: Group, state: Health | None) -> None:
+    known = _known(state)
+    group.called = True
+    engine.emit_for(
+        group,
+        d.MarginCall,
+        margin_equity=known.margin_equity,
+        maintenance=known.maintenance,
+    )
+
+
+def _reset_call(engine: Engine, group: Group, state: Health | None) -> None:
+    group.called = False
+
+
+def _cancel_halted(engine: Engine, group: Group, state: Health | None) -> None:
+    for order in _liquidation(group).in_order():
+        halted = engine.rules.halted_all if order.is_sale else engine.rules.halts(order.symbol)
+        if halted and order.cancelling_until is None:
+            engine.cancel(group, order, "halted")
+
+
+def _cancel_restored(engine: Engine, group: Group, state: Health | None) -> None:
+    for order in _liquidation(group).in_order():
+        if not order.is_sale and order.cancelling_until is None:
+            engine.cancel(group, order, "healthy")
+
+
+def _hold(engine: Engine, group: Group, state: Health | None) -> None:
+    _liquidation(group).waits = engine.block_of(group)
+
+
+def _open(engine: Engine, group: Group, state: Health | None) -> None:
+    liquidation = _liquidation(group)
+    liquidation.waits = ""
+    liquidation.opened = True
+    engine.emit_for(group, d.CancelOpenOrders, number=liquidation.number)
+    if group.open_orders:
+        rule = engine.rules.in_force.liquidation
+        liquidation.awaiting_until = engine.time + rule.ack_timeout
+        engine.set_timer(liquidation.awaiting_until, group)
+
+
+def _next_order(engine: Engine, group: Group, symbol: str) -> tuple[str, int, str]:
+    """Enter an order in the account's history; return its id, its attempt, and the one it
+    replaces."""
+    account, number = group.account, _liquidation(group).number
+    symbols = account.orders[number][1]
+    earlier = [attempt for attempt, name in enumerate(symbols, start=1) if name == symbol]
+    replaces = account.order_id(number, earlier[-1]) if earlier else ""
+    symbols.append(symbol)
+    return account.order_id(number, len(symbols)), len(symbols), replaces
+
+
+def _put_live(engine: Engine, group: Group, order: Order) -> None:
+    _liquidation(group).orders[order.id] = order
+    engine.set_timer(order.expires, group, order.id)
+
+
+def _orders(engine: Engine, group: Group, state: Health | None) -> None:
+    liquidation = _liquidation(group)
+    liquidation.waits = ""
+    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
+    plan = plan_orders(_known(state), engine.rules, backstop=liquidation.backstop)
+    for planned in plan:
+        order_id, attempt, replaces = _next_order(engine, group, planned.symbol)
+        order = Order(
+            order_id, attempt, planned.symbol, planned.side, planned.size, planned.limit, expires
+        )
+        order.bankruptcy = planned.bankruptcy
+        _put_live(engine, group, order)
+        engine.emit_for(
+            group,
+            d.LiquidationOrder,
+            order_id=order_id,
+            number=liquidation.number,
+            symbol=planned.symbol,
+            side=planned.side,
+            size=planned.size,
+            limit_price=planned.limit,
+            bankruptcy_price=planned.bankruptcy,
+            stage=planned.stage,
+            reason=liquidation.reason,
+            expires=expires,
+            replaces=replaces,
+            decided_mark=planned.mark,
+        )
+
+
+def _sales(engine: Engine, group: Group, state: Health | None) -> None:
+    liquidation = _liquidation(group)
+    liquidation.waits = ""
+    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
+    owed = owed_assets(group, liquidation.reason, engine.rules)
+    for planned in plan_sales(_known(state), owed, engine.rules):
+        order_id, attempt, replaces = _next_order(engine, group, planned.asset)
+        order = Order(
+            order_id, attempt, planned.asset, "sell", planned.amount, planned.limit, expires
+        )
+        order.for_asset = planned.for_asset
+        _put_live(engine, group, order)
+        engine.emit_for(
+            group,
+            d.CollateralSale,
+            order_id=order_id,
+            number=liquidation.number,
+            asset=planned.asset,
+            amount=planned.amount,
+            for_asset=planned.for_asset,
+            limit_price=planned.limit,
+            expires=expires,
+            replaces=replaces,
+        )
+
+
+def _book(engine: Engine, group: Group, state: Health | None) -> None:
+    """Make negative cash whole: the fund pays what it can, the rest is bad debt."""
+    liquidation = group.liquidation
+    for asset, amount in group.cash.items():
+        if amount >= 0:
+            continue
+        engine.book.set_cash(group, asset, Decimal(0))
+        losses = {
+            symbol: loss
+            for symbol, loss in (liquidation.losses if liquidation else {}).items()
+            if engine.rules.derivatives[symbol].settle == asset
+        }
+        if not losses:
+            losses = {group.last_market or asset: Decimal(1)}
+        parts = split(-amount, losses, engine.rules.assets[asset].unit)
+        for market in sorted(parts):
+            if parts[market]:
+                _book_part(engine, group, asset, market, parts[market])
+
+
+def _book_part(engine: Engine, group: Group, asset: str, market: str, amount: Decimal) -> None:
+    ledger, number = engine.ledger, group.liquidation.number if group.liquidation else 0
+    cause = group.liquidation.reason if group.liquidation else "negative_balance"
+    engine.emit_for(group, d.Shortfall, number=number, asset=asset, market=market, amount=amount)
+    payments, rest = allocate(amount, {"fund": ledger.fund[asset]})
+    ledger.shortfall[asset, market] += amount
+    for payment in payments:
+        ledger.fund[asset] -= payment.amount
+        ledger.paid_by_fund[asset, market] += payment.amount
+        if payment.amount:
+            engine.emit_for(
+                group,
+                d.FundDraw,
+                asset=asset,
+                market=market,
+                amount=payment.amount,
+                capacity=payment.capacity,
+            )
+    ledger.bad_debt[asset, market] += rest
+    engine.changed.funds.add(asset)
+    engine.changed.markets.add(market)
+    if rest:
+        group.account.debts += 1
+        engine.emit_for(
+            group,
+            d.BadDebt,
+            id=f"{group.account.id}:debt:{group.account.debts}",
+            number=number,
+            asset=asset,
+            market=market,
+            cause=cause,
+            amount=rest,
+        )
+
+
+def _end(engine: Engine, group: Group, reason: d.EndReason) -> None:
+    engine.emit_for(group, d.LiquidationEnded, number=_liquidation(group).number, reason=reason)
+    group.liquidation = None
+
+
+def _end_flat(engine: Engine, group: Group, state: Health | None) -> None:
+    _end(engine, group, "flat")
+
+
+def _end_healthy(engine: Engine, group: Group, state: Health | None) -> None:
+    _end(engine, group, "healthy")
+
+
+def _end_converted(engine: Engine, group: Group, state: Health | None) -> None:
+    _end(engine, group, "converted")
+
+
+def _end_superseded(engine: Engine, group: Group, state: Health | None) -> None:
+    _end(engine, group, "superseded")
+
+
+STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
+    "book": _book,
+    "start_breach": _start_breach,
+    "start_auto_convert": _start_auto_convert,
+    "call": _call,
+    "reset_call": _reset_call,
+    "cancel_halted": _cancel_halted,
+    "cancel_restored": _cancel_restored,
+    "hold": _hold,
+    "open": _open,
+    "orders": _orders,
+    "sales": _sales,
+    "end_flat": _end_flat,
+    "end_healthy": _end_healthy,
+    "end_converted": _end_converted,
+    "end_superseded": _end_superseded,
+}

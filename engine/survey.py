@@ -1,0 +1,110 @@
+"""The book at a glance: accounts by state, notional and open interest, unrealised bad debt.
+
+For gauges and tables: floats where they are no more than pictures, exact amounts for bad debt.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.book import Group
+from engine.core import Engine
+from engine.margin import Health
+from engine.money import EXACT, ZERO, ceil_to
+from engine.waterfall import split
+
+STATES = ("healthy", "called", "liquidating", "halted", "gap", "unpriced")
+
+
+class Survey(NamedTuple):
+    """The book as it stands.
+
+    `accounts` counts margin groups of accounts by state. Notionals are in each symbol's settlement
+    asset, open interest in contracts, `gap_notional` in the numeraire. `unrealised` is Σ max(0,
+    −equity) at mark over groups not yet booked, by (asset, market), in the asset.
+    """
+
+    accounts: dict[str, int]
+    long_notional: dict[str, float]
+    short_notional: dict[str, float]
+    unmatched_open_interest: dict[str, float]
+    gap_notional: float
+    unrealised: dict[tuple[str, str], Decimal]
+
+
+def survey(engine: Engine) -> Survey:
+    """Return the book at a glance; groups that were never exposed count as healthy."""
+    accounts = dict.fromkeys(STATES, 0)
+    unrealised: dict[tuple[str, str], Decimal] = {}
+    gap_notional = 0.0
+    if engine.ready:
+        with localcontext(EXACT):
+            screened = engine.screened_equity()
+            for group in engine.book.all_groups():
+                state = _state(engine, group, screened)
+                accounts[state] += 1
+                if state == "gap":
+                    gap_notional += _gap_notional(engine.health_of(group))
+                if not screened[group.row] > 0:
+                    _add_unrealised(engine, group, unrealised)
+    longs, shorts, unmatched = _interest(engine)
+    return Survey(accounts, longs, shorts, unmatched, gap_notional, unrealised)
+
+
+def _state(engine: Engine, group: Group, screened: NDArray[np.float64]) -> str:
+    liquidation = group.liquidation
+    if liquidation is not None:
+        return liquidation.waits or "liquidating"
+    if np.isnan(screened[group.row]):
+        return "unpriced"
+    return "called" if group.called else "healthy"
+
+
+def _gap_notional(state: Health | None) -> float:
+    if state is None:
+        return 0.0
+    return sum(float(leg.notional * state.prices[leg.settle]) for leg in state.legs)
+
+
+def _add_unrealised(engine: Engine, group: Group, totals: dict[tuple[str, str], Decimal]) -> None:
+    """Add what a group lacks: by asset as its negative nets, by market as maintenance
+    requirements."""
+    state = engine.health_of(group)
+    if state is None or state.equity >= 0:
+        return
+    owed = {a: -n * state.prices[a] for a, n in state.net.items() if n < 0 and state.prices[a]}
+    lacking = sum(owed.values(), ZERO)
+    for asset, worth in owed.items():
+        unit = engine.rules.assets[asset].unit
+        amount = ceil_to(-state.equity * worth, unit, lacking * state.prices[asset])
+        markets = {
+            leg.symbol: leg.required for leg in state.legs if leg.settle == asset and leg.required
+        }
+        for market, part in split(
+            amount, markets or {group.last_market or asset: worth}, unit
+        ).items():
+            totals[asset, market] = totals.get((asset, market), ZERO) + part
+
+
+def _interest(
+    engine: Engine,
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    longs: dict[str, float] = {}
+    shorts: dict[str, float] = {}
+    unmatched: dict[str, float] = {}
+    for symbol, table in engine.book.legs.items():
+        mark = engine.prices.get((symbol, "mark"))
+        exposure = table.exposure[: len(table)]
+        multiplier = float(table.instrument.multiplier)
+        unmatched[symbol] = float(exposure.sum()) / multiplier if len(table) else 0.0
+        if mark is None:
+            longs[symbol] = shorts[symbol] = 0.0
+            continue
+        worth = 1.0 / float(mark.price) if table.instrument.inverse else float(mark.price)
+        longs[symbol] = float(exposure[exposure > 0].sum()) * worth
+        shorts[symbol] = -float(exposure[exposure < 0].sum()) * worth
+    return longs, shorts, unmatched
