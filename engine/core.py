@@ -11,9 +11,6 @@ from decimal import Decimal, localcontext
 from functools import cmp_to_key
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine import admission, booking
 from engine import decisions as d
 from engine import events as e
@@ -33,7 +30,7 @@ from engine.margin import Health, asset_price, breached, health, restored
 from engine.money import EXACT, ONE, ZERO
 from engine.rules import Rules
 from engine.steps import STEPS
-from engine.watch import Watch
+from engine.watch import STANDINGS, Watch
 
 SLICE = 64
 """Groups decided by one call of `apply` or `proceed`."""
@@ -151,10 +148,10 @@ class Engine:
         with localcontext(EXACT):
             return self._look_at(group)[2]
 
-    def screened_equity(self) -> NDArray[np.float64]:
-        """Return margin equity by group row, in floats, NaN where unpriced: a picture, no
-        decision."""
-        return self._watch.equity
+    @property
+    def watch(self) -> Watch:
+        """The screens: pictures of the book in floats."""
+        return self._watch
 
     # --- what booking and steps call
 
@@ -552,11 +549,19 @@ class Engine:
                 fall = 1.0 / float(ONE + profile.trigger.stop_buffer)
         elif not situation.live:
             rise = 1.0
-        self._watch.note(group, state, rise, fall)
+        self._watch.note(group, state, STANDINGS.index(_standing(group, state)) + 1, rise, fall)
 
 
 def _reason(group: Group) -> Any:
     return group.liquidation.reason if group.liquidation else "idle"
+
+
+def _standing(group: Group, state: Health | None) -> str:
+    if group.liquidation is not None:
+        return group.liquidation.waits or "liquidating"
+    if state is None:
+        return "unpriced"
+    return "called" if group.called else "healthy"
 
 
 def _under_halt(order: Order, rules: Rules) -> bool:

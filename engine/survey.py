@@ -8,22 +8,17 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.book import Group
 from engine.core import Engine
 from engine.margin import Health
 from engine.money import EXACT, ZERO, ceil_to
 from engine.waterfall import split
 
-STATES = ("healthy", "called", "liquidating", "halted", "gap", "unpriced")
-
 
 class Survey(NamedTuple):
     """The book as it stands.
 
-    `accounts` counts margin groups of accounts by state. Notionals are in each symbol's settlement
+    `accounts` counts margin groups by `watch.STANDINGS`. Notionals are in each symbol's settlement
     asset, open interest in contracts, `gap_notional` in the numeraire. `unrealised` is Σ max(0,
     −equity) at mark over groups not yet booked, by (asset, market), in the asset.
     """
@@ -37,31 +32,15 @@ class Survey(NamedTuple):
 
 
 def survey(engine: Engine) -> Survey:
-    """Return the book at a glance; groups that were never exposed count as healthy."""
-    accounts = dict.fromkeys(STATES, 0)
+    """Return the book at a glance."""
     unrealised: dict[tuple[str, str], Decimal] = {}
-    gap_notional = 0.0
-    if engine.ready:
-        with localcontext(EXACT):
-            screened = engine.screened_equity()
-            for group in engine.book.all_groups():
-                state = _state(engine, group, screened)
-                accounts[state] += 1
-                if state == "gap":
-                    gap_notional += _gap_notional(engine.health_of(group))
-                if not screened[group.row] > 0:
-                    _add_unrealised(engine, group, unrealised)
+    with localcontext(EXACT):
+        for group in engine.watch.underwater():
+            _add_unrealised(engine, group, unrealised)
+        waiting = [engine.health_of(group) for group in engine.watch.standing("gap")]
+    gap_notional = sum(_gap_notional(state) for state in waiting)
     longs, shorts, unmatched = _interest(engine)
-    return Survey(accounts, longs, shorts, unmatched, gap_notional, unrealised)
-
-
-def _state(engine: Engine, group: Group, screened: NDArray[np.float64]) -> str:
-    liquidation = group.liquidation
-    if liquidation is not None:
-        return liquidation.waits or "liquidating"
-    if np.isnan(screened[group.row]):
-        return "unpriced"
-    return "called" if group.called else "healthy"
+    return Survey(engine.watch.counts(), longs, shorts, unmatched, gap_notional, unrealised)
 
 
 def _gap_notional(state: Health | None) -> float:

@@ -35,6 +35,10 @@ PASSES_BEFORE_REBUILD = 1_000_000
 anew."""
 
 
+STANDINGS = ("healthy", "called", "liquidating", "halted", "gap", "unpriced")
+"""What a margin group is counted as; a row that holds none has place 0 before them."""
+
+
 class ScreenCurve:
     """A requirement curve in floats."""
 
@@ -59,6 +63,7 @@ class Watch:
         self._equity = np.full(FIRST_CAPACITY, np.nan)
         self._maintenance = np.full(FIRST_CAPACITY, np.nan)
         self._error = np.zeros(FIRST_CAPACITY)
+        self._standing = np.zeros(FIRST_CAPACITY, np.int8)
         self._rise = np.full(FIRST_CAPACITY, np.nan)
         self._fall = np.full(FIRST_CAPACITY, np.nan)
         self._net: dict[str, Floats] = {}
@@ -81,11 +86,14 @@ class Watch:
                 self._net[asset] = np.zeros(len(self._equity))
                 self._required[asset] = np.zeros(len(self._equity))
 
-    def note(self, group: Group, state: Health | None, rise: float, fall: float) -> None:
-        """Take over a group's exact health and its thresholds."""
+    def note(
+        self, group: Group, state: Health | None, standing: int, rise: float, fall: float
+    ) -> None:
+        """Take over a group's exact health, its place in `STANDINGS` and its thresholds."""
         row = group.row
         if row >= len(self._equity):
             self._grow()
+        self._standing[row] = standing
         self._rise[row], self._fall[row] = rise, fall
         for column in (*self._net.values(), *self._required.values()):
             column[row] = 0.0
@@ -110,11 +118,22 @@ class Watch:
         """Stop watching a group that is no more."""
         if group.row < len(self._rise):
             self._rise[group.row] = self._fall[group.row] = np.nan
+            self._standing[group.row] = 0
 
-    @property
-    def equity(self) -> Floats:
-        """Screened margin equity by group row, NaN where a price is missing."""
-        return self._equity
+    def counts(self) -> dict[str, int]:
+        """Return how many groups have each standing."""
+        found = np.bincount(self._standing, minlength=len(STANDINGS) + 1)
+        return {name: int(found[place]) for place, name in enumerate(STANDINGS, start=1)}
+
+    def standing(self, name: str) -> list[Group]:
+        """Return the groups of a standing."""
+        rows = np.flatnonzero(self._standing == STANDINGS.index(name) + 1)
+        return [self._book.at(row) for row in rows.tolist()]
+
+    def underwater(self) -> list[Group]:
+        """Return every group whose margin equity may be negative."""
+        rows = np.flatnonzero((self._equity < self._error) & (self._standing > 0))
+        return [self._book.at(row) for row in rows.tolist()]
 
     def worn(self) -> bool:
         """Tell whether so many prices were screened that every group should be noted again."""
@@ -192,6 +211,7 @@ class Watch:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.full(room, np.nan)]))
         self._error = np.concatenate([self._error, np.zeros(room)])
+        self._standing = np.concatenate([self._standing, np.zeros(room, np.int8)])
         for columns in (self._net, self._required):
             for asset, column in columns.items():
                 columns[asset] = np.concatenate([column, np.zeros(room)])
