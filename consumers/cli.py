@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -238,10 +238,17 @@ def inspect(
 
     From an event log, as it ends, or from the state that a daemon keeps on Kafka.
     """
-    from consumers import inspect as inspection
+    from consumers import inspection
 
-    engines = _engines(config_file, log)
-    inspection.show(engines, account, limit=limit, as_json=as_json)
+    _one_source(config_file, log)
+    if log is not None:
+        engines = inspection.from_log(log)
+    else:
+        engines = _on_kafka(inspection.from_state(cast(Path, config_file)))
+    if account is not None:
+        inspection.show_account(engines, account, as_json=as_json)
+    else:
+        inspection.show_book(engines, limit=limit, as_json=as_json)
 
 
 @main.command()
@@ -363,20 +370,6 @@ def rules_show(config_file: Path, as_json: bool) -> None:
     settings = config.read(config_file)
     engine = _on_kafka(control.in_force(settings.client(), settings.topics.control))
     rules_report.show(engine.rules, as_json=as_json)
-
-
-def _engines(config_file: Path | None, log: str | None) -> Any:
-    """Return the engines that a log ends with, or those of the state topic."""
-    _one_source(config_file, log)
-    if log is not None:
-        from consumers.replay import Replay
-
-        replayed = Replay(on_fault=lambda fault: click.echo(fault, err=True))
-        replayed.run(log)
-        return replayed.engines
-    from consumers import config, journal
-
-    return _on_kafka(journal.engines(config.read(config_file)))
 
 
 def _one_source(config_file: Path | None, log: str | None) -> None:

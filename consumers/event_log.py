@@ -73,7 +73,7 @@ class EventLogReader:
         self.path = str(path)
         self.line = 0
         self.position = 0
-        self.size: int | None = None
+        self.size = _size(self.path)
         self._on_fault = on_fault
 
     def __iter__(self) -> Iterator[tuple[int | None, bytes]]:
@@ -92,8 +92,6 @@ class EventLogReader:
         return "standard input" if self.path == STANDARD_STREAM else self.path
 
     def _events(self, file: BufferedReader) -> Iterator[tuple[int | None, bytes]]:
-        status = os.fstat(file.fileno())
-        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         for raw in _lines(self._unpacked(file)):
             self.line += 1
             if not raw.strip():
@@ -142,6 +140,13 @@ class EventLogReader:
             raise self.fault(f"the archive is damaged after this line: {error}") from error
         if member is not None:
             raise self.fault("the archive ends after this line, in the middle")
+
+
+def _size(path: str) -> int | None:
+    if path == STANDARD_STREAM:
+        return None
+    status = os.stat(path)
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

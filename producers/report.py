@@ -32,18 +32,24 @@ def console(file: IO[str] | None = None) -> Console:
 
 
 def to_json(data: Any) -> str:
-    """Write plain data as indented JSON."""
-    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
+    """Write plain data as indented JSON, decimals as strings."""
+    return orjson.dumps(data, default=_plain, option=orjson.OPT_INDENT_2).decode()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return plain(value)
+    raise TypeError(f"report: {type(value).__name__} has no place in JSON")
 
 
 def amount(value: Decimal) -> str:
-    """Write an amount with thousands separators: two decimals from 100 on, else five digits.
+    """Write an amount with thousands separators: two decimals from 1 on, four digits below.
 
     What is not zero never looks like zero.
     """
     if value == 0:
         return "0"
-    places = 2 if abs(value) >= 100 else max(2, 4 - value.adjusted())
+    places = 2 if abs(value) >= 1 else 3 - value.adjusted()
     rounded = value.quantize(Decimal((0, (1,), -places)), ROUND_HALF_EVEN, _ROUNDED)
     text = f"{rounded:,f}"
     if places > 2:
@@ -58,6 +64,15 @@ def full(value: Decimal) -> str:
     whole, point, part = plain(value).partition(".")
     sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
     return f"{sign}{int(digits):,}{point}{part}"
+
+
+def percent(part: Decimal, whole: Decimal) -> str:
+    """Write part ÷ whole in per cent; "> 999 %" also where nothing or less is left of the whole."""
+    if part == 0:
+        return "0 %"
+    if whole <= 0 or part > whole * 10:
+        return "> 999 %"
+    return f"{100 * part / whole:.1f} %"
 
 
 def moment(time: int) -> str:
@@ -131,9 +146,9 @@ def markets(summary: Summary) -> Table:
         ["Market", "Asset", "Liquidations", "Notional", "Shortfall", "Paid by fund", "Bad debt"],
         left=2,
         caption=(
-            f"{summary.liquidations:,} liquidations of {len(summary.liquidated):,} accounts; "
-            "one that had orders in several markets counts in each. "
-            "Notional is what liquidation orders filled. Amounts are rounded here, exact in JSON."
+            f"Liquidations in all: {summary.liquidations:,}, of "
+            f"{len(summary.liquidated):,} accounts; one with orders in several markets counts in "
+            "each. Notional: what liquidation orders filled. Rounded here, exact in JSON."
         ),
     )
     rows = sorted(
