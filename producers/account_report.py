@@ -303,11 +303,12 @@ def state_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     made = table("Shards, and margin groups by state", columns, left=2)
     for engine, glance in zip(engines, surveys, strict=True):
         counts = (f"{glance.accounts[state]:,}" for state in states)
-        made.add_row(str(engine.shard), moment(engine.time), f"{engine.seq:,}", *counts)
+        made.add_row(
+            str(engine.shard), moment(engine.time, fraction=False), f"{engine.seq:,}", *counts
+        )
     return made
 
 
-@exact
 def market_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     """Return marks and notionals by market, over all shards."""
     columns = ["Market", "Settles in", "Mark", "Long notional", "Short notional", "Unmatched size"]
@@ -315,15 +316,16 @@ def market_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     for symbol in sorted({symbol for glance in surveys for symbol in glance.long_notional}):
         engine = next(engine for engine in engines if symbol in engine.rules.derivatives)
         mark = engine.prices.get((symbol, "mark"))
-        sums = [
-            Decimal(sum(getattr(glance, name).get(symbol, 0.0) for glance in surveys))
+        sums = (
+            # Adding zero makes −0.0 a plain zero.
+            sum(getattr(glance, name).get(symbol, 0.0) for glance in surveys) + 0.0
             for name in ("long_notional", "short_notional", "unmatched_open_interest")
-        ]
+        )
         made.add_row(
             symbol,
             engine.rules.derivatives[symbol].settle,
             full(mark.price) if mark else NOTHING,
-            *(amount(total) for total in sums),
+            *(f"{total:,.2f}" for total in sums),
         )
     return made
 

@@ -75,13 +75,14 @@ def percent(part: Decimal, whole: Decimal) -> str:
     return f"{100 * part / whole:.1f} %"
 
 
-def moment(time: int) -> str:
-    """Write microseconds UTC as a date and time; without their fraction when it is zero."""
+def moment(time: int, *, fraction: bool = True) -> str:
+    """Write microseconds UTC as a date and time, with what is beyond the second unless zero."""
     try:
         at = _EPOCH + timedelta(microseconds=time)
     except OverflowError:
         return f"{time} µs"
-    return at.strftime("%Y-%m-%d %H:%M:%S") + (f".{at.microsecond:06d}" if at.microsecond else "")
+    part = f".{at.microsecond:06d}" if fraction and at.microsecond else ""
+    return at.strftime("%Y-%m-%d %H:%M:%S") + part
 
 
 def table(title: str, columns: Sequence[str], left: int = 1, caption: str = "") -> Table:
