@@ -1,0 +1,100 @@
+"""What can be read and what is refused, with its reason."""
+
+from decimal import Decimal as D
+
+import orjson
+import pytest
+
+from engine import wire
+from engine.events import Deposit, PriceUpdate
+
+PRICE = {
+    "type": "PriceUpdate",
+    "time": 1,
+    "symbol": "BTCUSDT",
+    "kind": "mark",
+    "price": "50000.5",
+    "source": "venue",
+    "sequence": 7,
+}
+FILL = {
+    "type": "Fill",
+    "time": 1,
+    "account": "alice",
+    "sequence": 3,
+    "symbol": "BTCUSDT",
+    "margin": "cross",
+    "size": "-1",
+    "price": "50000",
+    "fee": "0",
+    "fee_asset": "USDT",
+    "fill_id": "8812",
+}
+
+
+def test_a_price_is_read_and_written_back():
+    event = wire.read_event(orjson.dumps(PRICE), "prices")
+    assert event == PriceUpdate(
+        time=1, symbol="BTCUSDT", kind="mark", price=D("50000.5"), source="venue", sequence=7
+    )
+    assert wire.read_event(wire.write_event(event)) == event
+
+
+def test_amounts_are_written_without_exponents():
+    event = Deposit(time=1, account="a", sequence=1, asset="BTC", amount=D("1E-8"))
+    assert b'"amount":"0.00000001"' in wire.write_event(event)
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "rule", "named"),
+    [
+        (PRICE, {"price": "NaN"}, "not_finite", "BTCUSDT#7"),
+        (PRICE, {"price": "Infinity"}, "not_finite", "BTCUSDT#7"),
+        (PRICE, {"price": "0"}, "not_positive", "price 0"),
+        (PRICE, {"price": "-1"}, "not_positive", "price -1"),
+        (PRICE, {"price": "1e30"}, "digits", "price has more"),
+        (PRICE, {"price": "1e-31"}, "digits", "price has more"),
+        (PRICE, {"price": "12,5"}, "json", "Invalid decimal"),
+        (PRICE, {"price": True}, "json", "price"),
+        (PRICE, {"price": None}, "json", "price"),
+        (PRICE, {"kind": "spot"}, "json", "kind"),
+        (PRICE, {"type": "Prices"}, "json", "Prices"),
+        (PRICE, {"colour": "red"}, "json", "colour"),
+        (PRICE, {"sequence": "7"}, "json", "sequence"),
+        (PRICE, {"time": 2**60}, "time", "no time"),
+        (PRICE, {"time": -1}, "time", "no time"),
+        (PRICE, {"time": 1.5}, "json", "time"),
+        (PRICE, {"version": 2}, "version", "this reads 1"),
+        (FILL, {"fee_asset": None}, "json", "fee_asset"),
+        (FILL, {"size": "1e400"}, "digits", "size"),
+        (FILL, {"account": 5}, "json", "account"),
+    ],
+)
+def test_refusals_name_the_record_and_the_rule(base, change, rule, named):
+    topic = "prices" if base is PRICE else "positions"
+    with pytest.raises(wire.WireError) as caught:
+        wire.read_event(orjson.dumps({**base, **change}), topic)
+    assert caught.value.rule == rule
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("field", sorted(set(FILL) - {"type"}))
+def test_a_missing_field_is_named(field):
+    rest = {key: value for key, value in FILL.items() if key != field}
+    with pytest.raises(wire.WireError, match=field):
+        wire.read_event(orjson.dumps(rest), "positions")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b'{"type":"Fill"', b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'"x"'],
+)
+def test_what_is_no_event_is_refused_without_a_crash(raw):
+    for topic in ("prices", "positions", "control", None):
+        with pytest.raises(wire.WireError):
+            wire.read_event(raw, topic)
+
+
+def test_an_event_is_refused_on_a_topic_where_it_does_not_belong():
+    with pytest.raises(wire.WireError, match="Fill"):
+        wire.read_event(orjson.dumps(FILL), "prices")
