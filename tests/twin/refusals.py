@@ -238,12 +238,11 @@ def _check_venue_event(world: World, event: events.AnyEvent) -> None:
             _check_listing(world, event)
         case events.ProfileChanged():
             _check_profile(world, event)
-        case events.FundMoved():
+        case events.FundMoved() if event.shard == world.shard:
             _amount(world, event.asset, event.amount)
             require(event.amount != 0, "nothing moves")
-            if event.shard == world.shard:
-                after = world.ledger.fund[event.asset] + Fraction(event.amount)
-                require(after >= 0, "more than the fund has")
+            after = world.ledger.fund[event.asset] + Fraction(event.amount)
+            require(after >= 0, "more than the fund has")
         case events.FundingRate():
             _check_rate(world, event)
         case events.Settled():

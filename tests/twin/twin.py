@@ -43,7 +43,7 @@ class Twin:
 
     def _numbered(self, event: events.AnyEvent) -> bool:
         """Note an event's sequence; tell whether the event is new."""
-        world, key = self.world, sequence_key(event)
+        world, key = self.world, sequence_key(event, world.shard)
         if key is None:
             return True
         number: int = event.sequence  # type: ignore[union-attr]
@@ -193,7 +193,7 @@ def _decimals(amounts: dict[Any, Any]) -> dict[Any, Decimal]:
     return {key: decimal(amount) for key, amount in amounts.items() if amount}
 
 
-def sequence_key(event: events.AnyEvent) -> tuple[str, str] | None:
+def sequence_key(event: events.AnyEvent, shard: int) -> tuple[str, str] | None:
     """Name the series of numbers that an event belongs to, if it has one."""
     match event:
         case events.AccountEvent():
@@ -201,7 +201,7 @@ def sequence_key(event: events.AnyEvent) -> tuple[str, str] | None:
         case events.PriceUpdate():
             return "price", f"{event.source}:{event.symbol}"
         case events.FundMoved():
-            return "fund", str(event.shard)
+            return ("fund", "") if event.shard == shard else None
         case events.FundingRate():
             return "funding", event.symbol
     return None

@@ -1,0 +1,130 @@
+"""What operators do: list, change rules, halt, settle, move the fund, send funding rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine import events
+from engine.profile import RiskProfile
+from tests.histories.listing import NAMELESS, USDT, draw_profile, quantity
+
+if TYPE_CHECKING:
+    from tests.histories.history import History
+
+
+class Control:
+    """The operators of the venue."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.chance = history.chance
+        self.listing = history.listing
+
+    def open(self) -> None:
+        """List everything in an order that is accepted; the fund begins small."""
+        profile = self.listing.profile
+        if self.chance.random() < 0.1:
+            self._send(
+                events.InstrumentListed, instrument=next(iter(self.listing.contracts.values()))
+            )
+        for asset in self.listing.assets.values():
+            self._send(events.InstrumentListed, instrument=asset)
+        self._send(events.ProfileChanged, profile=profile)
+        for contract in self.listing.contracts.values():
+            self._send(events.InstrumentListed, instrument=contract)
+        if self.chance.random() < 0.7:
+            self._do(self._fund)
+
+    def act(self) -> None:
+        """Do something."""
+        acts: dict[Callable[[], events.AnyEvent], float] = {
+            self._fund: 0.3,
+            self._rate: 0.25,
+            self._halt: 0.15,
+            self._settle: 0.04,
+            self._pass: 0.1,
+            self._rules: 0.1,
+            self._relist: 0.06,
+        }
+        self._do(self.chance.choices(list(acts), list(acts.values()))[0])
+
+    def _do(self, make: Callable[[], events.AnyEvent]) -> None:
+        self.history.queue.append(make)
+
+    def _send(self, kind: type[Any], **fields: Any) -> None:
+        self._do(lambda: self._of(kind, **fields))
+
+    def _of(self, kind: type[Any], **fields: Any) -> events.AnyEvent:
+        event: events.AnyEvent = kind(time=self.history.time(), **fields)
+        return event
+
+    def _fund(self) -> events.AnyEvent:
+        asset = self.chance.choice([name for name in self.listing.assets if name != NAMELESS])
+        if self.chance.random() < 0.6:
+            asset = USDT
+        price = self.history.market.prices.get(asset, 1.0)
+        worth = self.chance.choice((5, 20, 60, -5, -20)) * self.chance.uniform(0.5, 2)
+        amount = quantity(worth / price, self.listing.assets[asset].decimals)
+        shard = self.chance.choice((0, 0, 0, 0, 1))
+        number = self.history.number(f"fund {shard}")
+        return self._of(events.FundMoved, shard=shard, asset=asset, amount=amount, sequence=number)
+
+    def _rate(self) -> events.AnyEvent:
+        symbol = self.chance.choice(list(self.listing.contracts))
+        rate = Decimal(self.chance.choice(("0.0001", "-0.0003", "0.0100001", "-0.02")))
+        number = self.history.number(f"funding {symbol}")
+        return self._of(events.FundingRate, symbol=symbol, rate=rate, sequence=number)
+
+    def _halt(self) -> events.AnyEvent:
+        symbol = self.chance.choice(["", *self.listing.contracts])
+        pause = int(self.chance.uniform(0.2e6, 8e6))
+        self.history.schedule(pause, lambda: self._of(events.Resume, symbol=symbol))
+        return self._of(events.Halt, symbol=symbol, reason="a drill")
+
+    def _settle(self) -> events.AnyEvent:
+        symbol = self.chance.choice(list(self.listing.contracts))
+        decimals = self.listing.contracts[symbol].price_decimals
+        price = self.history.market.mark(symbol) * self.chance.uniform(0.95, 1.05)
+        return self._of(events.Settled, symbol=symbol, price=quantity(price, decimals))
+
+    def _pass(self) -> events.AnyEvent:
+        self.history.now += self.chance.randrange(4_000_000)
+        return self._of(events.TimePassed)
+
+    def _rules(self) -> events.AnyEvent:
+        """Send the rules again, others, or some that contradict themselves."""
+        profile = self.listing.profile
+        if self.chance.random() < 0.6:
+            drawn = draw_profile(self.chance, self.listing.assets, self.listing.contracts)
+            self.listing.profile = profile = drawn
+        elif self.chance.random() < 0.5:
+            profile = self._contradicted(profile)
+        return self._of(events.ProfileChanged, profile=profile)
+
+    def _contradicted(self, profile: RiskProfile) -> RiskProfile:
+        wrongs: list[dict[str, Any]] = [
+            {"conversion": (*profile.conversion, USDT)},
+            {"brackets": {}},
+            {"numeraire": "BTC"},
+            {"collateral": {}},
+        ]
+        return msgspec.structs.replace(profile, **self.chance.choice(wrongs))
+
+    def _relist(self) -> events.AnyEvent:
+        """List something again, as it is, with other terms, or with terms that may not change."""
+        instrument = self.chance.choice(list(self.listing.contracts.values()))
+        changes: list[dict[str, Any]] = [
+            {},
+            {"taker_fee": Decimal("0.001")},
+            {"settle": NAMELESS},
+            {"multiplier": Decimal(3)},
+            {"size_decimals": instrument.size_decimals + 1},
+        ]
+        changed = msgspec.structs.replace(instrument, **self.chance.choice(changes))
+        if changed == msgspec.structs.replace(instrument, taker_fee=changed.taker_fee):
+            self.listing.contracts[changed.name] = changed
+        return self._of(events.InstrumentListed, instrument=changed)

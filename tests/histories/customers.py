@@ -1,0 +1,251 @@
+"""What account holders do: bring money, trade with leverage, borrow, move, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING
+
+from engine import events
+from tests.histories.listing import NAMELESS, USDT, quantity
+from tests.twin.amounts import decimal
+from tests.twin.books import Group
+from tests.twin.values import health
+
+if TYPE_CHECKING:
+    from tests.histories.history import History
+
+
+class Customers:
+    """Traders, a market maker, an exempt account, and what they do."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.chance = history.chance
+        self.listing = history.listing
+        self.twin = history.twin
+        traders = [f"trader-{n}" for n in range(self.chance.randint(2, 8))]
+        self.names = ["maker", *traders, *(["exempt"] if self.chance.random() < 0.6 else [])]
+
+    def open(self) -> None:
+        """Bring every account in, by opening, deposit or snapshot."""
+        for name in self.names:
+            role = {"maker": "market_maker", "exempt": "exempt"}.get(name, "trader")
+            if role != "trader" or self.chance.random() < 0.4:
+                self._do(partial(self._of, name, events.AccountOpened, role=role))
+            if self.chance.random() < 0.2:
+                self._do(partial(self._snapshot, name, wrong=True))
+            self._do(partial(self._deposit, name))
+            if self.chance.random() < 0.6:
+                self._do(partial(self._trade, name))
+
+    def act(self) -> None:
+        """Let somebody do something."""
+        name = self.chance.choice(self.names)
+        acts: dict[Callable[[str], events.AnyEvent], float] = {
+            self._trade: 0.42,
+            self._reduce: 0.14,
+            self._deposit: 0.06,
+            self._withdraw: 0.07,
+            self._move: 0.07,
+            self._order: 0.06,
+            self._cancel: 0.02,
+            self._snapshot: 0.05,
+            self._pay_funding: 0.04,
+            self._swap: 0.05,
+            self._role: 0.01,
+            self._guest: 0.01,
+        }
+        act = self.chance.choices(list(acts), list(acts.values()))[0]
+        self._do(partial(act, name))
+
+    def _do(self, make: Callable[[], events.AnyEvent]) -> None:
+        self.history.queue.append(make)
+
+    def _of(self, name: str, kind: type, **fields: object) -> events.AnyEvent:
+        return self.history.of(name, kind, **fields)
+
+    # --- money
+
+    def _some(self, asset: str, low: float, high: float) -> Decimal:
+        price = self.history.market.prices.get(asset, 1.0)
+        worth = self.chance.uniform(low, high)
+        return quantity(worth / price, self.listing.assets[asset].decimals)
+
+    def _deposit(self, name: str) -> events.AnyEvent:
+        coin = self.chance.random() < 0.4
+        asset = self.chance.choice(list(self.listing.assets)) if coin else USDT
+        return self._of(name, events.Deposit, asset=asset, amount=self._some(asset, 50, 2_000))
+
+    def _withdraw(self, name: str) -> events.AnyEvent:
+        asset = self.chance.choice(list(self.listing.assets))
+        amount = self._some(asset, 1, 300)
+        cash = self._group(name, "cross").cash.get(asset, 0)
+        if cash > 0 and self.chance.random() < 0.6:
+            share = self.chance.uniform(0.1, 1.0)
+            amount = quantity(float(cash) * share, self.listing.assets[asset].decimals) or amount
+        return self._of(name, events.Withdrawal, asset=asset, amount=amount)
+
+    def _move(self, name: str) -> events.AnyEvent:
+        symbol = self._symbol()
+        settle = self.listing.contracts[symbol].settle
+        amount = self._some(settle, 10, 200)
+        if self.chance.random() < 0.3:
+            amount = -amount
+        return self._of(name, events.MarginMoved, symbol=symbol, amount=amount)
+
+    def _swap(self, name: str) -> events.AnyEvent:
+        asset, wanted = self.chance.sample([a for a in self.listing.assets if a != NAMELESS], 2)
+        amount = self._some(asset, 10, 200)
+        prices = self.history.market.prices
+        worth = float(amount) * prices.get(asset, 1.0) / prices.get(wanted, 1.0)
+        return self._of(
+            name,
+            events.CollateralSold,
+            margin=self.chance.choice(self._margins(name)),
+            asset=asset,
+            amount=amount,
+            for_asset=wanted,
+            proceeds=quantity(worth * 0.999, self.listing.assets[wanted].decimals),
+        )
+
+    # --- trading
+
+    def _symbol(self) -> str:
+        return self.chance.choice(list(self.listing.contracts))
+
+    def _group(self, name: str, margin: str) -> Group:
+        account = self.twin.world.accounts.get(name)
+        return (account.groups.get(margin) if account else None) or Group(name, margin)
+
+    def _margins(self, name: str) -> list[str]:
+        account = self.twin.world.accounts.get(name)
+        return ["cross", *(margin for margin in (account.groups if account else {}))]
+
+    def _equity(self, group: Group) -> float:
+        if self.twin.world.policy is None:
+            return 0.0
+        now = health(self.twin.world, group)
+        return 0.0 if now is None else float(now.equity)
+
+    def _trade(self, name: str) -> events.AnyEvent:
+        symbol = self._symbol()
+        isolated = f"isolated:{symbol}"
+        alone = isolated in self._margins(name) and self.chance.random() < 0.7
+        margin = isolated if alone else "cross"
+        equity = self._equity(self._group(name, margin))
+        if equity < 20 and self.chance.random() < 0.9:
+            return self._deposit(name) if margin == "cross" else self._move(name)
+        equity = max(20.0, equity)
+        leverage = min(30.0, self.chance.lognormvariate(1.3, 0.8))
+        return self._fill(name, margin, symbol, equity * leverage * self.chance.choice((-1, 1)))
+
+    def _fill(self, name: str, margin: str, symbol: str, notional: float) -> events.AnyEvent:
+        contract = self.listing.contracts[symbol]
+        mark = self.history.market.mark(symbol)
+        contracts = notional / float(contract.multiplier)
+        if contract.style == "linear":
+            contracts /= mark
+        size = quantity(contracts, contract.size_decimals)
+        if size == 0:
+            size = Decimal(1).scaleb(-contract.size_decimals)
+        price = quantity(mark * self.chance.gauss(1, 0.002), contract.price_decimals)
+        return self.history.fill(name, margin, contract, size, price)
+
+    def _reduce(self, name: str) -> events.AnyEvent:
+        world = self.twin.world
+        held = [
+            (group.margin, symbol, leg.size)
+            for group in (world.accounts[name].groups.values() if name in world.accounts else ())
+            for symbol, leg in group.legs.items()
+        ]
+        if not held:
+            return self._trade(name)
+        margin, symbol, size = self.chance.choice(held)
+        contract = self.listing.contracts[symbol]
+        part = self.chance.choice((1.0, 1.0, 0.3, 0.7, 1.8))
+        closing = quantity(-float(size) * part, contract.size_decimals) or decimal(-size)
+        mark = self.history.market.mark(symbol)
+        price = quantity(mark * self.chance.gauss(1, 0.003), contract.price_decimals)
+        return self.history.fill(name, margin, contract, closing, price)
+
+    def _order(self, name: str) -> events.AnyEvent:
+        symbol = self._symbol()
+        contract = self.listing.contracts[symbol]
+        margin = self.chance.choice(("cross", "cross", f"isolated:{symbol}"))
+        buys, sells = (
+            quantity(self.chance.choice((0, 1, 5)) * self.chance.random(), contract.size_decimals)
+            for _ in range(2)
+        )
+        return self._of(
+            name, events.OpenOrders, symbol=symbol, margin=margin, buy_size=buys, sell_size=sells
+        )
+
+    def _cancel(self, name: str) -> events.AnyEvent:
+        return self._of(name, events.OrdersCancelled, margin="cross")
+
+    def _pay_funding(self, name: str) -> events.AnyEvent:
+        symbol = self._symbol()
+        settle = self.listing.contracts[symbol].settle
+        amount = self._some(settle, 1, 20) * self.chance.choice((-1, 1))
+        margin = self.chance.choice(("cross", f"isolated:{symbol}"))
+        return self._of(name, events.FundingPaid, symbol=symbol, margin=margin, amount=amount)
+
+    # --- the account itself
+
+    def _role(self, name: str) -> events.AnyEvent:
+        role = self.chance.choice(("trader", "trader", "exempt", "backstop"))
+        return self._of(name, events.AccountOpened, role=role)
+
+    def _guest(self, _: str) -> events.AnyEvent:
+        """Somebody opens an account and closes it again."""
+        guest = f"guest-{len(self.history.sent)}"
+        self._do(lambda: self._of(guest, events.AccountClosed))
+        if self.chance.random() < 0.5:
+            self._do(lambda: self._of(guest, events.Deposit, asset=USDT, amount=Decimal(5)))
+        return self._of(guest, events.AccountOpened)
+
+    def _snapshot(self, name: str, *, wrong: bool | None = None) -> events.AnyEvent:
+        """Tell an account as it is, or nearly."""
+        account = self.twin.world.accounts.get(name)
+        groups = []
+        for group in account.groups.values() if account else ():
+            legs = tuple(
+                events.LegSnapshot(symbol, decimal(leg.size), decimal(leg.cost))
+                for symbol, leg in group.legs.items()
+                if symbol not in self.twin.world.settled
+            )
+            balances = {asset: decimal(cash) for asset, cash in group.cash.items()}
+            groups.append(events.GroupSnapshot(group.margin, balances, legs))
+        if wrong or (wrong is None and self.chance.random() < 0.4):
+            self.chance.shuffle(groups)
+            groups = [group for group in groups[1:] if group.margin != "cross"]
+            groups.append(self._drawn())
+        role = self.chance.choice((None, None, None, "trader"))
+        return self._of(name, events.PositionSnapshot, groups=tuple(groups), role=role)
+
+    def _drawn(self) -> events.GroupSnapshot:
+        symbols = [s for s in self.listing.contracts if s not in self.twin.world.settled]
+        legs = tuple(
+            self._leg(symbol) for symbol in symbols if self.chance.random() < 1 / len(symbols)
+        )
+        assets = self.chance.sample(list(self.listing.assets), self.chance.randint(1, 2))
+        balances = {
+            asset: self._some(asset, 10, 900) * self.chance.choice((1, 1, 1, -1))
+            for asset in assets
+        }
+        return events.GroupSnapshot("cross", balances, legs)
+
+    def _leg(self, symbol: str) -> events.LegSnapshot:
+        contract = self.listing.contracts[symbol]
+        mark = self.history.market.mark(symbol)
+        notional = self.chance.uniform(100, 5_000) * self.chance.choice((-1, 1))
+        per = float(contract.multiplier) * (mark if contract.style == "linear" else 1.0)
+        step = Decimal(1).scaleb(-contract.size_decimals)
+        size = quantity(notional / per, contract.size_decimals) or step
+        value = float(size) * per
+        cost = -value / mark if contract.style == "inverse" else value
+        return events.LegSnapshot(
+            symbol, size, quantity(cost, self.listing.assets[contract.settle].decimals)
+        )

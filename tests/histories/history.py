@@ -1,0 +1,150 @@
+"""The course of a history: time, sequence numbers, and what happens next."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from engine import events
+from engine.decisions import AnyDecision
+from engine.instruments import Future, Perpetual
+from tests.histories.control import Control
+from tests.histories.customers import Customers
+from tests.histories.listing import NAMELESS, listing, quantity
+from tests.histories.market import Market
+from tests.histories.mistakes import Mistakes
+from tests.histories.venue import Venue
+from tests.twin import Twin
+
+Make = Callable[[], events.AnyEvent]
+
+BEGIN = 1_600_000_000_000_000
+
+
+class History:
+    """One seeded history of about `length` events; iterate it once."""
+
+    def __init__(self, seed: int, *, length: int = 160) -> None:
+        self.seed, self.length = seed, length
+        self.chance = Random(seed)
+        self.listing = listing(self.chance)
+        self.twin = Twin()
+        self.now = BEGIN
+        self.queue: deque[Make] = deque()
+        self.answers: list[tuple[int, int, Make]] = []
+        self.sequences: dict[str, int] = {}
+        self.sent: list[events.AnyEvent] = []
+        self.venue = Venue(self)
+        self.market = Market(self)
+        self.customers = Customers(self)
+        self.control = Control(self)
+        self.mistakes = Mistakes(self)
+
+    def __iter__(self) -> Iterator[tuple[events.AnyEvent, list[AnyDecision]]]:
+        self.control.open()
+        self.market.open()
+        self.customers.open()
+        while len(self.sent) < self.length:
+            for event in self._disturbed(self._next()):
+                decided = list(self.twin.apply(event))
+                self.sent.append(event)
+                self.venue.read(decided)
+                yield event, decided
+
+    def schedule(self, delay: int, make: Make) -> None:
+        """Let something happen `delay` microseconds from now."""
+        heapq.heappush(self.answers, (self.now + delay, len(self.sent) + len(self.answers), make))
+
+    def _next(self) -> events.AnyEvent:
+        self._let_time_pass()
+        while not self.queue:
+            if self.answers and self.answers[0][0] <= self.now:
+                return heapq.heappop(self.answers)[2]()
+            self._act()
+        return self.queue.popleft()()
+
+    def _let_time_pass(self) -> None:
+        step = self.chance.random()
+        if step < 0.8:
+            self.now += int(self.chance.expovariate(1 / 60_000))
+        elif step < 0.97:
+            self.now += self.chance.randrange(300_000, 2_000_000)
+        else:
+            self.now += self.chance.randrange(2_000_000, 12_000_000)
+
+    def _act(self) -> None:
+        actors: list[tuple[float, Callable[[], None]]] = [
+            (0.38, self.market.act),
+            (0.45, self.customers.act),
+            (0.09, self.control.act),
+            (0.08, self.mistakes.act),
+        ]
+        weights, acts = zip(*actors, strict=True)
+        self.chance.choices(acts, weights)[0]()
+
+    def _disturbed(self, event: events.AnyEvent) -> list[events.AnyEvent]:
+        """Sometimes send an event twice, or after the next one."""
+        disturbance = self.chance.random()
+        if disturbance < 0.012 and len(self.sent) > 40:
+            return [event, self.chance.choice(self._numbered())]
+        if disturbance < 0.024 and len(self.sent) > 40:
+            return [self._next(), event]
+        return [event]
+
+    def _numbered(self) -> list[events.AnyEvent]:
+        return [event for event in self.sent if hasattr(event, "sequence")]
+
+    # --- making events
+
+    def number(self, series: str) -> int:
+        """Return the next number of a series, now and then leaving some out."""
+        skipped = self.chance.randint(1, 3) if self.chance.random() < 0.008 else 0
+        self.sequences[series] = self.sequences.get(series, self.chance.randrange(5)) + 1 + skipped
+        return self.sequences[series]
+
+    def time(self) -> int:
+        """Return the time of an event: now, or a little before."""
+        late = self.chance.randrange(800_000) if self.chance.random() < 0.05 else 0
+        return self.now - late
+
+    def of(self, account: str, kind: type[Any], **fields: Any) -> events.AnyEvent:
+        """Make an event of an account, with its next number."""
+        event: events.AnyEvent = kind(
+            account=account, sequence=self.number(account), time=self.time(), **fields
+        )
+        return event
+
+    def fill(
+        self,
+        account: str,
+        margin: str,
+        contract: Perpetual | Future,
+        size: Decimal,
+        price: Decimal,
+        *,
+        order_id: str = "",
+    ) -> events.AnyEvent:
+        """Make a fill with a fee that is the taker's, a rebate or something else."""
+        asset = contract.settle
+        worth = abs(float(size)) * float(contract.multiplier)
+        worth = worth / float(price) if contract.style == "inverse" else worth * float(price)
+        fee = worth * float(contract.taker_fee) * self.chance.choice((1, 1, 1, -0.2, 1.5))
+        if self.chance.random() < 0.03:
+            asset = self.chance.choice([name for name in self.listing.assets if name != NAMELESS])
+            fee = 0.01
+        return self.of(
+            account,
+            events.Fill,
+            symbol=contract.name,
+            margin=margin,
+            size=size,
+            price=price,
+            fee=quantity(fee, self.listing.assets[asset].decimals),
+            fee_asset=asset,
+            fill_id=f"fill-{len(self.sent)}",
+            order_id=order_id,
+        )

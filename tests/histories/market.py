@@ -1,0 +1,80 @@
+"""Prices: a walk with crashes and squeezes, from several sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import events
+from tests.histories.listing import quantity
+
+if TYPE_CHECKING:
+    from tests.histories.history import History, Make
+
+
+class Market:
+    """The index price of each coin, and what the sources say about it."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.chance = history.chance
+        self.prices = dict(history.listing.prices)
+
+    def open(self) -> None:
+        """Price everything once; now and then something is left out."""
+        for coin in self.prices:
+            self._tell(coin, everything=self.chance.random() < 0.9)
+
+    def act(self) -> None:
+        """Move one coin, or all of them."""
+        mood = self.chance.random()
+        if mood < 0.84:
+            self._move(self.chance.choice(list(self.prices)), self.chance.gauss(0, 0.006))
+        elif mood < 0.94:
+            jump = self.chance.choice((-1, -1, 1)) * self.chance.uniform(0.02, 0.12)
+            self._move(self.chance.choice(list(self.prices)), jump)
+        else:
+            jump = self.chance.choice((-1, -1, 1)) * self.chance.uniform(0.04, 0.25)
+            for coin in self.prices:
+                self._move(coin, jump * self.chance.uniform(0.6, 1.2))
+
+    def mark(self, symbol: str) -> float:
+        """Return about where a derivative trades."""
+        return self.prices[self.history.listing.underlying[symbol]]
+
+    def _move(self, coin: str, change: float) -> None:
+        self.prices[coin] *= max(0.3, 1 + change)
+        self._tell(coin, everything=False)
+
+    def _tell(self, coin: str, *, everything: bool) -> None:
+        listing = self.history.listing
+        symbols = [name for name, follows in listing.underlying.items() if follows == coin]
+        quotes: list[tuple[str, events.PriceKind]] = [(coin, "index")]
+        quotes += [(symbol, "mark") for symbol in symbols]
+        if self.chance.random() < 0.15 and symbols:
+            kinds: tuple[events.PriceKind, ...] = ("index", "last")
+            quotes.append((self.chance.choice(symbols), self.chance.choice(kinds)))
+        for symbol, kind in quotes:
+            if everything or self.chance.random() < 0.75:
+                self.history.queue.append(self._quote(symbol, kind, coin))
+
+    def _quote(self, symbol: str, kind: events.PriceKind, coin: str) -> Make:
+        listing = self.history.listing
+        listed = listing.assets.get(symbol) or listing.contracts[symbol]
+
+        def make() -> events.AnyEvent:
+            rules = listing.profile.prices
+            source = rules.symbols.get(symbol) or getattr(rules, kind)
+            if self.chance.random() < 0.06:
+                source = "elsewhere"
+            basis = 1.0 if kind == "index" else self.chance.gauss(1, 0.001)
+            price = quantity(self.prices[coin] * basis, listed.price_decimals)
+            return events.PriceUpdate(
+                time=self.history.time(),
+                symbol=symbol,
+                kind=kind,
+                price=max(price, quantity(10**-listed.price_decimals, listed.price_decimals)),
+                source=source,
+                sequence=self.history.number(f"{source}:{symbol}"),
+            )
+
+        return make

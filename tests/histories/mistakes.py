@@ -1,0 +1,228 @@
+"""Events that must be refused, and leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from engine import events
+from tests.histories.listing import USDT
+
+if TYPE_CHECKING:
+    from tests.histories.history import History
+
+FINE = Decimal("0.00000000000000001")
+
+
+class Mistakes:
+    """Everything that somebody may get wrong."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.chance = history.chance
+        self.listing = history.listing
+
+    def act(self) -> None:
+        """Make one mistake."""
+        mistakes: tuple[Callable[[], events.AnyEvent], ...] = (
+            self._deposit,
+            self._stranger,
+            self._fill,
+            self._fill,
+            self._fill,
+            self._order,
+            self._price,
+            self._price,
+            self._margin,
+            self._control,
+            self._close,
+            self._snapshot,
+            self._sale,
+        )
+        self.history.queue.append(self.chance.choice(mistakes))
+
+    def _of(self, kind: type, **fields: object) -> events.AnyEvent:
+        name = self.chance.choice(self.history.customers.names)
+        return self.history.of(name, kind, **fields)
+
+    def _symbol(self) -> str:
+        return self.chance.choice(list(self.listing.contracts))
+
+    def _deposit(self) -> events.AnyEvent:
+        asset, amount = self.chance.choice(
+            (
+                ("NONE", Decimal(1)),
+                (USDT, Decimal(0)),
+                (USDT, Decimal(-1)),
+                (USDT, FINE),
+                (USDT, Decimal(6_000_000_000)),
+                (self._symbol(), Decimal(1)),
+            )
+        )
+        kind = self.chance.choice((events.Deposit, events.Withdrawal))
+        return self._of(kind, asset=asset, amount=amount)
+
+    def _stranger(self) -> events.AnyEvent:
+        name = self.chance.choice(("nobody", "no:body", "x" * 65, ""))
+        kind, fields = self.chance.choice(
+            (
+                (events.Withdrawal, {"asset": USDT, "amount": Decimal(1)}),
+                (events.Deposit, {"asset": USDT, "amount": Decimal(0)}),
+                (events.OrdersCancelled, {"margin": "cross"}),
+                (events.AccountClosed, {}),
+            )
+        )
+        return self.history.of(name, kind, **fields)
+
+    def _fill(self) -> events.AnyEvent:
+        symbol = self._symbol()
+        fields: dict[str, object] = {
+            "symbol": symbol,
+            "margin": "cross",
+            "size": Decimal(1),
+            "price": Decimal(100),
+            "fee": Decimal(0),
+            "fee_asset": USDT,
+            "fill_id": "",
+        }
+        wrongs: list[dict[str, object]] = [
+            {"size": Decimal(0)},
+            {"size": FINE},
+            {"size": Decimal(2_000_000_000)},
+            {"price": Decimal(0)},
+            {"price": Decimal(-1)},
+            {"price": FINE},
+            {"fee": FINE},
+            {"fee_asset": "NONE"},
+            {"symbol": "NONE"},
+            {"symbol": USDT},
+            {"margin": "isolated:NONE"},
+            {"margin": "isolated"},
+            {"order_id": f"trader-0:1:9:{symbol}"},
+            {"order_id": "nothing of ours"},
+        ]
+        return self._of(events.Fill, **{**fields, **self.chance.choice(wrongs)})
+
+    def _order(self) -> events.AnyEvent:
+        """Use a real order id in the wrong place."""
+        issued = list(self.history.venue.issued.values())
+        if not issued:
+            return self._close()
+        order = self.chance.choice(issued)
+        others = [name for name in self.history.customers.names if name != order.account]
+        wrongs: list[dict[str, object]] = [
+            {"order_id": order.order_id, "filled_size": Decimal(-1)},
+            {"order_id": order.order_id, "filled_size": FINE},
+            {"order_id": order.order_id + "X", "filled_size": Decimal(0)},
+        ]
+        if self.chance.random() < 0.4:
+            name, wrong = self.chance.choice(others), {**wrongs[0], "filled_size": Decimal(0)}
+        else:
+            name, wrong = order.account, self.chance.choice(wrongs)
+        return self.history.of(name, events.OrderClosed, **wrong)
+
+    def _close(self) -> events.AnyEvent:
+        return self._of(events.AccountClosed)
+
+    def _price(self) -> events.AnyEvent:
+        symbol = self._symbol()
+        coin = self.listing.underlying[symbol]
+        wrongs: list[tuple[str, events.PriceKind, Decimal]] = [
+            (symbol, "mark", Decimal(0)),
+            (symbol, "mark", Decimal(-5)),
+            (symbol, "mark", FINE),
+            (coin, "mark", Decimal(5)),
+            (coin, "index", FINE),
+            (USDT, "index", Decimal(1)),
+            ("NONE", "mark", Decimal(5)),
+        ]
+        symbol, kind, price = self.chance.choice(wrongs)
+        rules = self.listing.profile.prices
+        source = rules.symbols.get(symbol) or getattr(rules, kind)
+        return events.PriceUpdate(
+            time=self.history.now + self.chance.choice((0, 3_600_000_000)),
+            symbol=symbol,
+            kind=kind,
+            price=price,
+            source=source,
+            sequence=self.history.number(f"{source}:{symbol}"),
+        )
+
+    def _margin(self) -> events.AnyEvent:
+        symbol = self._symbol()
+        wrongs: list[tuple[type, dict[str, object]]] = [
+            (events.MarginMoved, {"symbol": "NONE", "amount": Decimal(1)}),
+            (events.MarginMoved, {"symbol": symbol, "amount": FINE}),
+            (events.OrdersCancelled, {"margin": "isolated:NONE"}),
+            (
+                events.OpenOrders,
+                {
+                    "symbol": symbol,
+                    "margin": "cross",
+                    "buy_size": Decimal(-1),
+                    "sell_size": Decimal(0),
+                },
+            ),
+            (events.FundingPaid, {"symbol": symbol, "margin": "cross", "amount": FINE}),
+        ]
+        kind, fields = self.chance.choice(wrongs)
+        return self._of(kind, **fields)
+
+    def _control(self) -> events.AnyEvent:
+        now = self.history.now
+        number = self.history.number
+        return self.chance.choice(
+            (
+                lambda: events.FundMoved(
+                    time=now,
+                    shard=0,
+                    asset=USDT,
+                    amount=Decimal(-1_000_000),
+                    sequence=number("fund 0"),
+                ),
+                lambda: events.FundMoved(
+                    time=now, shard=0, asset=USDT, amount=FINE, sequence=number("fund 0")
+                ),
+                lambda: events.Halt(time=now, symbol="NONE"),
+                lambda: events.Resume(time=now, symbol="NONE"),
+                lambda: events.Settled(time=now, symbol="NONE", price=Decimal(1)),
+                lambda: events.Settled(time=now, symbol=self._symbol(), price=Decimal(-1)),
+                lambda: events.FundingRate(
+                    time=now, symbol="NONE", rate=Decimal("0.01"), sequence=1
+                ),
+            )
+        )()
+
+    def _snapshot(self) -> events.AnyEvent:
+        symbol = self._symbol()
+        leg = events.LegSnapshot(symbol, Decimal(1), Decimal(100))
+        groups = self.chance.choice(
+            (
+                (events.GroupSnapshot("isolated:NONE"),),
+                (events.GroupSnapshot("cross", {"NONE": Decimal(1)}),),
+                (events.GroupSnapshot("cross", {USDT: FINE}),),
+                (events.GroupSnapshot("cross", {}, (leg, leg)),),
+                (events.GroupSnapshot("cross"), events.GroupSnapshot("cross")),
+                (events.GroupSnapshot("cross", {}, (events.LegSnapshot(symbol, FINE, FINE),)),),
+            )
+        )
+        return self._of(events.PositionSnapshot, groups=groups)
+
+    def _sale(self) -> events.AnyEvent:
+        fields: dict[str, object] = {
+            "margin": "cross",
+            "asset": "BTC",
+            "amount": Decimal(1),
+            "for_asset": USDT,
+            "proceeds": Decimal(1),
+        }
+        wrongs: list[dict[str, object]] = [
+            {"amount": Decimal(0)},
+            {"amount": FINE},
+            {"proceeds": Decimal(-1)},
+            {"asset": "NONE"},
+            {"for_asset": "NONE"},
+            {"order_id": "trader-0:1:1:BTC:"},
+        ]
+        return self._of(events.CollateralSold, **{**fields, **self.chance.choice(wrongs)})
