@@ -41,6 +41,8 @@ def unknown(engine: Engine, event: e.Event) -> Refusal | None:
             return "account_id", f"{event.account!r} is no account id"
         if event.account not in engine.accounts and not isinstance(event, OPENING):
             return "unknown_account", f"{event.account} was never opened"
+    elif isinstance(event, e.FundingRate | e.Settled):
+        return _derivative(engine, event.symbol)
     return None
 
 
@@ -83,9 +85,13 @@ def _amount(engine: Engine, name: str, amount: Decimal, asset: str) -> Refusal |
 def _derivative(engine: Engine, symbol: str) -> Refusal | None:
     if symbol not in engine.rules.derivatives:
         return "unknown_symbol", f"{symbol} is not a listed instrument"
+    return None
+
+
+def _trading(engine: Engine, symbol: str) -> Refusal | None:
     if symbol in engine.rules.settled:
         return "settled", f"{symbol} is settled"
-    return None
+    return _derivative(engine, symbol)
 
 
 def _margin(engine: Engine, margin: str, symbol: str | None) -> Refusal | None:
@@ -182,7 +188,7 @@ def _snapshot(engine: Engine, event: e.PositionSnapshot) -> Checks:
         if len(set(symbols)) != len(symbols):
             yield "symbol", f"{group.margin} names a symbol twice"
         for leg in group.legs:
-            yield _derivative(engine, leg.symbol)
+            yield _trading(engine, leg.symbol)
             yield _margin(engine, group.margin, leg.symbol)
             instrument = engine.rules.derivatives[leg.symbol]
             asset_of = engine.rules.settle_of(leg.symbol)
@@ -194,7 +200,7 @@ def _snapshot(engine: Engine, event: e.PositionSnapshot) -> Checks:
 
 
 def _fill(engine: Engine, event: e.Fill) -> Checks:
-    yield _derivative(engine, event.symbol)
+    yield _trading(engine, event.symbol)
     yield _margin(engine, event.margin, event.symbol)
     yield _asset(engine, event.fee_asset)
     instrument = engine.rules.derivatives[event.symbol]
@@ -235,7 +241,7 @@ def _order_closed(engine: Engine, event: e.OrderClosed) -> Checks:
 
 
 def _funding_paid(engine: Engine, event: e.FundingPaid) -> Checks:
-    yield _derivative(engine, event.symbol)
+    yield _trading(engine, event.symbol)
     yield _margin(engine, event.margin, event.symbol)
     yield _funding_by(engine, event.symbol, "venue")
     asset = engine.rules.settle_of(event.symbol).name
@@ -268,7 +274,7 @@ def _collateral_sold(engine: Engine, event: e.CollateralSold) -> Checks:
 
 
 def _funding_rate(engine: Engine, event: e.FundingRate) -> Checks:
-    yield _derivative(engine, event.symbol)
+    yield _trading(engine, event.symbol)
     yield _funding_by(engine, event.symbol, "engine")
     price = funding_price(engine, event.symbol)
     if price is None:
@@ -283,7 +289,7 @@ def _funding_rate(engine: Engine, event: e.FundingRate) -> Checks:
 
 
 def _settled(engine: Engine, event: e.Settled) -> Checks:
-    yield _derivative(engine, event.symbol)
+    yield _trading(engine, event.symbol)
     instrument = engine.rules.derivatives[event.symbol]
     yield _positive("price", event.price)
     yield _decimals("price", event.price, instrument.price_decimals, event.symbol)
@@ -295,9 +301,11 @@ def _settled(engine: Engine, event: e.Settled) -> Checks:
 
 
 def _fund_moved(engine: Engine, event: e.FundMoved) -> Checks:
+    if event.shard != engine.shard:
+        return
     yield _asset(engine, event.asset)
     yield _amount(engine, "amount", event.amount, event.asset)
-    if event.shard == engine.shard and engine.ledger.fund.get(event.asset, ZERO) + event.amount < 0:
+    if engine.ledger.fund.get(event.asset, ZERO) + event.amount < 0:
         yield "fund", f"the fund of shard {event.shard} holds less {event.asset}"
 
 

@@ -254,16 +254,18 @@ class Engine:
             )
         why = admission.refusal(self, event)
         if why is not None:
-            self.emit(d.Refused, event=name, record=record, rule=why[0], detail=why[1])
-            if last is not None:
-                self._note_sequence(event, self.time, gap=gap)
+            self._refuse(event, name, record, why, gap=gap)
             return
         if isinstance(event, e.PriceUpdate) and not self._counts(event):
             self._note_sequence(event, self.time, gap=False)
             self.emit(d.Ignored, symbol=event.symbol, kind=event.kind, source=event.source)
             return
         now = max(self.time, event.time)
-        self._fire_timers(now)
+        if self._fire_timers(now):
+            why = admission.refusal(self, event)
+            if why is not None:
+                self._refuse(event, name, record, why, gap=gap)
+                return
         self.time = now
         if isinstance(event, e.AccountEvent) and event.account not in self.accounts:
             self._newcomer = Account(event.account, event.sequence)
@@ -271,6 +273,13 @@ class Engine:
             self.touch_account(self._newcomer)
         self._note_sequence(event, now, gap=gap)
         self._book_event(event)
+
+    def _refuse(
+        self, event: e.Event, name: str, record: str, why: tuple[str, str], *, gap: bool
+    ) -> None:
+        self.emit(d.Refused, event=name, record=record, rule=why[0], detail=why[1])
+        if not isinstance(event, e.AccountEvent) or event.account in self.accounts:
+            self._note_sequence(event, self.time, gap=gap)
 
     def _sequences(self, event: e.Event) -> tuple[int | None, int | None]:
         """Return (last one noted, this event's), none where the event has no place in a
@@ -402,12 +411,15 @@ class Engine:
                 for order in liquidation.orders.values():
                     self.set_timer(order.cancelling_until or order.expires, group, order.id)
 
-    def _fire_timers(self, now: int) -> None:
+    def _fire_timers(self, now: int) -> bool:
+        """Fire what is due by `now`, each at its own time; tell whether anything did."""
+        fired = False
         while self._timers and self._timers[0].due <= now:
             timer = heapq.heappop(self._timers)
             account = self.accounts.get(timer.account)
             if account is None:
                 continue
+            fired = True
             self.time = max(self.time, timer.due)
             if not timer.margin:
                 if account.gap_since is not None:
@@ -417,6 +429,7 @@ class Engine:
             group = account.groups[timer.margin]
             if group.liquidation is not None and self._fire(group, group.liquidation, timer):
                 self._decide(group)
+        return fired
 
     def _fire(self, group: Group, liquidation: Liquidation, timer: Timer) -> bool:
         """Carry out one timer; tell whether the group is to be decided."""
@@ -522,7 +535,7 @@ class Engine:
             waiting=bool(block) and liquidation is not None and liquidation.waits == block,
             priced=state is not None,
             breached=state is not None and breached(state, rules),
-            restored=state is not None and restored(state.margin_equity, state.maintenance, rules),
+            restored=state is not None and restored(state, rules),
             overdrawn=overdrawn,
             called=group.called,
             near=exposed and state.maintenance >= call.at * state.margin_equity if state else False,

@@ -21,7 +21,7 @@ from engine.margin import (
     bankruptcy_price,
     limit_price,
     margin_equity_of,
-    restored,
+    suffices,
 )
 from engine.money import ONE, ZERO, ceil_to, charge, credit, floor_to
 from engine.rules import Rules
@@ -239,7 +239,7 @@ def plan_orders(state: Health, rules: Rules, *, backstop: bool) -> list[PlannedO
         planned.append(_plan_order(leg, state, rules, backstop=backstop))
         net[leg.settle] -= (rules.derivatives[leg.symbol].taker_fee + fee_rate) * leg.notional
         maintenance -= leg.required
-        if restored(margin_equity_of(net, state.prices, rules), maintenance, rules):
+        if suffices(margin_equity_of(net, state.prices, rules), maintenance, rules):
             break
     return planned
 

@@ -146,8 +146,14 @@ def breached(state: Health, rules: Rules) -> bool:
     return state.margin_equity < state.maintenance
 
 
-def restored(margin_equity: Decimal, maintenance: Decimal, rules: Rules) -> bool:
-    """Tell whether liquidation stops: margin equity at or above the buffered maintenance."""
+def restored(state: Health, rules: Rules) -> bool:
+    """Tell whether liquidation stops."""
+    enough = suffices(state.margin_equity, state.maintenance, rules)
+    return enough and not breached(state, rules)
+
+
+def suffices(margin_equity: Decimal, maintenance: Decimal, rules: Rules) -> bool:
+    """Tell whether margin equity is at or above the buffered maintenance."""
     return margin_equity >= maintenance * (ONE + rules.in_force.trigger.stop_buffer)
 
 
@@ -189,19 +195,24 @@ def bankruptcy_price(leg: LegHealth, state: Health, rules: Rules) -> Decimal | N
 def limit_price(leg: LegHealth, state: Health, rules: Rules) -> Decimal | None:
     """Return the worst tick at which closing the leg, taker fee paid, costs no more than its share.
 
-    Up for sells, down for buys; none where no positive price exists.
+    Up for sells, down for buys; none where no positive price exists. Where the stored roundings of
+    cost and fee would leave less, the limit is that of up to three units more, which they cannot
+    eat.
     """
     instrument = rules.derivatives[leg.symbol]
     goal = target(leg, state, rules)
-    price = _price_at(goal, leg, rules, instrument.taker_fee, instrument.tick)
-    if price is None:
-        return None
     unit = rules.assets[leg.settle].unit
-    fee = charge(instrument.taker_fee * notional(instrument, leg.size, price, unit), unit)
-    left = -fill_cost(instrument, -leg.size, price, unit) - fee
-    if left * goal.divisor < goal.numerator:
-        price += instrument.tick if leg.size > 0 else -instrument.tick
-    return price if price > 0 else None
+    price = None
+    for spare in range(4):
+        lifted = Target(goal.numerator + spare * unit * goal.divisor, goal.divisor)
+        price = _price_at(lifted, leg, rules, instrument.taker_fee, instrument.tick)
+        if price is None:
+            return None
+        fee = charge(instrument.taker_fee * notional(instrument, leg.size, price, unit), unit)
+        left = -fill_cost(instrument, -leg.size, price, unit) - fee
+        if left * goal.divisor >= goal.numerator:
+            break
+    return price
 
 
 def fill_cost(instrument: Listed, size: Decimal, price: Decimal, unit: Decimal) -> Decimal:
