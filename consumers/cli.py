@@ -258,12 +258,20 @@ def inspect(
 def explain(order: str, config_file: Path | None, log: str | None, as_json: bool) -> None:
     """Explain the liquidation order or collateral sale ORDER (account:number:attempt:symbol).
 
-    The evidence, the arithmetic of its size and limit, what became of it, and who paid.
+    The evidence, the arithmetic of its size and limit, what became of it, and who paid. With
+    --config it reads the whole journal.
     """
     from consumers import explain as explanation
 
     _one_source(config_file, log)
-    explanation.show(order, log, config_file, as_json=as_json)
+    try:
+        if log is not None:
+            found = explanation.from_log(order, log)
+        else:
+            found = _on_kafka(explanation.from_journal(order, cast(Path, config_file)))
+    except explanation.NotFound as error:
+        raise click.ClickException(str(error)) from error
+    explanation.show(found, as_json=as_json)
 
 
 @main.group()

@@ -18,6 +18,7 @@ from producers import report as reports
 from producers.summary import Summary
 
 OnDecisions = Callable[[Engine, Event, Sequence[Decision]], None]
+OnEvent = Callable[[Engine, Event], None]
 OnFault = Callable[[EventLogError], None]
 
 SHARDS_MAX = 4096
@@ -39,11 +40,13 @@ class Replay:
         self,
         shards: int | None = None,
         check_every: int = 0,
+        before: OnEvent | None = None,
         on_decisions: OnDecisions | None = None,
         on_fault: OnFault | None = None,
     ) -> None:
         self.engines = [Engine(shard=shard) for shard in range(shards or 1)]
         self.summary = Summary()
+        self._before = before
         self._on_decisions = on_decisions
         self._on_fault = on_fault
         self._fixed = shards is not None
@@ -120,6 +123,8 @@ class Replay:
         self._on_fault(fault)
 
     def _apply(self, engine: Engine, event: Event) -> None:
+        if self._before is not None:
+            self._before(engine, event)
         decisions = decide(engine, event)
         self.summary.fold(engine, event, decisions)
         if self._on_decisions is not None:

@@ -1,0 +1,166 @@
+"""Find an order in an event log and tell its liquidation: evidence, arithmetic, course, losses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from consumers.replay import Replay
+from engine.core import Engine
+from engine.decisions import (
+    Anomaly,
+    CollateralSale,
+    Decision,
+    FundDraw,
+    LiquidationEnded,
+    LiquidationOrder,
+    LiquidationStarted,
+    Shortfall,
+)
+from engine.events import Event, OrdersCancelled
+from producers import arithmetic, explanation, report
+from producers.explanation import Explanation
+from producers.summary import outcome
+
+Ask = LiquidationOrder | CollateralSale
+
+
+class NotFound(LookupError):
+    """There is no such order."""
+
+
+class Story:
+    """What one order was decided on, and the whole course of its liquidation.
+
+    To be told of every event before an engine applies it, and of what came of it. `course` holds
+    events and decisions in order, each with engine time.
+    """
+
+    def __init__(self, order_id: str) -> None:
+        parts = order_id.split(":")
+        if len(parts) != 4 or not parts[1].isdecimal():
+            raise NotFound(f"explain: {order_id} is not account:number:attempt:symbol")
+        self.order_id = order_id
+        self.account = parts[0]
+        self.number = int(parts[1])
+        self.order: Ask | None = None
+        self.started: LiquidationStarted | None = None
+        self.ended: LiquidationEnded | None = None
+        self.arithmetic: dict[str, Any] | None = None
+        self.course: list[tuple[int, Event | Decision]] = []
+        self._before: list[dict[str, Any]] = []
+        self._booking = False
+
+    def before(self, engine: Engine, event: Event) -> None:
+        """Keep what timers that fire before the event itself would decide on."""
+        account = engine.accounts.get(self.account)
+        self._before = []
+        if account is not None and self.order is None and engine.ready:
+            groups = account.ordered_groups()
+            if account.gap_since is not None or any(group.liquidation for group in groups):
+                self._before = self._arithmetic(engine)
+
+    def after(self, engine: Engine, event: Event, decisions: Sequence[Decision]) -> None:
+        """Take over what concerns the liquidation."""
+        mine = [decision for decision in decisions if self._concerns(decision)]
+        timely = [decision for decision in mine if decision.time < engine.time]
+        self._add(timely)
+        if self._answers(event) and outcome(decisions) in ("applied", "gap"):
+            self.course.append((engine.time, event))
+        self._add([decision for decision in mine if decision.time >= engine.time])
+        for decision in mine:
+            if isinstance(decision, Ask) and decision.order_id == self.order_id:
+                self.order = decision
+                self.arithmetic = self._fitting(decision, engine)
+
+    def _add(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            self.course.append((decision.time, decision))
+            if isinstance(decision, LiquidationStarted):
+                self.started = decision
+            if isinstance(decision, LiquidationEnded):
+                self.ended = decision
+
+    def _concerns(self, decision: Decision) -> bool:
+        if getattr(decision, "account", None) != self.account:
+            return False
+        number = getattr(decision, "number", None)
+        if number is not None:
+            self._booking = isinstance(decision, Shortfall) and number == self.number
+            return number == self.number
+        if isinstance(decision, FundDraw):
+            # It follows the shortfall that it pays.
+            return self._booking
+        order_id: str = getattr(decision, "order_id", "")
+        if isinstance(decision, Anomaly) and not order_id:
+            return self._is_open(decision.margin)
+        return order_id.startswith(f"{self.account}:{self.number}:")
+
+    def _is_open(self, margin: str) -> bool:
+        """Tell whether the liquidation goes on, in the group of that name."""
+        return self.started is not None and self.ended is None and self.started.margin == margin
+
+    def _answers(self, event: Event) -> bool:
+        if getattr(event, "account", None) != self.account:
+            return False
+        if isinstance(event, OrdersCancelled):
+            return self._is_open(event.margin)
+        order_id: str = getattr(event, "order_id", "")
+        return order_id.startswith(f"{self.account}:{self.number}:")
+
+    def _arithmetic(self, engine: Engine) -> list[dict[str, Any]]:
+        groups = engine.accounts[self.account].ordered_groups()
+        found = (arithmetic.of_group(engine, group) for group in groups)
+        return [of_group for of_group in found if of_group is not None]
+
+    def _fitting(self, order: Ask, engine: Engine) -> dict[str, Any] | None:
+        """Return what the order was decided on: after the event, or before it, when a timer did."""
+        fits: Any = arithmetic.fits_order
+        if isinstance(order, CollateralSale):
+            fits = arithmetic.fits_sale
+        candidates = self._arithmetic(engine) + self._before
+        return next((found for found in candidates if fits(found, order)), None)
+
+
+def from_log(order_id: str, path: str | Path) -> Explanation:
+    """Return the explanation of an order from a log.
+
+    Raises `NotFound` when the log has no such order, and what `Replay.run` does.
+    """
+    story = Story(order_id)
+    replay = Replay(
+        before=story.before,
+        on_decisions=story.after,
+        on_fault=lambda fault: tqdm.write(str(fault), file=sys.stderr),
+    )
+    replay.run(path)
+    if story.order is None or story.started is None:
+        raise NotFound(f"explain: no order {order_id}")
+    return Explanation(story.order, story.started, story.arithmetic, story.course)
+
+
+async def from_journal(order_id: str, config_file: Path) -> Explanation:
+    """Return the explanation of an order from the daemon's journal.
+
+    Raises `NotFound` when the journal has no such order, `KafkaError`.
+    """
+    from consumers import config, export
+
+    with TemporaryDirectory(prefix="liquidator-") as directory:
+        log = Path(directory) / "journal.jsonl.zst"
+        await export.write(config.read(config_file), str(log))
+        return from_log(order_id, log)
+
+
+def show(told: Explanation, *, as_json: bool) -> None:
+    """Print an explanation."""
+    if as_json:
+        click.echo(report.to_json(explanation.data(told)))
+    else:
+        explanation.show(report.console(), told)

@@ -1,0 +1,336 @@
+"""Tell people how a liquidation order came about: evidence, arithmetic, course, losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from engine import decisions as d
+from engine import events as e
+from engine.money import ONE, exact
+from producers.report import full, moment, table
+
+Course = Sequence[tuple[int, e.Event | d.Decision]]
+Ask = d.LiquidationOrder | d.CollateralSale
+
+
+class Explanation(NamedTuple):
+    """An order, the start of its liquidation, what it was decided on, and all that happened.
+
+    `arithmetic` is what `producers.arithmetic.of_group` gives; `course` has engine times.
+    """
+
+    order: Ask
+    started: d.LiquidationStarted
+    arithmetic: dict[str, Any] | None
+    course: Course
+
+
+def data(told: Explanation) -> dict[str, Any]:
+    """Return the whole explanation as plain data; amounts are decimals."""
+    return {
+        "order": _builtins(told.order),
+        "started": _builtins(told.started),
+        "arithmetic": told.arithmetic,
+        # What the engine decides has its engine time already; an event has its own.
+        "course": [{**_builtins(happened), "time": time} for time, happened in told.course],
+    }
+
+
+def _builtins(value: msgspec.Struct) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(Decimal,))
+    return made
+
+
+@exact
+def show(out: Console, told: Explanation) -> None:
+    """Print the whole explanation."""
+    order, started, found, course = told
+    _say(out, _headline(order), style="bold")
+    _say(out, f"Decided {moment(order.time)} UTC by shard {order.shard}, event {order.seq}.")
+    _say(out, _beginning(started, found))
+    out.print(_evidence(started))
+    if found is None:
+        _say(out, "The state that it was decided on is gone by the end of its event.")
+    else:
+        out.print(_prices(order, found))
+        _show_health(out, found)
+        if isinstance(order, d.LiquidationOrder):
+            _show_limit(out, order, found)
+        else:
+            _show_sale(out, order, found)
+    out.print(_course_table(course))
+    _show_losses(out, course)
+
+
+def _say(out: Console, text: str, style: str = "") -> None:
+    out.print(text, style=style or None, markup=False)
+
+
+def _headline(order: Ask) -> str:
+    if isinstance(order, d.CollateralSale):
+        return (
+            f"Collateral sale {order.order_id}: sell {full(order.amount)} {order.asset} for "
+            f"{order.for_asset} at {full(order.limit_price)} or better"
+        )
+    return (
+        f"Order {order.order_id}: {order.side} {full(order.size)} {order.symbol} at "
+        f"{full(order.limit_price)} or better, stage {order.stage}"
+        + (f", replaces {order.replaces}" if order.replaces else "")
+    )
+
+
+def _beginning(started: d.LiquidationStarted, found: dict[str, Any] | None) -> str:
+    unit = f" {found['numeraire']}" if found else ""
+    name = f"Liquidation {started.number} of {started.account} ({started.margin})"
+    when = f"{name} began {moment(started.time)} UTC"
+    if started.reason == "auto_convert":
+        return f"{when}: a balance below the profile's auto_convert_below is to be bought back."
+    return (
+        f"{when}: margin equity {full(started.margin_equity)}{unit} did not cover maintenance "
+        f"{full(started.maintenance)}{unit}; equity was {full(started.equity)}{unit}."
+    )
+
+
+def _evidence(started: d.LiquidationStarted) -> Table:
+    made = table("Evidence at its start", ["What", "Detail", "Amount"], left=2)
+    for leg in started.legs:
+        detail = (
+            f"cost {full(leg.cost)}, value {full(leg.value)}, maintenance {full(leg.maintenance)}"
+        )
+        made.add_row(f"leg {leg.symbol}", detail, full(leg.size))
+    for held in started.balances:
+        detail = f"with unrealised {full(held.net)}, price {full(held.price)}"
+        made.add_row(f"cash {held.asset}", detail, full(held.cash))
+    for mark in started.marks:
+        detail = f"from {mark.source}, {moment(mark.time)}"
+        made.add_row(f"{mark.kind} {mark.symbol}", detail, full(mark.price))
+    return made
+
+
+def _prices(order: Ask, found: dict[str, Any]) -> Table:
+    made = table("Prices that the order rests on", ["Symbol", "Kind", "Source", "Time", "Price"], 4)
+    for mark in found["prices"]:
+        row = (mark["symbol"], mark["kind"], mark["source"], moment(mark["time"]))
+        made.add_row(*row, full(mark["price"]))
+    return made
+
+
+def _show_health(out: Console, found: dict[str, Any]) -> None:
+    unit = found["numeraire"]
+    _say(out, "\nHealth when it was decided", style="bold")
+    for leg in found["legs"]:
+        _show_requirement(out, leg)
+    worth = margin_worth = Decimal(0)
+    for held in found["balances"]:
+        asset, net = held["asset"], held["net"]
+        value = net * held["price"]
+        worth, margin_worth = worth + value, margin_worth + value * held["weight"]
+        weight = "1 − haircut" if held["owned"] else "borrow weight"
+        _say(
+            out,
+            f"  {asset}: cash {full(held['cash'])} + unrealised {full(held['unrealised'])} = "
+            f"{full(net)}; × price {full(held['price'])} = {full(value)} {unit}; "
+            f"× {weight} {full(held['weight'])} = {full(value * held['weight'])} {unit}",
+        )
+    _say(out, f"  equity = {full(worth)} {unit}")
+    _say(out, f"  margin equity = {full(margin_worth)} {unit}")
+    sign = "≤" if found["at_equality"] else "<"
+    _say(
+        out,
+        f"  maintenance = {full(found['maintenance'])} {unit}; liquidation starts at margin equity "
+        f"{sign} maintenance and stops at ≥ {full(found['stop'])} {unit} "
+        f"(maintenance × {full(ONE + found['stop_buffer'])})",
+    )
+
+
+def _show_requirement(out: Console, leg: dict[str, Any]) -> None:
+    unit, size, mark = leg["settle"], full(leg["size"]), full(leg["mark"])
+    sign = "−" if leg["inverse"] else ""
+    times = "÷" if leg["inverse"] else "×"
+    price = "" if leg["settle_price"] == 1 else f" × price {full(leg['settle_price'])}"
+    _say(
+        out,
+        f"  {leg['symbol']}: value {sign}{size} × {full(leg['multiplier'])} {times} {mark} = "
+        f"{full(leg['value'])} {unit}; less cost {full(leg['cost'])} = unrealised "
+        f"{full(leg['unrealised'])} {unit}",
+    )
+    _say(
+        out,
+        f"    maintenance, bracket {leg['bracket']}: {full(leg['rate'])} × notional "
+        f"{full(leg['notional'])} − {full(leg['amount'])} = {full(leg['maintenance'])} {unit}"
+        + (f"{price} = {full(leg['required'])}" if price else ""),
+    )
+
+
+def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) -> None:
+    leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
+    unit, sells = leg["settle"], order.side == "sell"
+    _say(out, "\nPrices of the order", style="bold")
+    price = "" if leg["settle_price"] == 1 else f" × {full(leg['settle_price'])}"
+    _say(
+        out,
+        f"  its share of equity, by maintenance: {full(found['equity'])} × {full(leg['required'])} "
+        f"÷ ({full(found['maintenance'])}{price}) = {full(leg['share'])} {unit}",
+    )
+    _say(
+        out,
+        f"  value at which the share is used up: {full(leg['target'] + leg['share'])} − "
+        f"{full(leg['share'])} = {full(leg['target'])} {unit}",
+    )
+    _say(out, f"  bankruptcy price: {_solved(leg, sells)}")
+    _say(out, f"  limit after the taker fee: {_limit(leg, sells)}")
+    _say(out, f"  {_stage(order, found, leg['limit_price'])}")
+
+
+def _solved(leg: dict[str, Any], sells: bool) -> str:
+    if leg["bankruptcy_price"] is None:
+        return "none, no positive price uses it up"
+    way, step = "up" if sells else "down", full(leg["price_unit"])
+    found = f"{full(leg['bankruptcy_exact'])}, {way} to {step}: {full(leg['bankruptcy_price'])}"
+    return f"{_quotient(leg, '')} = {found}"
+
+
+def _limit(leg: dict[str, Any], sells: bool) -> str:
+    if leg["limit_price"] is None:
+        return "none, no positive price does"
+    # Coins are owed for an inverse long, and its fee comes on top: the sign turns.
+    sign = "−" if sells != leg["inverse"] else "+"
+    way, tick = "up" if sells else "down", leg["tick"]
+    further = abs(leg["limit_price"] - leg["limit_exact"]) >= tick
+    quotient = _quotient(leg, f" × (1 {sign} {full(leg['taker_fee'])})")
+    return (
+        f"{quotient} = {full(leg['limit_exact'])}, {way} to tick {full(tick)}: {full(leg['limit_price'])}"
+        + (" (further, until cost and fee as they are rounded fit in)" if further else "")
+    )
+
+
+def _quotient(leg: dict[str, Any], factor: str) -> str:
+    exposure = f"({full(abs(leg['size']))} × {full(leg['multiplier'])}{factor})"
+    goal = full(abs(leg["target"]))
+    return f"{exposure} ÷ {goal}" if leg["inverse"] else f"{goal} ÷ {exposure}"
+
+
+def _stage(order: d.LiquidationOrder, found: dict[str, Any], limit: Decimal | None) -> str:
+    mark, slippage = full(order.decided_mark), full(found["max_slippage"])
+    sign = "−" if order.side == "sell" else "+"
+    slipped = f"mark {mark} × (1 {sign} {slippage}), to the tick: {full(order.limit_price)}"
+    if order.stage == "limit":
+        if limit is not None:
+            return f"the mark {mark} is not beyond the limit: stage limit, at the limit"
+        return f"without a limit and with equity left, stage limit at {slipped}"
+    beyond = limit is not None and (
+        order.decided_mark < limit if order.side == "sell" else order.decided_mark > limit
+    )
+    if beyond:
+        why = f"the mark {mark} is beyond the limit"
+    elif limit is None and found["equity"] < 0:
+        why = "there is no limit and equity is negative"
+    else:
+        why = "an order of this liquidation expired before"
+    return f"{why}: stage backstop, at {slipped}"
+
+
+def _show_sale(out: Console, sale: d.CollateralSale, found: dict[str, Any]) -> None:
+    held = {balance["asset"]: balance for balance in found["balances"]}
+    owed, sold = held[sale.for_asset], held[sale.asset]
+    _say(out, "\nAmount and limit of the sale", style="bold")
+    _say(
+        out,
+        f"  owed: {full(-owed['cash'])} {sale.for_asset} at {full(owed['price'])} "
+        f"{found['numeraire']}; held: {full(sold['cash'])} {sale.asset} at {full(sold['price'])}",
+    )
+    _say(
+        out,
+        f"  what is still owed × {full(owed['price'])} ÷ {full(sold['price'])}, up to the unit and "
+        f"at most what is held: {full(sale.amount)} {sale.asset}",
+    )
+    _say(
+        out,
+        f"  limit: {full(sold['price'])} × (1 − {full(found['max_slippage'])}) ÷ "
+        f"{full(owed['price'])}, up: {full(sale.limit_price)} {sale.for_asset} per {sale.asset}",
+    )
+
+
+def _course_table(course: Course) -> Table:
+    made = Table(title="\nWhat happened", title_justify="left")
+    for column in ("Time (UTC)", "What", "Detail"):
+        made.add_column(column, overflow="fold")
+    for time, happened in course:
+        made.add_row(moment(time), type(happened).__name__, _told(happened))
+    return made
+
+
+def _told(happened: e.Event | d.Decision) -> str:
+    """Say in a few words what happened."""
+    match happened:
+        case d.LiquidationStarted():
+            waits = f", waits: {happened.waits}" if happened.waits else ""
+            return f"{happened.reason}{waits}"
+        case d.LiquidationOrder():
+            replaces = f", replaces {happened.replaces}" if happened.replaces else ""
+            return (
+                f"{happened.order_id}: {happened.side} {full(happened.size)} at "
+                f"{full(happened.limit_price)}, stage {happened.stage}{replaces}"
+            )
+        case d.CollateralSale():
+            return (
+                f"{happened.order_id}: sell {full(happened.amount)} {happened.asset} for "
+                f"{happened.for_asset} at {full(happened.limit_price)}"
+            )
+        case d.CancelOrder():
+            return f"{happened.order_id}: {happened.reason}"
+        case d.Anomaly():
+            return f"{happened.order_id}: {happened.kind}: {happened.detail}".lstrip(": ")
+        case d.FeeCharged():
+            return f"{full(happened.amount)} {happened.asset} to the fund, {happened.order_id}"
+        case d.FundDraw():
+            return (
+                f"{full(happened.amount)} {happened.asset} for {happened.market}, of a fund of "
+                f"{full(happened.capacity)}"
+            )
+        case d.Shortfall() | d.BadDebt():
+            return f"{full(happened.amount)} {happened.asset}, {happened.market}"
+        case d.LiquidationEnded():
+            return happened.reason
+    return _answered(happened)
+
+
+def _answered(happened: e.Event | d.Decision) -> str:
+    match happened:
+        case e.Fill():
+            return (
+                f"{happened.order_id}: {full(happened.size)} at {full(happened.price)}, fee "
+                f"{full(happened.fee)} {happened.fee_asset}"
+            )
+        case e.OrderClosed():
+            reason = f", {happened.reason}" if happened.reason else ""
+            return f"{happened.order_id}: {full(happened.filled_size)} filled{reason}"
+        case e.CollateralSold():
+            return (
+                f"{happened.order_id}: {full(happened.amount)} {happened.asset} for "
+                f"{full(happened.proceeds)} {happened.for_asset}"
+            )
+    return ""
+
+
+def _show_losses(out: Console, course: Course) -> None:
+    """Say what was lost and who paid, in each market and asset."""
+    parts: dict[tuple[str, str], dict[type, Decimal]] = {}
+    for _, happened in course:
+        if isinstance(happened, d.Shortfall | d.FundDraw | d.BadDebt):
+            sums = parts.setdefault((happened.market, happened.asset), {})
+            sums[type(happened)] = sums.get(type(happened), Decimal(0)) + happened.amount
+    ended = any(isinstance(happened, d.LiquidationEnded) for _, happened in course)
+    if not parts:
+        _say(out, "No shortfall." if ended else "It goes on; no shortfall so far.")
+    for (market, asset), sums in parts.items():
+        lost, fund, debt = (
+            full(sums.get(kind, Decimal(0))) for kind in (d.Shortfall, d.FundDraw, d.BadDebt)
+        )
+        _say(out, f"{market}: shortfall {lost} {asset} = fund {fund} + bad debt {debt}.")
