@@ -373,11 +373,14 @@ def rules_publish(file: Path, config_file: Path) -> None:
 def rules_show(config_file: Path, as_json: bool) -> None:
     """Show the rules that the topic `control` has put in force."""
     from consumers import config, control
-    from producers import rules_report
+    from producers import report, rules_report
 
     settings = config.read(config_file)
     engine = _on_kafka(control.in_force(settings.client(), settings.topics.control))
-    rules_report.show(engine.rules, as_json=as_json)
+    if as_json:
+        click.echo(report.to_json(rules_report.data(engine.rules)))
+    else:
+        rules_report.show(report.console(), engine.rules)
 
 
 def _one_source(config_file: Path | None, log: str | None) -> None:

@@ -172,11 +172,13 @@ def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) 
     leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
     unit, sells = leg["settle"], order.side == "sell"
     _say(out, "\nPrices of the order", style="bold")
-    price = "" if leg["settle_price"] == 1 else f" × {full(leg['settle_price'])}"
+    whole = full(found["maintenance"])
+    if leg["settle_price"] != 1:
+        whole = f"({whole} × {full(leg['settle_price'])})"
     _say(
         out,
         f"  its share of equity, by maintenance: {full(found['equity'])} × {full(leg['required'])} "
-        f"÷ ({full(found['maintenance'])}{price}) = {full(leg['share'])} {unit}",
+        f"÷ {whole} = {full(leg['share'])} {unit}",
     )
     _say(
         out,
@@ -205,7 +207,8 @@ def _limit(leg: dict[str, Any], sells: bool) -> str:
     further = abs(leg["limit_price"] - leg["limit_exact"]) >= tick
     quotient = _quotient(leg, f" × (1 {sign} {full(leg['taker_fee'])})")
     return (
-        f"{quotient} = {full(leg['limit_exact'])}, {way} to tick {full(tick)}: {full(leg['limit_price'])}"
+        f"{quotient} = {full(leg['limit_exact'])}, {way} to tick {full(tick)}: "
+        f"{full(leg['limit_price'])}"
         + (" (further, until cost and fee as they are rounded fit in)" if further else "")
     )
 

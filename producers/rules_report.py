@@ -1,0 +1,118 @@
+"""The rules in force, for people."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from engine.profile import RiskProfile
+from engine.rules import Rules
+from producers.report import full, table
+
+SECOND = 1_000_000
+
+
+def data(rules: Rules) -> dict[str, Any]:
+    """Return the rules as plain data; numbers of money are decimals."""
+    listed = [*rules.assets.values(), *rules.derivatives.values()]
+    return {
+        "profile": _builtins(rules.profile) if rules.profile else None,
+        "instruments": [_builtins(instrument) for instrument in listed],
+        "halted": ["everything"] if rules.halted_all else sorted(rules.halted),
+        "settled": sorted(rules.settled),
+    }
+
+
+def _builtins(value: msgspec.Struct) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(Decimal,))
+    return made
+
+
+def show(out: Console, rules: Rules) -> None:
+    """Print what is listed, the profile, and what is halted."""
+    if rules.assets:
+        out.print(_assets(rules))
+    if rules.derivatives:
+        out.print(_derivatives(rules))
+    if rules.profile is None:
+        out.print("No profile is in force.")
+        return
+    out.print(_settings(rules.profile))
+    out.print(_brackets(rules.profile))
+    halted = "everything" if rules.halted_all else ", ".join(sorted(rules.halted))
+    if halted:
+        out.print(f"Halted: {halted}.", markup=False)
+    if rules.settled:
+        out.print(f"Settled: {', '.join(sorted(rules.settled))}.", markup=False)
+
+
+def _assets(rules: Rules) -> Table:
+    columns = ["Asset", "Decimals", "Largest", "Haircut", "Borrow weight", "Converted below"]
+    made = table("Assets", columns, caption="A haircut of 1: worth nothing as collateral.")
+    for asset in rules.assets.values():
+        rule = rules.profile.collateral_of(asset.name) if rules.profile else None
+        below = rule.auto_convert_below if rule else None
+        made.add_row(
+            asset.name,
+            str(asset.decimals),
+            full(asset.largest),
+            full(rule.haircut) if rule else "—",
+            full(rule.borrow_weight) if rule else "—",
+            full(-below) if below is not None else "—",
+        )
+    return made
+
+
+def _derivatives(rules: Rules) -> Table:
+    columns = ["Symbol", "Style", "Settles in", "Multiplier", "Tick", "Lot", "Taker fee", "Largest"]
+    made = table("Instruments", columns, left=3)
+    for item in rules.derivatives.values():
+        numbers = (item.multiplier, item.tick, item.lot, item.taker_fee, item.largest_size)
+        made.add_row(item.name, item.style, item.settle, *(full(number) for number in numbers))
+    return made
+
+
+def _settings(profile: RiskProfile) -> Table:
+    made = table(f'Profile "{profile.name}"', ["Rule", "Value"])
+    trigger, call, rule = profile.trigger, profile.margin_call, profile.liquidation
+    sign = "≤" if trigger.at_equality else "<"
+    rows = {
+        "Numeraire": profile.numeraire,
+        "Collateral is sold in this order": ", ".join(profile.conversion) or "none",
+        "Liquidation starts at margin equity": f"{sign} maintenance",
+        "and stops at margin equity": f"≥ maintenance × {full(1 + trigger.stop_buffer)}",
+        "Margin call at maintenance ÷ margin equity": f"≥ {full(call.at)}",
+        "and again after": f"< {full(call.reset)}",
+        "An order lives": f"{rule.order_ttl / SECOND:g} s",
+        "A cancellation is waited for": f"{rule.ack_timeout / SECOND:g} s",
+        "Missing events are waited for": f"{rule.gap_timeout / SECOND:g} s",
+        "Slippage in stage backstop": full(rule.max_slippage),
+        "Liquidation fee": full(rule.fee_rate),
+        "Sources of mark, index, last": ", ".join(
+            (profile.prices.mark, profile.prices.index, profile.prices.last)
+        ),
+    }
+    for symbol, source in sorted(profile.prices.symbols.items()):
+        rows[f"Source of {symbol}"] = source
+    for name, value in rows.items():
+        made.add_row(name, value)
+    return made
+
+
+def _brackets(profile: RiskProfile) -> Table:
+    columns = ["Symbol", "Up to notional", "Maintenance", "Initial"]
+    made = table(
+        "Requirements, by marginal brackets",
+        columns,
+        caption="In the settlement asset; the last bracket of a symbol goes on without end.",
+    )
+    for symbol, brackets in sorted(profile.brackets.items()):
+        for bracket in brackets:
+            numbers = (bracket.cap, bracket.maintenance_rate, bracket.initial_rate)
+            made.add_row(symbol, *(full(number) for number in numbers))
+        made.add_section()
+    return made
