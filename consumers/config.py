@@ -1,0 +1,229 @@
+"""The daemon's file: how the process runs, and nothing that can reach a decision.
+
+What decides (instruments, profile, fund, halts) comes on the topic `control`. Durations are in
+seconds. A secret is named by the file or environment variable that holds it, and never shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from ssl import SSLContext, SSLError
+from typing import Any, Literal
+
+import msgspec
+from aiokafka.helpers import create_ssl_context
+
+from consumers import toml_file
+from producers.topics import Topics, named
+
+LONGEST_SESSION = 45.0
+"""Kafka ends a transaction after 60 s: by then the group must know that the process is gone."""
+
+
+class Sasl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who the daemon is to the brokers: nobody without a name. The password is in one place."""
+
+    username: str = ""
+    password_file: str = ""
+    password_env: str = ""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Encrypted lines: who signs for the brokers (the system's store if empty), and our proof."""
+
+    enabled: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    key_password_file: str = ""
+
+
+class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The brokers and the group.
+
+    With a `group_instance_id` a member that comes back within `session_timeout` finds its shards as
+    it left them; without, the group shares them out at once when a member stops.
+    """
+
+    brokers: tuple[str, ...] = ("127.0.0.1:9092",)
+    group: str = "liquidator"
+    group_instance_id: str = ""
+    session_timeout: float = 10.0
+    topic_prefix: str = ""
+    sasl: Sasl = Sasl()
+    tls: Tls = Tls()
+
+
+class Shards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How shards read, commit and recover.
+
+    `commit_interval` bounds the wait of what decides nothing; decisions are committed at once. An
+    event more than `max_ahead` after its record was written is refused. `fetch_wait` is the longest
+    that a broker waits for something to send: longer is less work when idle, and later prices after
+    a slow commit.
+    """
+
+    clock: Literal["wall", "events"] = "wall"
+    partitioner: Literal["murmur2", "any"] = "murmur2"
+    commit_interval: float = 0.1
+    commit_timeout: float = 20.0
+    max_ahead: float = 60.0
+    fetch_wait: float = 0.02
+    stop_timeout: float = 10.0
+
+
+class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where `/metrics`, `/livez` and `/readyz` are served; `/readyz` says no beyond `lag_max`."""
+
+    host: str = "127.0.0.1"
+    port: int = 9464
+    lag_max: float = 10.0
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the file says."""
+
+    kafka: Kafka = Kafka()
+    shards: Shards = Shards()
+    http: Http = Http()
+
+    @property
+    def topics(self) -> Topics:
+        """The names of the topics."""
+        return named(self.kafka.topic_prefix)
+
+    def client(self) -> dict[str, Any]:
+        """Return what every Kafka client is made with, secrets included.
+
+        Raises `toml_file.FileFaults` when a certificate, key or password cannot be read.
+        """
+        kafka = self.kafka
+        made: dict[str, Any] = {
+            "bootstrap_servers": list(kafka.brokers),
+            "security_protocol": _protocol(kafka),
+        }
+        try:
+            if kafka.tls.enabled:
+                made["ssl_context"] = _ssl_context(kafka.tls)
+            if kafka.sasl.username:
+                made["sasl_mechanism"] = kafka.sasl.mechanism
+                made["sasl_plain_username"] = kafka.sasl.username
+                made["sasl_plain_password"] = _password(kafka.sasl)
+        except (OSError, SSLError) as error:
+            raise toml_file.FileFaults("kafka", [f"security: {error}"]) from error
+        return made
+
+
+def read(path: str | Path) -> Config:
+    """Read and check the file at `path`.
+
+    Raises `toml_file.FileFaults` naming every fault, `OSError` when the file cannot be read.
+    """
+    tree = toml_file.parse(Path(path).read_bytes(), str(path))
+    faults = list(toml_file.form_faults(tree, Config))
+    for name, section in (("kafka", Kafka), ("shards", Shards), ("http", Http)):
+        table = tree.get(name, {})
+        # A fault of form in one section does not hide those of meaning in another.
+        if not any(toml_file.form_faults(table, section)):
+            faults += _FAULTS[section](msgspec.convert(table, section))
+    if faults:
+        raise toml_file.FileFaults(str(path), faults)
+    return msgspec.convert(tree, Config)
+
+
+def _kafka_faults(kafka: Kafka) -> Iterator[str]:
+    if not kafka.brokers:
+        yield "kafka.brokers: none given"
+    for broker in kafka.brokers:
+        host, colon, port = broker.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            yield f"kafka.brokers: {broker!r} is not host:port"
+    if not kafka.group:
+        yield "kafka.group: empty"
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", kafka.topic_prefix):
+        yield f"kafka.topic_prefix: {kafka.topic_prefix!r} has what no topic's name may have"
+    yield from _outside("kafka.session_timeout", kafka.session_timeout, 1, LONGEST_SESSION)
+    yield from _sasl_faults(kafka.sasl)
+    yield from _tls_faults(kafka.tls)
+
+
+def _shards_faults(shards: Shards) -> Iterator[str]:
+    yield from _outside("shards.commit_interval", shards.commit_interval, 0.001, 10)
+    yield from _outside("shards.commit_timeout", shards.commit_timeout, 1, LONGEST_SESSION)
+    yield from _outside("shards.max_ahead", shards.max_ahead, 0, 86_400)
+    yield from _outside("shards.fetch_wait", shards.fetch_wait, 0.001, 1)
+    yield from _outside("shards.stop_timeout", shards.stop_timeout, 0.1, 300)
+
+
+def _http_faults(http: Http) -> Iterator[str]:
+    yield from _outside("http.port", http.port, 0, 65_535)
+    yield from _outside("http.lag_max", http.lag_max, 0.1, 86_400)
+
+
+_FAULTS: dict[type[msgspec.Struct], Callable[[Any], Iterator[str]]] = {
+    Kafka: _kafka_faults,
+    Shards: _shards_faults,
+    Http: _http_faults,
+}
+
+
+def _outside(key: str, value: float, low: float, high: float) -> Iterator[str]:
+    if not low <= value <= high:
+        yield f"{key}: {value:g} is not in [{low:g}, {high:g}]"
+
+
+def _sasl_faults(sasl: Sasl) -> Iterator[str]:
+    if not sasl.username:
+        if sasl.password_file or sasl.password_env:
+            yield "kafka.sasl.username: there is a password and no name"
+    elif bool(sasl.password_file) == bool(sasl.password_env):
+        yield "kafka.sasl: needs password_file or password_env, one of them"
+    elif sasl.password_file:
+        yield from _unreadable("kafka.sasl.password_file", sasl.password_file)
+    elif sasl.password_env not in os.environ:
+        yield f"kafka.sasl.password_env: {sasl.password_env} is not set"
+
+
+def _tls_faults(tls: Tls) -> Iterator[str]:
+    files = [key for key in tls.__struct_fields__ if key != "enabled" and getattr(tls, key)]
+    if files and not tls.enabled:
+        yield f"kafka.tls.{files[0]}: has no effect while enabled is not true"
+    for key in files:
+        yield from _unreadable(f"kafka.tls.{key}", getattr(tls, key))
+    if tls.key_file and not tls.cert_file:
+        yield "kafka.tls.key_file: there is no cert_file"
+
+
+def _unreadable(key: str, path: str) -> Iterator[str]:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        yield f"{key}: {path}: {error.strerror}"
+
+
+def _protocol(kafka: Kafka) -> str:
+    if kafka.sasl.username:
+        return "SASL_SSL" if kafka.tls.enabled else "SASL_PLAINTEXT"
+    return "SSL" if kafka.tls.enabled else "PLAINTEXT"
+
+
+def _ssl_context(tls: Tls) -> SSLContext:
+    return create_ssl_context(
+        cafile=tls.ca_file or None,
+        certfile=tls.cert_file or None,
+        keyfile=tls.key_file or None,
+        password=_secret(tls.key_password_file) if tls.key_password_file else None,
+    )
+
+
+def _password(sasl: Sasl) -> str:
+    return _secret(sasl.password_file) if sasl.password_file else os.environ[sasl.password_env]
+
+
+def _secret(path: str) -> str:
+    return Path(path).read_text().rstrip("\n")

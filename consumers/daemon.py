@@ -1,0 +1,229 @@
+"""The daemon: member of a group that shares the shards, and what serves its state over HTTP.
+
+Ownership and reading are apart. A consumer that is subscribed to `positions`, and reads nothing,
+says which shards are ours; each shard reads with a consumer of its own. A shard that is still ours
+after a rebalance goes on without a pause: had another process started it meanwhile, ours would be
+fenced at its next commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from consumers.config import Config
+from consumers.shard import Shard
+from consumers.web import Web
+from producers import topics
+from producers.metrics import Metrics
+
+# A poll that never ends keeps the membership: one that never polls leaves after five minutes.
+POLL_MS = 3_600_000
+CLOSE_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class StartError(Exception):
+    """The daemon cannot run on what it finds; every fault is named."""
+
+
+@dataclass
+class Running:
+    """A shard and its task; `granted` is the assignment in which it was last started."""
+
+    shard: Shard
+    task: asyncio.Task[None]
+    granted: int
+
+
+class Daemon(ConsumerRebalanceListener):
+    """Run the shards that the group assigns, until `stop`; installs no signal handlers."""
+
+    def __init__(self, config: Config) -> None:
+        self.registry = CollectorRegistry()
+        for kind in (ProcessCollector, PlatformCollector, GCCollector):
+            kind(registry=self.registry)
+        self._config = config
+        self._client = config.client()
+        self._metrics = Metrics(self.registry)
+        self._running: dict[int, Running] = {}
+        self._ours: set[int] = set()
+        self._assignments = 0
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._member = self._new_member()
+        self._web = Web(config.http, self.registry, self.reasons)
+
+    @property
+    def port(self) -> int:
+        """Where HTTP is served."""
+        return self._web.port
+
+    def stop(self) -> None:
+        """Let `run` commit what was applied, leave the group, and return."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Serve, join the group, and run the shards that it assigns.
+
+        Raises `StartError` naming every fault of the topics, `KafkaError` when membership fails.
+        """
+        await self._web.start()
+        try:
+            if faults := await topics.check(self._client, self._config.topics):
+                raise StartError("\n".join(faults))
+            polling = asyncio.create_task(self._poll())
+            polling.add_done_callback(lambda _: self._changed.set())
+            try:
+                await self._follow(polling)
+            finally:
+                await self._stop_shards(list(self._running))
+                polling.cancel()
+                await asyncio.wait({polling, asyncio.create_task(self._member.stop())}, timeout=5)
+        finally:
+            await self._web.stop()
+
+    def reasons(self) -> list[str]:
+        """Say why this process is not ready; nothing when it is."""
+        if self._stopping:
+            return ["stopping"]
+        if not self._assignments:
+            return ["no assignment"]
+        found = []
+        for number in sorted(self._ours):
+            running = self._running.get(number)
+            reason = "starting" if running is None else self._reason(running.shard)
+            if reason:
+                found.append(f"shard {number}: {reason}")
+        return found
+
+    def _reason(self, shard: Shard) -> str:
+        if shard.status != "running":
+            return f"{shard.status}: {shard.reason}" if shard.reason else shard.status
+        if not shard.ruled:
+            return "no rules"
+        if shard.lag_seconds > self._config.http.lag_max:
+            return f"{shard.lag_seconds:.1f} s behind"
+        return ""
+
+    # --- membership
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Do nothing: what is lost is known when the new assignment comes."""
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Take note; a listener must not wait."""
+        self._member.pause(*assigned)
+        self._ours = {partition.partition for partition in assigned}
+        self._assignments += 1
+        log.info("assigned", shards=sorted(self._ours))
+        self._changed.set()
+
+    def _new_member(self) -> AIOKafkaConsumer:
+        kafka = self._config.kafka
+        return AIOKafkaConsumer(
+            **self._client,
+            group_id=kafka.group,
+            group_instance_id=kafka.group_instance_id or None,
+            session_timeout_ms=round(kafka.session_timeout * 1000),
+            heartbeat_interval_ms=round(kafka.session_timeout * 1000 / 4),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+
+    async def _poll(self) -> None:
+        """Stay a member; raises `KafkaError` when the group will not have us."""
+        self._member.subscribe([self._config.topics.positions], listener=self)
+        await self._member.start()
+        while True:
+            await self._member.getmany(timeout_ms=POLL_MS)
+
+    async def _follow(self, polling: asyncio.Task[None]) -> None:
+        """Start and stop shards as assignments come."""
+        while not self._stopping:
+            await self._changed.wait()
+            self._changed.clear()
+            if polling.done():
+                return polling.result()
+            if not self._stopping:
+                for number in sorted(self._ours):
+                    self._start_shard(number)
+                await self._stop_shards([n for n in self._running if n not in self._ours])
+
+    # --- shards
+
+    def _start_shard(self, number: int) -> None:
+        """Start a shard that is not running; one that was fenced only if assigned anew."""
+        before = self._running.get(number)
+        if before is not None:
+            fenced = before.task.done() and before.shard.status == "fenced"
+            if not fenced or before.granted == self._assignments:
+                return
+        shard = Shard(number, self._config, self._client, self._metrics)
+        task = asyncio.create_task(shard.run())
+        task.add_done_callback(lambda _: self._changed.set())
+        self._running[number] = Running(shard, task, self._assignments)
+
+    async def _stop_shards(self, numbers: list[int]) -> None:
+        """Let shards commit what they applied, within the limit, and forget them."""
+        leaving = [self._running.pop(number) for number in numbers]
+        if not leaving:
+            return
+        for running in leaving:
+            running.shard.stop()
+        tasks = {running.task for running in leaving}
+        _, late = await asyncio.wait(tasks, timeout=self._config.shards.stop_timeout)
+        for task in late:
+            task.cancel()
+        closing = {asyncio.create_task(running.shard.closed()) for running in leaving}
+        await asyncio.wait(late | closing, timeout=CLOSE_SECONDS)
+
+
+def run(config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT; raises what `Daemon.run` does."""
+    _log_as_json()
+    asyncio.run(_run_until_signal(config))
+
+
+async def _run_until_signal(config: Config) -> None:
+    daemon = Daemon(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    await daemon.run()
+
+
+def _log_as_json() -> None:
+    """Write one JSON object a line to standard error, libraries' warnings included."""
+    stamp: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*stamp, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=stamp,
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)

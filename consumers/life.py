@@ -1,0 +1,261 @@
+"""A shard from one recovery to the next: give the engine what arrives, commit what it decides."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from aiokafka.errors import ProducerFenced
+from aiokafka.partitioner import murmur2
+
+from consumers.batch import UNREADABLE, Batch
+from consumers.config import Shards
+from consumers.intake import Intake
+from consumers.merge import POSITIONS, TOPIC_NAMES, Incoming
+from consumers.recovery import OFFSETS_KEY, Progress
+from engine import state, wire
+from engine.core import Engine
+from engine.decisions import Decision, Duplicate, Ignored, Refused
+from engine.events import AccountEvent, Event, TimePassed
+from producers.kafka import CLOCK, Cause, DeadLetter, ShardWriter
+from producers.metrics import Metrics
+from producers.topics import Topics
+
+# No stretch without a pause: heartbeats and other shards share the loop.
+STRETCH_SECONDS = 0.01
+LOOK_EVERY = 16
+
+IDLE_SECONDS = 0.2
+TICK_SECONDS = 1.0
+OBSERVE_SECONDS = 1.0
+
+ALL_OF_CONTROL = 2**63
+OUTCOMES: dict[type[Decision], str] = {
+    Refused: "refused",
+    Duplicate: "duplicate",
+    Ignored: "ignored",
+}
+
+log = structlog.get_logger()
+
+
+class EngineFault(Exception):
+    """The engine raised: a bug, named with the record that shows it."""
+
+
+class UnknownOutcome(Exception):
+    """A commit was not seen through: what it held may be written or not."""
+
+
+class Life:
+    """One engine with its reader and its writer; `lag_seconds` is how far behind it is."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        progress: Progress,
+        intake: Intake,
+        writer: ShardWriter,
+        topics: Topics,
+        settings: Shards,
+        metrics: Metrics,
+    ) -> None:
+        self.engine = engine
+        self.lag_seconds = 0.0
+        self._number = engine.shard
+        self._progress = progress
+        self._position = progress.position(engine.shard)
+        self._intake = intake
+        self._writer = writer
+        self._topics = topics
+        self._settings = settings
+        self._metrics = metrics
+        self._batch = Batch()
+        self._stopping = False
+        self._unseen = True
+        self._tick_at = self._pause_at = time.monotonic()
+        self._lag_at = self._state_at = 0.0
+
+    def stop(self) -> None:
+        """Let `run` commit what was applied, and return."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Finish what the last event left, then take records until told to stop.
+
+        Raises `EngineFault`, `UnknownOutcome`, `ProducerFenced`, `KafkaError`.
+        """
+        await self._finish(self._progress.cause, time.monotonic())
+        while not self._stopping:
+            await self._intake.fetch(self._patience())
+            await self._work()
+            await self._observe()
+        await self._commit()
+
+    def _patience(self) -> float:
+        if not self._batch:
+            return IDLE_SECONDS
+        return min(IDLE_SECONDS, self._batch.due(time.monotonic(), self._settings.commit_interval))
+
+    async def _work(self) -> None:
+        """Take what is here, and commit what must not wait."""
+        taken = 0
+        while not self._stopping and (record := self._next()) is not None:
+            await self._take(record)
+            taken += 1
+            if self._batch.full:
+                await self._commit()
+            elif taken % LOOK_EVERY == 0:
+                await self._breathe()
+        await self._tick()
+        if self._batch and not self._batch.due(time.monotonic(), self._settings.commit_interval):
+            await self._commit()
+
+    async def _breathe(self) -> None:
+        now = time.monotonic()
+        if self._batch.gathered(now):
+            await self._commit()
+        elif now >= self._pause_at + STRETCH_SECONDS:
+            await asyncio.sleep(0)
+            self._pause_at = time.monotonic()
+
+    def _next(self) -> Incoming | None:
+        """Choose the next record: control alone until the rules are whole, then by time."""
+        merge, engine = self._intake.merge, self.engine
+        if not self._progress.opened:
+            # The rules come as several events of one time, and all before what they rule.
+            record = merge.take_control(engine.time if engine.ready else ALL_OF_CONTROL)
+            if record is not None or not engine.ready:
+                return record
+        return merge.take()
+
+    async def _take(self, record: Incoming) -> None:
+        source = record.source
+        topic = getattr(self._topics, TOPIC_NAMES[source.topic])
+        cause = Cause(topic, source.partition, record.offset)
+        self._progress.took(source, record.offset)
+        self._progress.cause = cause
+        if record.event is None:
+            self._refuse(record, UNREADABLE, record.refusal)
+        elif misplaced := self._misplaced(record.event, record.key):
+            self._refuse(record, type(record.event).__name__, misplaced)
+        else:
+            await self._give(record.event, record.value, cause, record)
+
+    def _refuse(self, record: Incoming, kind: str, reason: str) -> None:
+        self._batch.count(kind, "refused", time.monotonic())
+        self._bury(record, reason)
+
+    def _bury(self, record: Incoming, reason: str) -> None:
+        """Add a dead letter; of what every shard reads, shard 0 reports."""
+        if self._number == 0 or record.source.topic == POSITIONS:
+            letter = DeadLetter(self._progress.cause, record.key, record.value, reason)
+            self._batch.output.dead_letters.append(letter)
+
+    def _misplaced(self, event: Event, key: bytes | None) -> str:
+        """Say why an account's first event is not this shard's: two would liquidate it twice."""
+        if (
+            self._settings.partitioner == "any"
+            or not isinstance(event, AccountEvent)
+            or event.account in self.engine.accounts
+        ):
+            return ""
+        account = event.account.encode()
+        if key != account:
+            return f"key: {key!r} is not the account {event.account}"
+        home = (murmur2(account) & 0x7FFFFFFF) % self._progress.partitions
+        if home != self._number:
+            return f"partition: account {event.account} belongs in {home}, not {self._number}"
+        return ""
+
+    async def _give(
+        self, event: Event, raw: bytes, cause: Cause, record: Incoming | None = None
+    ) -> None:
+        """Give the engine one event, the clock's if there is no record, and see it decided."""
+        came = time.monotonic() if record is None else record.fetched
+        outcome = "applied"
+        for decision in self._decide(lambda: self.engine.apply(event), cause, came):
+            outcome = OUTCOMES.get(type(decision), outcome)
+            if isinstance(decision, Refused) and record is not None:
+                self._bury(record, f"{decision.rule}: {decision.detail}")
+        self._batch.count(type(event).__name__, outcome, time.monotonic())
+        self._batch.journal(raw)
+        await self._finish(cause, came)
+
+    async def _finish(self, cause: Cause, came: float) -> None:
+        """Decide what the last event left undecided, slice by slice."""
+        while self._decide(self.engine.proceed, cause, came):
+            if self._batch.full:
+                await self._commit()
+            await asyncio.sleep(0)
+
+    def _decide(
+        self, step: Callable[[], list[Decision]], cause: Cause, came: float
+    ) -> list[Decision]:
+        try:
+            decisions = step()
+        except Exception as error:
+            record = f"{cause.topic}/{cause.partition}/{cause.offset}"
+            log.exception("engine: bug", shard=self._number, record=record)
+            raise EngineFault(f"record {record}: {type(error).__name__}: {error}") from error
+        if decisions:
+            self._batch.decided(decisions, cause, came, time.monotonic())
+        return decisions
+
+    async def _tick(self) -> None:
+        """Let time pass by the clock while nothing else says what time it is."""
+        now, wall = time.monotonic(), time.time_ns() // 1000
+        if self._settings.clock != "wall" or now < self._tick_at + TICK_SECONDS:
+            return
+        if self._intake.merge.drained and self.engine.ready and wall > self.engine.time:
+            self._tick_at = now
+            event = TimePassed(time=wall)
+            self._progress.cause = Cause(CLOCK)
+            await self._give(event, wire.write_event(event), self._progress.cause)
+
+    async def _commit(self) -> None:
+        """Write what was applied in one transaction; counted and shown once it is committed."""
+        batch, self._batch = self._batch, Batch()
+        if not batch:
+            return
+        output = batch.output
+        output.state = state.changes(self.engine)
+        output.state[OFFSETS_KEY] = self._progress.record()
+        position = self._progress.position(self._number)
+        if position != self._position:
+            output.position = self._position = position
+        prepared = self._writer.prepare(output)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._settings.commit_timeout):
+                await self._writer.commit(prepared)
+        except ProducerFenced:
+            raise
+        except Exception as error:
+            raise UnknownOutcome(f"commit: {type(error).__name__}: {error}") from error
+        self._metrics.fold(self._number, batch.events, [made for made, _ in output.decisions])
+        self._metrics.observe_times(self._number, batch.detected, time.monotonic() - began)
+        self._unseen = True
+        self._show_state()
+
+    async def _observe(self) -> None:
+        """Show how the shard stands, once a second."""
+        now = time.monotonic()
+        if now < self._lag_at + OBSERVE_SECONDS:
+            return
+        self._lag_at = now
+        lags = await self._intake.lag()
+        self.lag_seconds = max(lag.seconds for lag in lags.values())
+        self._metrics.observe_lag(self._number, lags)
+        if not self._batch:
+            self._show_state()
+
+    def _show_state(self) -> None:
+        """Show the state while it is as committed, once a second at most."""
+        now = time.monotonic()
+        if self._unseen and now >= self._state_at + OBSERVE_SECONDS:
+            self._state_at = now
+            self._unseen = False
+            self._metrics.observe_state(self._number, self.engine)

@@ -1,0 +1,230 @@
+"""What a test of the daemon needs: topics of its own, records in, records out, and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from consumers import journal
+from consumers.market import Record
+from engine import state, wire
+from engine.events import AnyEvent, ControlEvent, PriceUpdate
+from producers import topics
+from producers.topics import Topics
+
+SETTLE_SECONDS = 0.5
+_numbers = itertools.count()
+
+
+class Plant:
+    """Topics on a broker, and the daemon's processes that work on them."""
+
+    def __init__(self, bootstrap: str, directory: Path, shards: int, **settings: Any) -> None:
+        self.client = {"bootstrap_servers": bootstrap}
+        self.shards = shards
+        self.directory = directory
+        self.prefix = f"{directory.name}-{next(_numbers)}-"
+        self.topics: Topics = topics.named(self.prefix)
+        self.settings: dict[str, Any] = {"clock": "events", **settings}
+        self.processes: list[Process] = []
+
+    async def __aenter__(self) -> Plant:
+        await topics.create(self.client, self.topics, self.shards)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for process in self.processes:
+            await process.kill()
+
+    def config(self, name: str = "", bootstrap: str | None = None, **kafka: Any) -> Path:
+        """Write a configuration and return its path."""
+        path = self.directory / f"{name or 'liquidator'}.toml"
+        kafka = {
+            "brokers": [bootstrap or self.client["bootstrap_servers"]],
+            "topic_prefix": self.prefix,
+            "group": f"{self.prefix}group",
+            **({"group_instance_id": name} if name else {}),
+            **kafka,
+        }
+        sections = {"kafka": kafka, "shards": self.settings, "http": {"port": free_port()}}
+        lines = []
+        for section, table in sections.items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    async def start(self, name: str = "", **kafka: Any) -> Process:
+        """Start `liquidator run` in a process of its own."""
+        process = Process(self.config(name, **kafka))
+        self.processes.append(process)
+        await process.start()
+        return process
+
+    # --- records in
+
+    async def put(self, records: Iterable[Record]) -> None:
+        """Produce a log, in its order, as a venue would: accounts by key."""
+        await self.put_raw([self.place(shard, event) for shard, event in records])
+
+    def place(self, shard: int | None, event: AnyEvent) -> tuple[str, int, bytes | None, bytes]:
+        """Return topic, partition, key and value of an event."""
+        raw = wire.write_event(event)
+        if isinstance(event, PriceUpdate):
+            return self.topics.prices, 0, event.symbol.encode(), raw
+        if isinstance(event, ControlEvent):
+            return self.topics.control, 0, None, raw
+        assert shard is not None
+        return self.topics.positions, shard, event.account.encode(), raw
+
+    async def put_raw(self, places: Iterable[tuple[str, int, bytes | None, bytes]]) -> None:
+        """Produce records at given places, in order."""
+        async with AIOKafkaProducer(
+            **self.client, enable_idempotence=True, linger_ms=5, max_batch_size=1 << 18
+        ) as producer:
+            sent = [
+                await producer.send(topic, value, key, partition)
+                for topic, partition, key, value in places
+            ]
+            await asyncio.gather(*sent)
+
+    # --- records out
+
+    async def read(self, topic: str) -> list[list[ConsumerRecord[bytes, bytes]]]:
+        """Return the committed records of every partition of a topic."""
+        return [
+            [r async for r in journal.committed(self.client, TopicPartition(topic, shard))]
+            for shard in range(self.shards)
+        ]
+
+    async def decisions(self) -> list[list[bytes]]:
+        """Return what every shard decided, in order."""
+        read = await self.read(self.topics.risk_events)
+        return [[record.value for record in of_shard] for of_shard in read]
+
+    async def digest(self) -> str:
+        """Return the digest of the state topic."""
+        records = await journal.read_state(self.client, self.topics.engine_state)
+        digests = []
+        for shard in range(self.shards):
+            records[shard].pop("offsets", None)
+            digests.append(state.digest(state.restore(shard, records[shard].items())))
+        return state.run_digest(digests)
+
+    async def progress(self) -> dict[int, dict[str, dict[str, int]]]:
+        """Return the next offset of every input of every shard, as committed."""
+        records = await journal.read_state(self.client, self.topics.engine_state)
+        return {
+            shard: json.loads(of_shard["offsets"])["next"] if "offsets" in of_shard else {}
+            for shard, of_shard in records.items()
+        }
+
+    async def until_taken(self, counts: dict[tuple[str, int], int], seconds: float = 60) -> None:
+        """Wait until every shard has committed what was put."""
+        async with asyncio.timeout(seconds):
+            while not self.taken(await self.progress(), counts):
+                for process in self.processes:
+                    process.check()
+                await asyncio.sleep(SETTLE_SECONDS)
+
+    def taken(self, progress: dict[int, Any], counts: dict[tuple[str, int], int]) -> bool:
+        """Tell whether every shard is past the last record of each of its inputs."""
+        for shard in range(self.shards):
+            for (name, partition), count in counts.items():
+                if name == "positions" and partition != shard:
+                    continue
+                if progress[shard].get(name, {}).get(str(partition), 0) < count:
+                    return False
+        return True
+
+    def counts(self, records: Iterable[Record]) -> dict[tuple[str, int], int]:
+        """Return how many records of a log each input holds."""
+        found: dict[tuple[str, int], int] = {}
+        names = {getattr(self.topics, name): name for name in ("prices", "positions", "control")}
+        for shard, event in records:
+            topic, partition, _, _ = self.place(shard, event)
+            at = (names[topic], partition)
+            found[at] = found.get(at, 0) + 1
+        return found
+
+
+class Process:
+    """One `liquidator run`."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+        self.log = config.with_suffix(".log")
+        self.port = json.loads(config.read_text().rpartition("port = ")[2])
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start, or start again."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "consumers.cli", "run", "--config", str(self.config)),
+                stderr=log,
+                stdout=log,
+                env={**os.environ, "PYTHONHASHSEED": "random"},
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.returncode is None
+
+    def check(self) -> None:
+        """Raise if it ended by itself."""
+        if self._process is not None and self._process.returncode not in (None, -signal.SIGKILL):
+            raise AssertionError(f"daemon ended\n{self.log.read_text()[-4000:]}")
+
+    async def kill(self) -> None:
+        """Kill it where it stands."""
+        if self.running:
+            assert self._process is not None
+            self._process.kill()
+            await self._process.wait()
+
+    async def terminate(self, seconds_max: float = 20) -> int:
+        """Ask it to stop and return its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return await asyncio.wait_for(self._process.wait(), seconds_max)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of a page."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{self.port}{path}") as answer,
+        ):
+            return answer.status, await answer.text()
+
+    async def until_ready(self, seconds: float = 30) -> None:
+        """Wait until `/readyz` says yes."""
+        async with asyncio.timeout(seconds):
+            while True:
+                self.check()
+                try:
+                    if (await self.get("/readyz"))[0] == 200:
+                        return
+                except aiohttp.ClientConnectionError:
+                    pass
+                await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
