@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine import events as e
 from engine import instruments, profile
-from engine.booking import fill_effect, funding_cash, funding_price, settlement_cash
+from engine.booking import funding_cash, funding_price, settlement_cash
+from engine.fills import fill_effect
 from engine.instruments import Asset, Listed
 from engine.money import ZERO, fits
 

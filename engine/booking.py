@@ -8,47 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from engine import decisions as d
 from engine import events as e
+from engine import fills, repricing
 from engine.book import Group, Leg
 from engine.instruments import Listed
-from engine.liquidation import Order
-from engine.margin import fill_cost, health, notional
-from engine.money import ZERO, charge, credit
+from engine.money import ZERO, credit
 
 if TYPE_CHECKING:
     from engine.core import Engine
-
-
-class FillEffect(NamedTuple):
-    """What a fill does to a leg: its new size and cost, the change of cash, and the signed size it
-    closed.
-
-    `closed` has the sign that the leg had; amounts in the settlement asset.
-    """
-
-    size: Decimal
-    cost: Decimal
-    cash: Decimal
-    closed: Decimal
-
-
-def fill_effect(
-    instrument: Listed, unit: Decimal, leg: Leg | None, size: Decimal, price: Decimal
-) -> FillEffect:
-    """Return what a fill of signed `size` at `price` does to `leg`; roundings are against it."""
-    held, cost = leg or (ZERO, ZERO)
-    if held == 0 or (held > 0) == (size > 0):
-        return FillEffect(held + size, cost + fill_cost(instrument, size, price, unit), ZERO, ZERO)
-    if abs(size) <= abs(held):
-        released = cost if size == -held else charge(cost * abs(size), unit, abs(held))
-        cash = -fill_cost(instrument, size, price, unit) - released
-        return FillEffect(held + size, cost - released, cash, -size)
-    cash = -fill_cost(instrument, -held, price, unit) - cost
-    rest = held + size
-    return FillEffect(rest, fill_cost(instrument, rest, price, unit), cash, held)
 
 
 def settlement_cash(instrument: Listed, unit: Decimal, leg: Leg, price: Decimal) -> Decimal:
@@ -172,144 +142,6 @@ def _put_right(
     return changes
 
 
-# --- trading
-
-
-def _fill(engine: Engine, event: e.Fill) -> None:
-    group = engine.group_of(event.account, event.margin)
-    instrument = engine.rules.derivatives[event.symbol]
-    unit = engine.rules.settle_of(event.symbol).unit
-    leg = engine.book.leg_of(group, event.symbol)
-    effect = fill_effect(instrument, unit, leg, event.size, event.price)
-    order = _live_order(group, event.order_id)
-    if event.order_id:
-        _fill_anomalies(engine, group, event, order, leg)
-    engine.book.set_leg(group, event.symbol, effect.size, effect.cost)
-    engine.book.add_cash(group, instrument.settle, effect.cash)
-    engine.clear(event.symbol, instrument.settle, -effect.cash)
-    engine.book.add_cash(group, event.fee_asset, -event.fee)
-    engine.ledger.fees[event.fee_asset] += event.fee
-    engine.changed.funds.add(event.fee_asset)
-    group.last_market = event.symbol
-    engine.touch(group)
-    if not event.order_id:
-        return
-    if order is not None:
-        _count_filled(group, order, abs(event.size))
-        _note_loss(group, event, order, effect, instrument, unit)
-    _charge_liquidation_fee(engine, group, event, effect.closed)
-
-
-def _live_order(group: Group, order_id: str) -> Order | None:
-    return group.liquidation.orders.get(order_id) if group.liquidation else None
-
-
-def _count_filled(group: Group, order: Order, size: Decimal) -> None:
-    order.filled += size
-    if order.filled >= order.size and group.liquidation is not None:
-        del group.liquidation.orders[order.id]
-
-
-def _fill_anomalies(
-    engine: Engine, group: Group, event: e.Fill, order: Order | None, leg: Leg | None
-) -> None:
-    size, held = event.size, leg.size if leg else ZERO
-    if order is None:
-        engine.anomaly(group, "late", event.order_id, f"fill {event.fill_id}: order is not live")
-    elif order.filled + abs(size) > order.size:
-        detail = f"fill {event.fill_id}: {order.filled} + {abs(size)} of {order.size}"
-        engine.anomaly(group, "exceeds_order", event.order_id, detail)
-    if held == 0 or (held > 0) == (size > 0) or abs(size) > abs(held):
-        detail = f"fill {event.fill_id}: {size} against a position of {held}"
-        engine.anomaly(group, "exceeds_position", event.order_id, detail)
-    if order is not None and (
-        event.price < order.limit if order.side == "sell" else event.price > order.limit
-    ):
-        detail = f"fill {event.fill_id}: {event.price} beyond {order.limit}"
-        engine.anomaly(group, "beyond_limit", event.order_id, detail)
-
-
-def _note_loss(
-    group: Group,
-    event: e.Fill,
-    order: Order,
-    effect: FillEffect,
-    instrument: Listed,
-    unit: Decimal,
-) -> None:
-    """Add the loss beyond the bankruptcy price to its market."""
-    if group.liquidation is None or order.bankruptcy is None:
-        return
-    fee = event.fee if event.fee_asset == instrument.settle else ZERO
-    loss = instrument.value(effect.closed, order.bankruptcy, unit)
-    loss += fee - instrument.value(effect.closed, event.price, unit)
-    losses = group.liquidation.losses
-    if loss > 0:
-        losses[event.symbol] = losses.get(event.symbol, ZERO) + loss
-
-
-def _charge_liquidation_fee(engine: Engine, group: Group, event: e.Fill, closed: Decimal) -> None:
-    """Charge the liquidation fee of a forced fill, never more than is left, to the fund."""
-    instrument = engine.rules.derivatives[event.symbol]
-    asset = engine.rules.assets[instrument.settle]
-    rate = engine.rules.in_force.liquidation.fee_rate
-    fee = charge(rate * notional(instrument, closed, event.price, asset.unit), asset.unit)
-    state = health(group.cash, group.legs, engine.rules, engine.prices) if fee else None
-    if state is None:
-        return
-    price = state.prices.get(asset.name) or engine.price_of(asset.name)
-    if price is None:
-        return
-    fee = min(fee, credit(max(state.equity, ZERO), asset.unit, price))
-    if fee > 0:
-        engine.book.add_cash(group, asset.name, -fee)
-        engine.ledger.fund[asset.name] += fee
-        engine.changed.funds.add(asset.name)
-        engine.emit_for(group, d.FeeCharged, asset=asset.name, amount=fee, order_id=event.order_id)
-
-
-def _order_closed(engine: Engine, event: e.OrderClosed) -> None:
-    found = engine.find_live(event.account, event.order_id)
-    if found is None:
-        return
-    group, order = found
-    if event.filled_size != order.filled:
-        detail = f"venue says {event.filled_size}, fills say {order.filled}"
-        engine.anomaly(group, "filled_size", event.order_id, detail)
-    if group.liquidation is not None:
-        del group.liquidation.orders[order.id]
-    engine.touch(group)
-
-
-def _collateral_sold(engine: Engine, event: e.CollateralSold) -> None:
-    group = engine.group_of(event.account, event.margin)
-    order = _live_order(group, event.order_id)
-    if event.order_id:
-        _sale_anomalies(engine, group, event, order)
-    for asset, change in ((event.asset, -event.amount), (event.for_asset, event.proceeds)):
-        engine.book.add_cash(group, asset, change)
-        engine.clear(event.asset, asset, -change)
-    if order is not None:
-        _count_filled(group, order, event.amount)
-    engine.touch(group)
-
-
-def _sale_anomalies(
-    engine: Engine, group: Group, event: e.CollateralSold, order: Order | None
-) -> None:
-    if order is None:
-        engine.anomaly(group, "late", event.order_id, "sale is not live")
-        return
-    if order.filled + event.amount > order.size:
-        detail = f"{order.filled} + {event.amount} of {order.size}"
-        engine.anomaly(group, "exceeds_order", event.order_id, detail)
-    unit = engine.rules.assets[event.for_asset].unit
-    least = credit(event.amount * order.limit, unit)
-    if event.proceeds < least:
-        detail = f"{event.proceeds} {event.for_asset}, at least {least} expected"
-        engine.anomaly(group, "beyond_limit", event.order_id, detail)
-
-
 # --- funding and settlement
 
 
@@ -409,9 +241,9 @@ BOOKING: dict[type[e.Event], Handler] = {
     e.OpenOrders: _open_orders,
     e.OrdersCancelled: _orders_cancelled,
     e.PositionSnapshot: _snapshot,
-    e.Fill: _fill,
-    e.OrderClosed: _order_closed,
-    e.CollateralSold: _collateral_sold,
+    e.Fill: fills.fill,
+    e.OrderClosed: fills.order_closed,
+    e.CollateralSold: fills.collateral_sold,
     e.FundingPaid: _funding_paid,
     e.FundingRate: _funding_rate,
     e.Settled: _settled,
@@ -419,4 +251,7 @@ BOOKING: dict[type[e.Event], Handler] = {
     e.Halt: _halt,
     e.Resume: _resume,
     e.TimePassed: _time_passed,
+    e.PriceUpdate: repricing.price_moved,
+    e.InstrumentListed: repricing.instrument_listed,
+    e.ProfileChanged: repricing.profile_changed,
 }

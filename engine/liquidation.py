@@ -13,7 +13,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from engine.book import Group
 from engine.decisions import Side, Stage, StartReason, Waits
 from engine.margin import (
     Health,
@@ -25,6 +24,7 @@ from engine.margin import (
 )
 from engine.money import ONE, ZERO, ceil_to, charge, credit, floor_to
 from engine.rules import Rules
+from engine.situation import Reason, Situation
 
 Step = Literal[
     "rest",
@@ -46,33 +46,9 @@ Step = Literal[
 ]
 
 
-class Situation(NamedTuple):
-    """What is true of a group: the conditions of the tables below."""
-
-    protected: bool  # its account's role is never liquidated
-    legs: bool  # it has a leg
-    owes: bool  # some cash is negative
-    convertible: bool  # it owns something that the profile converts
-    gap: bool  # its account waits for missing events
-    blocked: bool  # by a halt or a gap
-    waiting: bool  # blocked, and already noted as such
-    priced: bool  # its health is known
-    breached: bool
-    restored: bool  # margin equity at or above the stop requirement
-    overdrawn: bool  # some cash is below −auto_convert_below
-    called: bool  # a margin call is out
-    near: bool  # at or above the margin call threshold
-    clear: bool  # not exposed, or below the reset threshold
-    opened: bool  # own open orders were told to go
-    awaiting: bool  # their cancellation is not confirmed yet
-    live: bool  # some order or sale is live
-    halted_live: bool  # some live order, not yet cancelling, is under a halt
-    orders_live: bool  # some order (not sale) is not yet cancelling
-
-
 Row = tuple[dict[str, bool], Step]
 
-TABLES: dict[StartReason | Literal["idle"], tuple[Row, ...]] = {
+TABLES: dict[Reason, tuple[Row, ...]] = {
     "idle": (
         ({"protected": True}, "rest"),
         ({"legs": False, "owes": True, "convertible": False, "gap": True}, "rest"),
@@ -116,7 +92,7 @@ TABLES: dict[StartReason | Literal["idle"], tuple[Row, ...]] = {
 }
 
 
-def next_step(reason: StartReason | Literal["idle"], situation: Situation) -> Step:
+def next_step(reason: Reason, situation: Situation) -> Step:
     """Return the step of the first row whose conditions all hold."""
     for conditions, step in TABLES[reason]:
         if all(getattr(situation, name) == value for name, value in conditions.items()):
@@ -267,16 +243,6 @@ def _slipped(leg: LegHealth, rules: Rules) -> Decimal:
     if leg.size > 0:
         return max(ceil_to(leg.mark * (ONE - slippage), tick), tick)
     return max(floor_to(leg.mark * (ONE + slippage), tick), tick)
-
-
-def owed_assets(group: Group, reason: StartReason, rules: Rules) -> list[str]:
-    """Return the assets that a liquidation is to buy back: all owed, or those that convert by
-    rule."""
-    owed = [asset for asset, amount in group.cash.items() if amount < 0]
-    if reason == "breach":
-        return owed
-    collateral = rules.in_force.collateral_of
-    return [asset for asset in owed if collateral(asset).auto_convert_below is not None]
 
 
 def plan_sales(state: Health, owed: list[str], rules: Rules) -> list[PlannedSale]:

@@ -16,11 +16,11 @@ from engine.liquidation import (
     Liquidation,
     Order,
     Step,
-    owed_assets,
     plan_orders,
     plan_sales,
 )
 from engine.margin import Health
+from engine.situation import block_of, owed_assets, under_halt
 from engine.waterfall import allocate, split
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _start(engine: Engine, group: Group, state: Health | None, reason: d.StartRe
     account = group.account
     number = len(account.orders) + 1
     account.orders[number] = (group.margin, [])
-    waits = engine.block_of(group)
+    waits = block_of(engine, group)
     group.liquidation = Liquidation(number, reason, waits)
     if reason == "breach":
         group.called = True
@@ -104,8 +104,7 @@ def _reset_call(engine: Engine, group: Group, state: Health | None) -> None:
 
 def _cancel_halted(engine: Engine, group: Group, state: Health | None) -> None:
     for order in _liquidation(group).in_order():
-        halted = engine.rules.halted_all if order.is_sale else engine.rules.halts(order.symbol)
-        if halted and order.cancelling_until is None:
+        if under_halt(order, engine.rules) and order.cancelling_until is None:
             engine.cancel(group, order, "halted")
 
 
@@ -116,7 +115,7 @@ def _cancel_restored(engine: Engine, group: Group, state: Health | None) -> None
 
 
 def _hold(engine: Engine, group: Group, state: Health | None) -> None:
-    _liquidation(group).waits = engine.block_of(group)
+    _liquidation(group).waits = block_of(engine, group)
 
 
 def _open(engine: Engine, group: Group, state: Health | None) -> None:
@@ -127,7 +126,7 @@ def _open(engine: Engine, group: Group, state: Health | None) -> None:
     if group.open_orders:
         rule = engine.rules.in_force.liquidation
         liquidation.awaiting_until = engine.time + rule.ack_timeout
-        engine.set_timer(liquidation.awaiting_until, group)
+        engine.timers.await_cancellation(group, liquidation)
 
 
 def _next_order(engine: Engine, group: Group, symbol: str) -> tuple[str, int, str]:
@@ -143,7 +142,7 @@ def _next_order(engine: Engine, group: Group, symbol: str) -> tuple[str, int, st
 
 def _put_live(engine: Engine, group: Group, order: Order) -> None:
     _liquidation(group).orders[order.id] = order
-    engine.set_timer(order.expires, group, order.id)
+    engine.timers.await_order(group, order)
 
 
 def _orders(engine: Engine, group: Group, state: Health | None) -> None:
@@ -180,7 +179,7 @@ def _sales(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation = _liquidation(group)
     liquidation.waits = ""
     expires = engine.time + engine.rules.in_force.liquidation.order_ttl
-    owed = owed_assets(group, liquidation.reason, engine.rules)
+    owed = owed_assets(group.cash, liquidation.reason, engine.rules)
     for planned in plan_sales(_known(state), owed, engine.rules):
         order_id, attempt, replaces = _next_order(engine, group, planned.asset)
         order = Order(

@@ -87,13 +87,13 @@ class Watch:
                 self._required[asset] = np.zeros(len(self._equity))
 
     def note(
-        self, group: Group, state: Health | None, standing: int, rise: float, fall: float
+        self, group: Group, state: Health | None, standing: str, rise: float, fall: float
     ) -> None:
-        """Take over a group's exact health, its place in `STANDINGS` and its thresholds."""
+        """Take over a group's exact health, its standing and its thresholds."""
         row = group.row
         if row >= len(self._equity):
             self._grow()
-        self._standing[row] = standing
+        self._standing[row] = STANDINGS.index(standing) + 1
         self._rise[row], self._fall[row] = rise, fall
         for column in (*self._net.values(), *self._required.values()):
             column[row] = 0.0

@@ -1,0 +1,165 @@
+"""What is true of a margin group: the booleans that the tables of `liquidation` are read with."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from engine.book import Account, Group
+from engine.decisions import StartReason, Waits
+from engine.events import CROSS
+from engine.margin import Health, breached, restored
+from engine.money import ONE, ZERO
+from engine.rules import Rules
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+    from engine.liquidation import Order
+
+Reason = StartReason | Literal["idle"]
+
+
+class Situation(NamedTuple):
+    """What is true of a group, each a function of state."""
+
+    protected: bool  # its account's role is never liquidated
+    legs: bool  # it has a leg
+    owes: bool  # some cash is negative
+    convertible: bool  # it owns something that the profile converts
+    gap: bool  # its account waits for missing events
+    blocked: bool  # by a halt or a gap
+    waiting: bool  # blocked, and already noted as such
+    priced: bool  # its health is known
+    breached: bool
+    restored: bool  # margin equity at or above the stop requirement
+    overdrawn: bool  # some cash is below −auto_convert_below
+    called: bool  # a margin call is out
+    near: bool  # at or above the margin call threshold
+    clear: bool  # not exposed, or below the reset threshold
+    opened: bool  # own open orders were told to go
+    awaiting: bool  # their cancellation is not confirmed yet
+    live: bool  # some order or sale is live
+    halted_live: bool  # some live order, not yet cancelling, is under a halt
+    orders_live: bool  # some order (not sale) is not yet cancelling
+
+
+class Thresholds(NamedTuple):
+    """Maintenance over margin equity at which a group is to be looked at again; NaN for never."""
+
+    rise: float
+    fall: float
+
+
+def reason_of(group: Group) -> Reason:
+    """Return which table a group is read with."""
+    return group.liquidation.reason if group.liquidation else "idle"
+
+
+def waits_for_gap(engine: Engine, account: Account) -> bool:
+    """Tell whether an account still waits for events that are missing."""
+    since = account.gap_since
+    return since is not None and (
+        engine.time < since + engine.rules.in_force.liquidation.gap_timeout
+    )
+
+
+def block_of(engine: Engine, group: Group) -> Waits:
+    """Return why a group's orders have to wait, if they do."""
+    rules = engine.rules
+    if rules.halted_all or (
+        group.symbols and all(symbol in rules.halted for symbol in group.symbols)
+    ):
+        return "halted"
+    return "gap" if waits_for_gap(engine, group.account) else ""
+
+
+def under_halt(order: Order, rules: Rules) -> bool:
+    """Tell whether a halt covers a live order (its symbol) or sale (everything)."""
+    return rules.halted_all if order.is_sale else rules.halts(order.symbol)
+
+
+def owed_assets(cash: dict[str, Decimal], reason: Reason, rules: Rules) -> list[str]:
+    """Return the assets owed, by name; of an automatic conversion only those that convert by
+    rule."""
+    owed = [asset for asset, amount in cash.items() if amount < 0]
+    if reason != "auto_convert":
+        return owed
+    collateral = rules.in_force.collateral_of
+    return [asset for asset in owed if collateral(asset).auto_convert_below is not None]
+
+
+def situation_of(engine: Engine, group: Group, state: Health | None) -> Situation:
+    """Return what is true of a group whose health is `state` (none: unpriced)."""
+    rules, liquidation = engine.rules, group.liquidation
+    cash = state.cash if state else group.cash
+    live = liquidation.in_order() if liquidation else []
+    active = [order for order in live if order.cancelling_until is None]
+    block = block_of(engine, group)
+    near, clear = _against_call(state, rules)
+    return Situation(
+        protected=group.account.protected,
+        legs=bool(group.symbols),
+        owes=bool(owed_assets(cash, reason_of(group), rules)),
+        convertible=any(cash.get(asset, ZERO) > 0 for asset in rules.in_force.conversion),
+        gap=waits_for_gap(engine, group.account),
+        blocked=bool(block),
+        waiting=bool(block) and liquidation is not None and liquidation.waits == block,
+        priced=state is not None,
+        breached=state is not None and breached(state, rules),
+        restored=state is not None and restored(state, rules),
+        overdrawn=group.margin == CROSS and _overdrawn(cash, rules),
+        called=group.called,
+        near=near,
+        clear=clear,
+        opened=liquidation is not None and liquidation.opened,
+        awaiting=liquidation is not None and liquidation.awaiting_until is not None,
+        live=bool(live),
+        halted_live=any(under_halt(order, rules) for order in active),
+        orders_live=any(not order.is_sale for order in active),
+    )
+
+
+def _overdrawn(cash: dict[str, Decimal], rules: Rules) -> bool:
+    limits = rules.in_force.collateral_of
+    for asset, amount in cash.items():
+        limit = limits(asset).auto_convert_below if amount < 0 else None
+        if limit is not None and amount < -limit:
+            return True
+    return False
+
+
+def _against_call(state: Health | None, rules: Rules) -> tuple[bool, bool]:
+    """Return whether a margin call is due, and whether one that is out may be forgotten."""
+    if state is None:
+        return False, False
+    if not state.exposed:
+        return False, True
+    call = rules.in_force.margin_call
+    near = state.maintenance >= call.at * state.margin_equity
+    return near, state.maintenance < call.reset * state.margin_equity
+
+
+def standing_of(group: Group, state: Health | None) -> str:
+    """Return what a group is counted as, one of `watch.STANDINGS`."""
+    if group.liquidation is not None:
+        return group.liquidation.waits or "liquidating"
+    if state is None:
+        return "unpriced"
+    return "called" if group.called else "healthy"
+
+
+def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Thresholds:
+    """Return what a price has to do to a group to make its next step another."""
+    profile, reason = rules.in_force, reason_of(group)
+    if reason == "idle":
+        if situation.protected or not (situation.legs or situation.owes):
+            return Thresholds(math.nan, math.nan)
+        if group.called:
+            return Thresholds(1.0, float(profile.margin_call.reset))
+        return Thresholds(float(profile.margin_call.at), math.nan)
+    if reason == "breach" and (situation.orders_live or not situation.live):
+        return Thresholds(math.nan, 1.0 / float(ONE + profile.trigger.stop_buffer))
+    if reason == "auto_convert" and not situation.live:
+        return Thresholds(1.0, math.nan)
+    return Thresholds(math.nan, math.nan)

@@ -1,0 +1,119 @@
+"""What is due when: expiries, missing answers, waits for missing events.
+
+Timers are derived from state and can be set anew from it at any time. They fire in order of (due
+time, key), each with engine time = its due time; one whose cause is gone is passed over.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.book import Account, Group
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+    from engine.liquidation import Liquidation, Order
+
+
+class Timer(NamedTuple):
+    """Something that is due: an order's, a group's (order "") or an account's (margin "" too)."""
+
+    due: int
+    key: str
+    account: str
+    margin: str
+    order: str
+
+
+class Timers:
+    """The timers of one engine."""
+
+    def __init__(self) -> None:
+        self._heap: list[Timer] = []
+
+    def await_order(self, group: Group, order: Order) -> None:
+        """Wake at an order's expiry, or at the end of the wait for its cancellation."""
+        due = order.expires if order.cancelling_until is None else order.cancelling_until
+        self._push(Timer(due, order.id, group.account.id, group.margin, order.id))
+
+    def await_cancellation(self, group: Group, liquidation: Liquidation) -> None:
+        """Wake at the end of the wait for the group's own open orders to be cancelled."""
+        if liquidation.awaiting_until is not None:
+            key = f"{group.account.id}:{liquidation.number}"
+            self._push(Timer(liquidation.awaiting_until, key, group.account.id, group.margin, ""))
+
+    def await_missing(self, account: Account, gap_timeout: int, now: int) -> None:
+        """Wake at the end of the wait for an account's missing events."""
+        if account.gap_since is not None and account.gap_since + gap_timeout > now:
+            due = account.gap_since + gap_timeout
+            self._push(Timer(due, account.id, account.id, "", ""))
+
+    def set_anew(self, engine: Engine) -> None:
+        """Set every timer from state."""
+        self._heap = []
+        for account in engine.accounts.values():
+            if account.gap_since is not None:
+                gap_timeout = engine.rules.in_force.liquidation.gap_timeout
+                self.await_missing(account, gap_timeout, engine.time)
+        for group in engine.liquidating:
+            liquidation = group.liquidation
+            if liquidation is not None:
+                self.await_cancellation(group, liquidation)
+                for order in liquidation.orders.values():
+                    self.await_order(group, order)
+
+    def fire(self, engine: Engine, now: int) -> bool:
+        """Fire what is due by `now`; tell whether anything did."""
+        fired = False
+        while self._heap and self._heap[0].due <= now:
+            timer = heapq.heappop(self._heap)
+            account = engine.accounts.get(timer.account)
+            if account is None:
+                continue
+            if timer.margin:
+                fired |= _fire(engine, account.groups[timer.margin], timer)
+            elif account.gap_since is not None:
+                engine.time = max(engine.time, timer.due)
+                fired = True
+                for group in account.ordered_groups():
+                    engine.decide(group)
+        return fired
+
+    def _push(self, timer: Timer) -> None:
+        heapq.heappush(self._heap, timer)
+
+
+def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
+    """Carry out an order's or a group's timer, unless its cause is gone."""
+    liquidation = group.liquidation
+    if liquidation is None:
+        return False
+    if not timer.order:
+        if liquidation.awaiting_until != timer.due:
+            return False
+        engine.time = max(engine.time, timer.due)
+        liquidation.awaiting_until = None
+        group.open_orders.clear()
+        _unacknowledged(engine, group, "", "open orders: no answer to their cancellation")
+        return True
+    order = liquidation.orders.get(timer.order)
+    if order is None:
+        return False
+    if order.cancelling_until is None and order.expires == timer.due:
+        engine.time = max(engine.time, timer.due)
+        engine.cancel(group, order, "expired")
+        liquidation.backstop = liquidation.backstop or not order.is_sale
+        return True
+    if order.cancelling_until == timer.due:
+        engine.time = max(engine.time, timer.due)
+        del liquidation.orders[order.id]
+        _unacknowledged(engine, group, order.id, "no answer to its cancellation")
+        return True
+    return False
+
+
+def _unacknowledged(engine: Engine, group: Group, order_id: str, detail: str) -> None:
+    engine.anomaly(group, "unacknowledged", order_id, detail)
+    engine.changed.accounts.add(group.account.id)
+    engine.decide(group)
