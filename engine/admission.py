@@ -239,6 +239,10 @@ def _orders_cancelled(engine: Engine, event: e.OrdersCancelled) -> Checks:
 def _order_closed(engine: Engine, event: e.OrderClosed) -> Checks:
     yield _issued(engine, event.account, event.order_id, None, None)
     yield _not_negative("filled_size", event.filled_size)
+    symbol = event.order_id.rpartition(":")[2]
+    instrument = engine.rules.derivatives.get(symbol)
+    decimals = instrument.size_decimals if instrument else engine.rules.assets[symbol].decimals
+    yield _decimals("filled_size", event.filled_size, decimals, symbol)
 
 
 def _funding_paid(engine: Engine, event: e.FundingPaid) -> Checks:

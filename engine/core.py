@@ -225,49 +225,48 @@ class Engine:
         return out
 
     def _receive(self, event: e.Event) -> None:
-        name = type(event).__name__
-        record = record_of(event)
-        why = admission.unknown(self, event)
-        if why is not None:
-            self.emit(d.Refused, event=name, record=record, rule=why[0], detail=why[1])
+        """Place an event in its sequence, refuse it or apply it (docs/semantics.md, 3)."""
+        if self._refused(event, admission.unknown(self, event)):
             return
         last, sequence = self._sequences(event)
-        if last is not None and sequence is not None and sequence <= last:
-            self.emit(d.Duplicate, event=name, record=record, sequence=sequence, last=last)
-            return
-        gap = last is not None and sequence is not None and sequence > last + 1
-        if gap:
-            self.emit(
-                d.Gap, event=name, record=record, expected=(last or 0) + 1, received=sequence or 0
-            )
-        why = admission.refusal(self, event)
-        if why is not None:
-            self._refuse(event, name, record, why, gap=gap)
-            return
-        if isinstance(event, e.PriceUpdate) and not self._counts(event):
+        gap = False
+        if last is not None and sequence is not None and sequence != last + 1:
+            told = {"event": type(event).__name__, "record": record_of(event)}
+            if sequence <= last:
+                self.emit(d.Duplicate, **told, sequence=sequence, last=last)
+                return
+            gap = True
+            self.emit(d.Gap, **told, expected=last + 1, received=sequence)
+        known = not isinstance(event, e.AccountEvent) or event.account in self.accounts
+        if self._refused(event, admission.refusal(self, event)):
+            if known:
+                self._note_sequence(event, self.time, gap=gap)
+        elif isinstance(event, e.PriceUpdate) and not self._counts(event):
             self._note_sequence(event, self.time, gap=False)
             self.emit(d.Ignored, symbol=event.symbol, kind=event.kind, source=event.source)
-            return
+        else:
+            self._admit(event, gap=gap, known=known)
+
+    def _refused(self, event: e.Event, why: admission.Refusal | None) -> bool:
+        if why is not None:
+            told = {"event": type(event).__name__, "record": record_of(event)}
+            self.emit(d.Refused, **told, rule=why[0], detail=why[1])
+        return why is not None
+
+    def _admit(self, event: e.Event, *, gap: bool, known: bool) -> None:
+        """Move time, and apply an event that nothing speaks against."""
         now = max(self.time, event.time)
-        if self.timers.fire(self, now):
-            why = admission.refusal(self, event)
-            if why is not None:
-                self._refuse(event, name, record, why, gap=gap)
-                return
+        if known:
+            # Noted before timers fire: what is missing holds back what they would decide.
+            self._note_sequence(event, now, gap=gap)
+        if self.timers.fire(self, now) and self._refused(event, admission.refusal(self, event)):
+            return
         self.time = now
-        if isinstance(event, e.AccountEvent) and event.account not in self.accounts:
+        if isinstance(event, e.AccountEvent) and not known:
             self._newcomer = Account(event.account, event.sequence)
             self.book.open_account(self._newcomer)
             self.touch_account(self._newcomer)
-        self._note_sequence(event, now, gap=gap)
         booking.BOOKING[type(event)](self, event)
-
-    def _refuse(
-        self, event: e.Event, name: str, record: str, why: tuple[str, str], *, gap: bool
-    ) -> None:
-        self.emit(d.Refused, event=name, record=record, rule=why[0], detail=why[1])
-        if not isinstance(event, e.AccountEvent) or event.account in self.accounts:
-            self._note_sequence(event, self.time, gap=gap)
 
     def _sequences(self, event: e.Event) -> tuple[int | None, int | None]:
         """Return (last one noted, this event's), none where the event has no place in a
