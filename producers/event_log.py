@@ -22,7 +22,8 @@ STANDARD_STREAM = "-"
 class EventLogWriter:
     """Write events to `path`, or plain to standard output when it is "-".
 
-    Raises `OSError` when the file cannot be written.
+    Until all is well written the file is called `path`.part, so that no log is shorter than it
+    looks. Raises `OSError` when the file cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -30,6 +31,7 @@ class EventLogWriter:
         self.events = 0
         self._open = ExitStack()
         self._file: BinaryIO | None = None
+        self._part: Path | None = None
 
     def write(self, shard: int | None, event: bytes) -> None:
         """Append one event, the JSON object as it came, for `shard` or for every shard."""
@@ -54,11 +56,13 @@ class EventLogWriter:
             sys.stdout.flush()
         self._file = None
         self._open.close()
+        if kind is None and self._part is not None:
+            self._part.replace(self.path)
 
     def _opened(self) -> BinaryIO:
         if self.path == STANDARD_STREAM:
             return sys.stdout.buffer
-        raw = self._open.enter_context(open(self.path, "wb"))  # noqa: SIM115
+        raw = self._open.enter_context(self._written().open("wb"))
         if self.path.endswith(".gz"):
             # Neither the time of writing nor the name belongs to what was written.
             packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0)
@@ -67,3 +71,10 @@ class EventLogWriter:
             compressor = zstandard.ZstdCompressor(level=6, write_checksum=True)
             return cast(BinaryIO, self._open.enter_context(compressor.stream_writer(raw)))
         return raw
+
+    def _written(self) -> Path:
+        """Return what is written to: a pipe or device itself, else a file of another name."""
+        path = Path(self.path)
+        if not path.exists() or path.is_file():
+            self._part = path = path.with_name(f"{path.name}.part")
+        return path

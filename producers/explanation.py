@@ -69,7 +69,7 @@ def show(out: Console, told: Explanation) -> None:
 
 
 def _say(out: Console, text: str, style: str = "") -> None:
-    out.print(text, style=style or None, markup=False)
+    out.print(text, style=style or None)
 
 
 def _headline(order: Ask) -> str:
@@ -136,7 +136,7 @@ def _show_health(out: Console, found: dict[str, Any]) -> None:
             out,
             f"  {asset}: cash {full(held['cash'])} + unrealised {full(held['unrealised'])} = "
             f"{full(net)}; × price {full(held['price'])} = {full(value)} {unit}; "
-            f"× {weight} {full(held['weight'])} = {full(value * held['weight'])} {unit}",
+            f"× {full(held['weight'])} ({weight}) = {full(value * held['weight'])} {unit}",
         )
     _say(out, f"  equity = {full(worth)} {unit}")
     _say(out, f"  margin equity = {full(margin_worth)} {unit}")

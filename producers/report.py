@@ -28,7 +28,14 @@ _ROUNDED = Context(prec=EXACT.prec, traps=[])
 def console(file: IO[str] | None = None) -> Console:
     """Return a console on `file` (standard output): as wide as its terminal, else 100 columns."""
     out = file or sys.stdout
-    return Console(file=out, width=None if out.isatty() else WIDTH, highlight=False)
+    # Names come from the venue: square brackets or colons in them are no markup.
+    return Console(
+        file=out,
+        width=None if out.isatty() else WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def to_json(data: Any) -> str:
@@ -98,7 +105,10 @@ def table(title: str, columns: Sequence[str], left: int = 1, caption: str = "") 
 
 def show_summary(out: Console, summary: Summary, digests: Sequence[str], run_digest: str) -> None:
     """Print what a run did: events, decisions, markets, and its digests."""
-    out.print(_events(summary))
+    if summary.events:
+        out.print(_events(summary))
+    if summary.unreadable:
+        out.print(f"Lines that could not be read and were passed over: {summary.unreadable:,}")
     if summary.decisions:
         out.print(_decisions(summary))
     if summary.markets:
@@ -126,8 +136,6 @@ def _events(summary: Summary) -> Table:
     made.add_section()
     sums = [sum(summary.events[kind, result] for kind in kinds) for result in outcomes]
     made.add_row("All", *(f"{count:,}" for count in [*sums, sum(sums)]))
-    if summary.unreadable:
-        made.caption = f"{summary.unreadable:,} lines could not be read and were passed over."
     return made
 
 

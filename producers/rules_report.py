@@ -45,9 +45,9 @@ def show(out: Console, rules: Rules) -> None:
     out.print(_brackets(rules.profile))
     halted = "everything" if rules.halted_all else ", ".join(sorted(rules.halted))
     if halted:
-        out.print(f"Halted: {halted}.", markup=False)
+        out.print(f"Halted: {halted}.")
     if rules.settled:
-        out.print(f"Settled: {', '.join(sorted(rules.settled))}.", markup=False)
+        out.print(f"Settled: {', '.join(sorted(rules.settled))}.")
 
 
 def _assets(rules: Rules) -> Table:

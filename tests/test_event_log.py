@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,14 @@ def test_standard_output_takes_a_log() -> None:
     )
     done = subprocess.run([sys.executable, "-c", write], capture_output=True)
     assert done.stdout == b'{"shard":2,"event":{}}\n'
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_log_that_was_not_finished_does_not_look_like_one(tmp_path: Path, name: str) -> None:
+    kept = written(tmp_path / name).read_bytes()
+    log = EventLogWriter(tmp_path / name)
+    with suppress(RuntimeError), log:
+        log.write(0, b"{}")
+        raise RuntimeError
+    assert (tmp_path / name).read_bytes() == kept
+    assert (tmp_path / f"{name}.part").exists()
