@@ -44,7 +44,7 @@ class Control:
         acts: dict[Callable[[], events.AnyEvent], float] = {
             self._fund: 0.3,
             self._rate: 0.25,
-            self._halt: 0.15,
+            self._halt: 0.3,
             self._settle: 0.04,
             self._pass: 0.1,
             self._rules: 0.1,

@@ -69,9 +69,9 @@ class History:
 
     def _let_time_pass(self) -> None:
         step = self.chance.random()
-        if step < 0.8:
-            self.now += int(self.chance.expovariate(1 / 60_000))
-        elif step < 0.97:
+        if step < 0.88:
+            self.now += int(self.chance.expovariate(1 / 40_000))
+        elif step < 0.98:
             self.now += self.chance.randrange(300_000, 2_000_000)
         else:
             self.now += self.chance.randrange(2_000_000, 12_000_000)
@@ -80,7 +80,7 @@ class History:
         actors: list[tuple[float, Callable[[], None]]] = [
             (0.38, self.market.act),
             (0.45, self.customers.act),
-            (0.09, self.control.act),
+            (0.1, self.control.act),
             (0.08, self.mistakes.act),
         ]
         weights, acts = zip(*actors, strict=True)
@@ -102,7 +102,7 @@ class History:
 
     def number(self, series: str) -> int:
         """Return the next number of a series, now and then leaving some out."""
-        skipped = self.chance.randint(1, 3) if self.chance.random() < 0.008 else 0
+        skipped = self.chance.randint(1, 3) if self.chance.random() < 0.012 else 0
         self.sequences[series] = self.sequences.get(series, self.chance.randrange(5)) + 1 + skipped
         return self.sequences[series]
 

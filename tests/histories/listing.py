@@ -120,7 +120,7 @@ def draw_profile(
         conversion=tuple(order),
         trigger=Trigger(at_equality=at_equality, stop_buffer=Decimal(chance.choice(buffers))),
         margin_call=MarginCallRule(
-            at=Decimal(chance.choice(("0.8", "0.9"))), reset=Decimal(chance.choice(("0.5", "0.7")))
+            at=Decimal(chance.choice(("0.5", "0.8"))), reset=Decimal(chance.choice(("0.3", "0.45")))
         ),
         liquidation=LiquidationRule(
             order_ttl=chance.choice((1, 3, 5)) * SECOND,
@@ -151,7 +151,7 @@ def _brackets(chance: Random, contract: Perpetual | Future) -> tuple[Bracket, ..
     cap = Decimal(chance.choice((2_000, 10_000, 50_000)))
     if contract.style == "inverse":
         cap /= 10_000
-    maintenance, initial = Decimal(chance.choice(("0.004", "0.01", "0.02"))), Decimal("0.05")
+    maintenance, initial = Decimal(chance.choice(("0.004", "0.02", "0.05"))), Decimal("0.1")
     brackets: list[Bracket] = []
     for _ in range(chance.randint(1, 4)):
         brackets.append(Bracket(cap, maintenance, initial))

@@ -43,7 +43,7 @@ class Twin:
 
     def _numbered(self, event: events.AnyEvent) -> bool:
         """Note an event's sequence; tell whether the event is new."""
-        world, key = self.world, sequence_key(event, world.shard)
+        world, key = self.world, sequence_key(event, self.world.shard)
         if key is None:
             return True
         number: int = event.sequence  # type: ignore[union-attr]

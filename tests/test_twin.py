@@ -1,0 +1,195 @@
+"""The engine and its naive twin agree, decision by decision, on seeded histories."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.core import Engine
+from engine.decisions import Anomaly, Decision, Refused
+from engine.events import AnyEvent
+from tests.histories import History
+from tests.twin import Twin
+
+FAST = 40
+HISTORIES_A_SEED = 10
+"""Histories are short: each seed of a long series stands for ten of them."""
+
+SUMS = (
+    "fund",
+    "fees",
+    "deposits",
+    "withdrawals",
+    "top_ups",
+    "adjustments",
+    "clearing",
+    "shortfall",
+    "paid_by_fund",
+    "bad_debt",
+)
+
+COVERED = {
+    "MarginCall": 200,
+    "LiquidationStarted breach": 1000,
+    "LiquidationStarted auto_convert": 1000,
+    "LiquidationStarted waits halted": 50,
+    "LiquidationStarted waits gap": 50,
+    "LiquidationEnded healthy": 200,
+    "LiquidationEnded flat": 500,
+    "LiquidationEnded converted": 500,
+    "LiquidationEnded superseded": 20,
+    "CancelOpenOrders": 1000,
+    "LiquidationOrder limit": 1000,
+    "LiquidationOrder backstop": 1000,
+    "LiquidationOrder without a bankruptcy price": 20,
+    "CancelOrder expired": 1000,
+    "CancelOrder healthy": 200,
+    "CancelOrder halted": 100,
+    "CollateralSale": 1000,
+    "FeeCharged": 500,
+    "Shortfall": 1000,
+    "FundDraw": 500,
+    "BadDebt breach": 500,
+    "BadDebt negative_balance": 200,
+    "SnapshotDifference": 500,
+    "Refused": 1000,
+    "Duplicate": 500,
+    "Ignored": 500,
+    "Gap": 500,
+    "Anomaly late": 500,
+    "Anomaly exceeds_order": 500,
+    "Anomaly exceeds_position": 500,
+    "Anomaly beyond_limit": 500,
+    "Anomaly filled_size": 200,
+    "Anomaly unacknowledged": 500,
+}
+"""How often each thing happens at least, in a thousand histories."""
+
+
+def test_a_few_histories() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(FAST):
+        disagreement, kinds = compare(seed)
+        assert disagreement is None, disagreement
+        seen += kinds
+    assert not (missing := [kind for kind in COVERED if kind not in seen]), missing
+
+
+@pytest.mark.slow
+def test_a_thousand_histories(seeds: range) -> None:
+    count = len(seeds) * HISTORIES_A_SEED
+    seen: Counter[str] = Counter()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for disagreement, kinds in pool.map(compare, range(FAST, FAST + count), chunksize=5):
+            assert disagreement is None, disagreement
+            seen += kinds
+    print(*(f"{kind}: {seen[kind]}" for kind in COVERED), sep="\n")
+    rare = {
+        kind: seen[kind] for kind, least in COVERED.items() if seen[kind] < least * count / 1000
+    }
+    assert not rare
+
+
+def compare(seed: int) -> tuple[str | None, Counter[str]]:
+    """Tell one history to engine and twin: the first disagreement in words, and what was seen."""
+    history, engine = History(seed), Engine(shard=0)
+    seen: Counter[str] = Counter()
+    for place, (event, expected) in enumerate(history, start=1):
+        seen.update(kind for decision in expected for kind in kinds_of(decision))
+        decided = all_decisions(engine, event)
+        if difference := first_difference(decided, expected):
+            return f"seed {seed}, event {place}: {event}\n{difference}", seen
+    books = (books_of_engine(engine), books_of_twin(history.twin))
+    for name, (engine_has, twin_has) in zip_pairs(*books):
+        if engine_has != twin_has:
+            return f"seed {seed}, {name}: engine {engine_has}, twin {twin_has}", seen
+    return None, seen
+
+
+def all_decisions(engine: Engine, event: AnyEvent) -> list[Decision]:
+    """Apply an event and go on until nothing is left."""
+    decided = list(engine.apply(event))
+    while more := engine.proceed():
+        decided += more
+    return decided
+
+
+def first_difference(decided: Sequence[Decision], expected: Sequence[Decision]) -> str:
+    """Say where two lists of decisions part, and show both; nothing if they do not."""
+    pairs = zip_longest(map(comparable, decided), map(comparable, expected))
+    for place, (one, other) in enumerate(pairs):
+        if one != other:
+            lists = (("engine", decided), ("twin", expected))
+            lines = [f"{name} {n}: {d}" for name, both in lists for n, d in enumerate(both)]
+            return "\n".join([f"decision {place} differs", *lines])
+    return ""
+
+
+def comparable(decision: Decision) -> Decision:
+    """Leave out the words that only a reader needs."""
+    if isinstance(decision, Refused):
+        return msgspec.structs.replace(decision, rule="", detail="")
+    if isinstance(decision, Anomaly):
+        return msgspec.structs.replace(decision, detail="")
+    return decision
+
+
+def kinds_of(decision: Decision) -> Iterator[str]:
+    """Name a decision as the coverage counts it."""
+    name = type(decision).__name__
+    kind = {
+        "LiquidationStarted": "reason",
+        "LiquidationEnded": "reason",
+        "LiquidationOrder": "stage",
+        "CancelOrder": "reason",
+        "BadDebt": "cause",
+        "Anomaly": "kind",
+    }.get(name)
+    yield f"{name} {getattr(decision, kind)}" if kind else name
+    if waits := getattr(decision, "waits", ""):
+        yield f"{name} waits {waits}"
+    if getattr(decision, "bankruptcy_price", "") is None:
+        yield f"{name} without a bankruptcy price"
+
+
+def zip_pairs(one: dict[str, Any], other: dict[str, Any]) -> Iterable[tuple[str, tuple[Any, Any]]]:
+    """Pair two dicts by key, with None where one has nothing."""
+    return ((key, (one.get(key), other.get(key))) for key in sorted({*one, *other}))
+
+
+def without_zeros(amounts: dict[Any, Decimal]) -> dict[Any, Decimal]:
+    """Leave out what is nothing."""
+    return {key: amount for key, amount in amounts.items() if amount}
+
+
+def books_of_engine(engine: Engine) -> dict[str, Any]:
+    """Return every sum, balance and leg of the engine by name."""
+    books: dict[str, Any] = {name: without_zeros(getattr(engine.ledger, name)) for name in SUMS}
+    for account in engine.accounts.values():
+        books[account.id] = (account.role, account.sequence, account.gap_since)
+        for margin, group in account.groups.items():
+            legs = {symbol: (leg.size, leg.cost) for symbol, leg in group.legs.items()}
+            cash = without_zeros(dict(group.cash))
+            if cash or legs or group.called or group.liquidation:
+                alive = group.liquidation is not None
+                books[f"{account.id} {margin}"] = (cash, legs, group.called, alive)
+    return books
+
+
+def books_of_twin(twin: Twin) -> dict[str, Any]:
+    """Return the same of the twin."""
+    books: dict[str, Any] = {name: twin.ledger(name) for name in SUMS}
+    for account in twin.world.accounts.values():
+        books[account.name] = (account.role, account.sequence, account.gap_since)
+        for margin, group in account.groups.items():
+            cash, legs = twin.cash(account.name, margin), twin.legs(account.name, margin)
+            if cash or legs or group.called or group.liquidation:
+                alive = group.liquidation is not None
+                books[f"{account.name} {margin}"] = (cash, legs, group.called, alive)
+    return books
