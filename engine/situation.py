@@ -31,7 +31,7 @@ class Situation(NamedTuple):
     blocked: bool  # by a halt or a gap
     waiting: bool  # blocked, and already noted as such
     priced: bool  # its health is known
-    breached: bool
+    breached: bool  # margin equity below maintenance
     restored: bool  # margin equity at or above the stop requirement
     overdrawn: bool  # some cash is below −auto_convert_below
     called: bool  # a margin call is out
