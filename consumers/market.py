@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import accumulate
 from random import Random
+from typing import Literal
 
 import msgspec
 from aiokafka.partitioner import murmur2
@@ -37,7 +38,8 @@ WHOLE_DAY = 20_000
 """Accounts of the full world; a smaller one has a book and a fund in proportion."""
 HEDGER_SHARE = 0.02
 FUND = 1_000_000
-DEPTH = {"thin": 0.003, "deep": 0.01}
+Book = Literal["thin", "deep"]
+DEPTH: dict[Book, float] = {"thin": 0.003, "deep": 0.01}
 """The part of the notional traded on 18 May that moves a calm market by 1 %."""
 SHARES = {"BTCUSDT": 0.40, "ETHUSDT": 0.25}
 SOURCE = "venue"
@@ -47,8 +49,8 @@ class Stall(msgspec.Struct, frozen=True):
     """A market that answers nobody for `seconds` from `minute`, as venues' did that afternoon."""
 
     symbol: str = "XRPUSDT"
-    minute: int = 13 * 60 + 5
-    seconds: int = 40
+    minute: int = 12 * 60 + 53
+    seconds: int = 30
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +61,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     symbols: int = 20
     start_minute: int = 0
     end_minute: int = bars.MINUTES
-    depth: float = DEPTH["thin"]
+    book: Book = "thin"
     shards: int = 1
     stall: Stall | None = Stall()
 
@@ -67,6 +69,12 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def scale(self) -> float:
         """The size of this world beside the full one."""
         return self.accounts / WHOLE_DAY
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the full world, of which the figures in docs/demo.md speak."""
+        wanted = (WHOLE_DAY, 20, 0, bars.MINUTES)
+        return (self.accounts, self.symbols, self.start_minute, self.end_minute) == wanted
 
 
 @cache
@@ -89,6 +97,7 @@ class World:
         self.scene = scene
         self.clock = Clock(bars.DAY + scene.start_minute * 60 * SECOND)
         self.prices: dict[str, Decimal] = {}
+        self.last_price_time = 0
         whole = venue_rules()
         self.rules = msgspec.structs.replace(
             whole, perpetuals=whole.perpetuals[: scene.symbols], fund=_fund(scene)
@@ -98,7 +107,7 @@ class World:
         self._histories = {symbol: bars.load(symbol) for symbol in self.symbols}
         self._calm = {symbol: history.calm() for symbol, history in self._histories.items()}
         self._depth = {
-            symbol: scene.depth * scene.scale * history.volume_before()
+            symbol: DEPTH[scene.book] * scene.scale * history.volume_before()
             for symbol, history in self._histories.items()
         }
         self._ticks: dict[str, int] = defaultdict(int)
@@ -223,13 +232,14 @@ class World:
 
     def _price(self, symbol: str, kind: PriceKind, price: Decimal) -> Record:
         self._ticks[symbol] += 1
+        self.last_price_time = self.clock.stamp()
         return None, PriceUpdate(
             symbol=symbol,
             kind=kind,
             price=price,
             source=SOURCE,
             sequence=self._ticks[symbol],
-            time=self.clock.stamp(),
+            time=self.last_price_time,
         )
 
     def _path(self, symbol: str, minute: int) -> list[Decimal]:

@@ -7,10 +7,9 @@ stream is the same in every release and on every machine.
 
 from __future__ import annotations
 
-import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from statistics import NormalDist
@@ -47,9 +46,13 @@ FEWEST_HEDGERS = 3
 
 
 class Trader(NamedTuple):
-    """A trader at the opening: equity by asset and signed notional by symbol, in USDT."""
+    """A trader at the opening: equity by asset and signed notional by symbol, in USDT.
+
+    `long` is the direction that most of its legs are meant to have.
+    """
 
     account: str
+    long: bool
     at_once: bool
     equity: dict[str, float]
     legs: dict[str, float]
@@ -94,6 +97,7 @@ class _Sketch(NamedTuple):
     """What does not depend on the size of an account."""
 
     account: str
+    long: bool
     at_once: bool
     leverage: float
     coin: str
@@ -116,6 +120,7 @@ def _sketch(random: Random, number: int, shares: Mapping[str, float]) -> _Sketch
     z = NormalDist().inv_cdf(1 - random.random())
     return _Sketch(
         account=f"trader-{number + 1:05d}",
+        long=long,
         at_once=random.random() < AT_ONCE,
         leverage=MEDIAN_LEVERAGE * math.exp(LEVERAGE_SIGMA * z),
         coin=coin,
@@ -140,7 +145,7 @@ def _fitted(sketch: _Sketch, equity: float, by_median: float, profile: RiskProfi
     # Initial margin is convex in size: a leg cut to a fraction needs at most that fraction of it.
     cut = min(1.0, margin_equity / OPENING_MARGIN / initial)
     legs = {symbol: notional * cut for symbol, notional in legs.items()}
-    return Trader(sketch.account, sketch.at_once, balances, legs, sketch.own_orders)
+    return Trader(sketch.account, sketch.long, sketch.at_once, balances, legs, sketch.own_orders)
 
 
 def initial_margin(notional: float, brackets: Sequence[Bracket]) -> float:
@@ -182,33 +187,32 @@ class Desk:
     """Which hedger takes the other side: the one in that market to whom it is most welcome."""
 
     def __init__(self, members: Iterable[Hedger], capacity: Mapping[str, float]) -> None:
-        self._positions: dict[str, dict[str, Decimal]] = {}
+        self._lots: dict[str, dict[str, int]] = {}
         for hedger in members:
-            self._positions.setdefault(hedger.symbol, {})[hedger.account] = Decimal(0)
+            self._lots.setdefault(hedger.symbol, {})[hedger.account] = 0
         self._largest_part = {
-            symbol: capacity[symbol] / len(positions)
-            for symbol, positions in self._positions.items()
+            symbol: capacity[symbol] / len(positions) for symbol, positions in self._lots.items()
         }
 
     def deal(
         self, symbol: str, size: Decimal, notional: float, lot: Decimal, but: str
-    ) -> Iterator[tuple[str, Decimal]]:
-        """Yield who takes which part of a trade of signed `size`, all but the account `but`."""
-        positions = self._positions[symbol]
-        willing = [account for account in positions if account != but]
+    ) -> list[tuple[str, Decimal]]:
+        """Return who takes which part of a trade of signed `size`, all but the account `but`."""
+        positions = self._lots[symbol]
+        whole = int(abs(size) / lot)
         sign = 1 if size > 0 else -1
-        willing.sort(key=lambda account: -sign * positions[account])
-        whole = max(1, int(abs(size) / lot))
+        # The longest sells to a buyer, the shortest buys from a seller; ties by order of entry.
+        willing = sorted(positions, key=positions.__getitem__, reverse=size > 0)
+        if but in positions:
+            willing.remove(but)
         parts = min(len(willing), whole, 1 + int(notional / self._largest_part[symbol]))
-        each = whole // parts * lot * sign
-        left = size
-        for account in itertools.islice(willing, parts - 1):
-            positions[account] -= each
-            left -= each
-            yield account, -each
-        last = willing[parts - 1]
-        positions[last] -= left
-        yield last, -left
+        dealt = []
+        for place in range(parts):
+            # The first parts are a lot larger where the trade does not divide.
+            lots = sign * (whole // parts + (place < whole % parts))
+            positions[willing[place]] -= lots
+            dealt.append((willing[place], -lots * lot))
+        return dealt
 
 
 def _coin(random: Random) -> str:

@@ -1,0 +1,190 @@
+"""`liquidator demo`: play the day through engines in this process, or into a daemon elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, nullcontext
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
+
+from consumers.config import Http
+from consumers.demo_screen import Screen, show_summary
+from consumers.market import Book, Scene, World
+from consumers.player import NotPlayable, Pace, Player
+from consumers.replay import decide
+from consumers.tally import Summary, Tally
+from consumers.web import Web
+from engine import state, wire
+from engine.core import Engine
+from engine.decisions import Decision
+from engine.events import AnyEvent
+from producers import report
+from producers.event_log import EventLogWriter
+from producers.metrics import Metrics
+from producers.summary import outcome
+
+OBSERVE = 1.0
+"""Seconds between two looks at an engine's state."""
+
+
+def run(
+    *,
+    speed: float | None = None,
+    shards: int = 1,
+    log: str | None = None,
+    kafka: str | None = None,
+    book: Book = "thin",
+    seed: int = 1,
+    port: int | None = None,
+    as_json: bool = False,
+) -> None:
+    """Play the whole day and print what it came to.
+
+    `speed` is seconds of the day in one second; none is as fast as possible. Raises
+    `ClickException` for what does not go together or when Kafka does not play its part, `OSError`
+    when the log cannot be written or the port is taken.
+    """
+    scene = Scene(seed=seed, book=book, shards=shards)
+    if kafka is None:
+        summary = asyncio.run(play(scene, speed=speed, log=log, port=port, quiet=as_json))
+    elif log is not None or port is not None or shards != 1:
+        raise click.UsageError("with --kafka the daemon has shards, journal and metrics of its own")
+    else:
+        try:
+            summary = asyncio.run(play_into(kafka, scene, speed=speed, quiet=as_json))
+        except (KafkaError, NotPlayable) as error:
+            raise click.ClickException(f"{kafka}: {error}") from error
+    if as_json:
+        print(report.to_json(msgspec.structs.asdict(summary)))
+    else:
+        show_summary(summary, scene)
+
+
+async def play(
+    scene: Scene,
+    *,
+    speed: float | None = None,
+    log: str | None = None,
+    port: int | None = None,
+    quiet: bool = True,
+) -> Summary:
+    """Play `scene` through engines in this process, one a shard."""
+    began = time.monotonic()
+    world = World(scene)
+    tally = _tally(world)
+    embedded = Embedded(world, tally)
+    async with AsyncExitStack() as stack:
+        writer = None if log is None else stack.enter_context(EventLogWriter(log))
+        screen = None if quiet else stack.enter_context(Screen(world))
+        gauge = None if port is None else Gauge(embedded.engines)
+        if gauge is not None:
+            await _serve(stack, gauge, port or 0)
+        await embedded.run(Pace(world.clock.time, speed), writer, screen, gauge)
+    digest = state.run_digest(state.digest(engine) for engine in embedded.engines)
+    return tally.summary(scene, time.monotonic() - began, digest)
+
+
+async def play_into(
+    bootstrap: str, scene: Scene, *, speed: float | None = None, quiet: bool = True
+) -> Summary:
+    """Play `scene` into a daemon by way of the brokers at `bootstrap`; raises as `Player` does.
+
+    Its topics say how many shards there are.
+    """
+    began = time.monotonic()
+    async with Player(bootstrap) as player:
+        world = World(msgspec.structs.replace(scene, shards=player.shards))
+        tally = _tally(world)
+        with nullcontext() if quiet else Screen(world) as screen:
+            await player.run(world, tally, Pace(world.clock.time, speed), screen)
+    return tally.summary(world.scene, time.monotonic() - began, None)
+
+
+def _tally(world: World) -> Tally:
+    return Tally(frozenset(trader.account for trader in world.traders if trader.long))
+
+
+async def _serve(stack: AsyncExitStack, gauge: Gauge, port: int) -> None:
+    web = Web(Http(port=port), gauge.registry, list)
+    await web.start()
+    stack.push_async_callback(web.stop)
+    print(f"metrics: http://127.0.0.1:{web.port}/metrics", file=sys.stderr)
+
+
+class Embedded:
+    """The day in this process."""
+
+    def __init__(self, world: World, tally: Tally) -> None:
+        self.engines = [Engine(shard=shard) for shard in range(world.scene.shards)]
+        self._world = world
+        self._tally = tally
+        self._log: EventLogWriter | None = None
+        self._gauge: Gauge | None = None
+
+    async def run(
+        self,
+        pace: Pace,
+        log: EventLogWriter | None = None,
+        screen: Screen | None = None,
+        gauge: Gauge | None = None,
+    ) -> None:
+        """Play to the end; keep a log, show a picture and metrics where asked to."""
+        self._log, self._gauge = log, gauge
+        for records in self._world.play():
+            for shard, event in records:
+                self._give(shard, event)
+            if pace.holds(self._world.clock.time):
+                if screen is not None:
+                    screen.show(self._tally)
+                if gauge is not None:
+                    gauge.observe()
+                await pace.wait(self._world.clock.time)
+        if screen is not None:
+            screen.show(self._tally)
+
+    def _give(self, shard: int | None, event: AnyEvent) -> None:
+        if self._log is not None:
+            self._log.write(shard, wire.write_event(event))
+        self._tally.event(event)
+        for engine in self.engines if shard is None else (self.engines[shard],):
+            decisions = decide(engine, event)
+            for decision in decisions:
+                self._world.hear(decision)
+                self._tally.decision(decision)
+            if self._gauge is not None:
+                self._gauge.note(engine.shard, event, decisions)
+
+
+class Gauge:
+    """Metrics of engines in this process: counted as they decide, shown now and then."""
+
+    def __init__(self, engines: list[Engine]) -> None:
+        self.registry = CollectorRegistry()
+        self._engines = engines
+        self._metrics = Metrics(self.registry)
+        self._observed = 0.0
+        self._events: dict[int, Counter[tuple[str, str]]] = {e.shard: Counter() for e in engines}
+        self._decisions: dict[int, list[Decision]] = {e.shard: [] for e in engines}
+
+    def note(self, shard: int, event: AnyEvent, decisions: list[Decision]) -> None:
+        """Count one event and what was decided."""
+        self._events[shard][type(event).__name__, outcome(decisions)] += 1
+        self._decisions[shard] += decisions
+
+    def observe(self) -> None:
+        """Show once a second what was counted since the last time, and the state as it is."""
+        if time.monotonic() < self._observed + OBSERVE:
+            return
+        self._observed = time.monotonic()
+        for engine in self._engines:
+            shard = engine.shard
+            self._metrics.fold(shard, self._events[shard], self._decisions[shard])
+            self._metrics.observe_state(shard, engine)
+            self._events[shard].clear()
+            self._decisions[shard].clear()

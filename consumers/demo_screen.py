@@ -1,0 +1,241 @@
+"""What a person sees of the demo: the day as it goes, and what it came to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from consumers import bars
+from consumers.market import SECOND, Scene, World
+from consumers.tally import Finding, Summary, Tally, findings
+from engine.decisions import LiquidationStarted
+from producers import report
+
+HOUR = 3600 * SECOND
+COLUMN = 20 * 60 * SECOND
+"""Time of the day in one column of a picture."""
+
+SHOW = 0.2
+"""Seconds between two pictures."""
+
+SHADES = " ▁▂▃▄▅▆▇█"
+HAPPENED = (
+    (
+        "Over $8 billion of positions of some 800,000 traders were liquidated everywhere within 24 "
+        "hours, by the evening of that day (figures of Bybt).",
+        "beincrypto.com/thousands-of-crypto-traders-liquidated",
+    ),
+    (
+        "The three funds of the largest venue went from 632.7 to 629.3 million USDT overnight.",
+        "bitcointalk.org/index.php?topic=5422355",
+    ),
+    (
+        "Several venues hung while the price fell; the largest one's futures for over an hour.",
+        "coalexander.com/post/binance-s-insurance-fund",
+    ),
+)
+
+
+class Screen:
+    """The day as it goes: a picture on a terminal, else a line for each hour of the day."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._began = world.clock.time
+        self._console = report.console(sys.stdout)
+        self._live: Live | None = None
+        self._told = self._began
+        self._shown = 0.0
+        self._prices: dict[int, Decimal] = {}
+        self._notional: dict[int, Decimal] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, tally: Tally) -> None:
+        """Show how far the day is, at most a few times a second."""
+        if monotonic() < self._shown + SHOW:
+            return
+        self._shown = monotonic()
+        time, price = self._world.clock.time, self._world.prices.get("BTCUSDT")
+        if price is None:
+            return
+        self._prices[(time - bars.DAY) // COLUMN] = price
+        self._notional[(time - bars.DAY) // COLUMN] = tally.notional
+        if self._live is not None:
+            self._live.update(self._picture(tally, time, price), refresh=True)
+        elif time >= self._told + HOUR:
+            self._told = time - time % HOUR
+            self._console.print(_line(tally, self._told, price))
+
+    def _picture(self, tally: Tally, time: int, price: Decimal) -> Panel:
+        scene = self._world.scene
+        whole = (scene.end_minute - scene.start_minute) * 60 * SECOND
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", min_width=18)
+        grid.add_column()
+        grid.add_row(_clock(time), ProgressBar(total=whole, completed=time - self._began, width=72))
+        low, high = min(self._prices.values()), max(self._prices.values())
+        grid.add_row(f"BTC {price:>12,.2f}", Text(_skyline(self._by_column(self._prices), low)))
+        grid.add_row(f"range {low:,.0f} – {high:,.0f}", "")
+        steps = _differences(self._by_column(self._notional))
+        grid.add_row("liquidated, 20 min", Text(_skyline(steps, Decimal(0)), style="red"))
+        figures = Table.grid(padding=(0, 3))
+        for name, value in _figures(tally):
+            figures.add_row(Text(name, style="dim"), Text(value, justify="right"))
+        return Panel(Group(grid, "", figures), title="19 May 2021", border_style="dim")
+
+    def _by_column(self, values: dict[int, Decimal]) -> list[Decimal]:
+        """Return one value a column; one that was passed over repeats the last."""
+        first, last = min(values), max(values)
+        found = [values[first]]
+        for column in range(first + 1, last + 1):
+            found.append(values.get(column, found[-1]))
+        return found
+
+
+def show_summary(summary: Summary, scene: Scene) -> None:
+    """Print what the day came to, the full day beside what is expected of it."""
+    out = report.console(sys.stdout)
+    out.print(_markets(summary))
+    out.print(_findings(summary, scene.whole))
+    out.print(
+        f"{summary.events:,} events in {summary.seconds:.0f} s: {summary.liquidations:,} "
+        f"liquidations, {summary.margin_calls:,} margin calls, {summary.orders:,} orders, "
+        f"{summary.fills:,} fills ({summary.partial_fills:,} in part), {summary.expired_orders:,} "
+        f"expired, {summary.shortfalls:,} shortfalls, {summary.anomalies:,} anomalies."
+    )
+    out.print(
+        f"Insurance fund: {_fund_story(summary)}. It began with 1 million USDT, deliberately small."
+    )
+    out.print("\n[bold]What happened that day[/bold]")
+    for text, source in HAPPENED:
+        out.print(f"  {text}\n    [dim]{source}[/dim]")
+    if summary.digest is not None:
+        out.print(f"\nDigest: {summary.digest}", soft_wrap=True)
+    _show_next(out, summary)
+
+
+def _markets(summary: Summary) -> Table:
+    made = report.table(
+        f"19 May 2021, {summary.book} book: liquidations and losses by market",
+        ["Market", "Asset", "Accounts", "Notional", "Shortfall", "Paid by fund", "Bad debt"],
+        left=2,
+        caption="Accounts: liquidated in that market. Notional: what liquidation orders filled.",
+    )
+    for row in summary.markets:
+        amounts = (row.notional, row.shortfall, row.paid_by_fund, row.bad_debt)
+        made.add_row(row.market, row.asset, f"{row.accounts:,}", *(_whole(a) for a in amounts))
+    made.add_section()
+    totals = (summary.notional, summary.shortfall, summary.paid_by_fund, summary.bad_debt)
+    made.add_row(
+        "All",
+        "USDT",
+        f"{summary.accounts_liquidated:,}",
+        *(_whole(total) for total in totals),
+        style="bold",
+    )
+    return made
+
+
+def _findings(summary: Summary, whole: bool) -> Table:
+    made = report.table("The day in figures", ["", "This run", "Expected", ""], left=1)
+    for finding in findings(summary):
+        made.add_row(finding.name, finding.value, *(_verdict(finding) if whole else ("", "")))
+    return made
+
+
+def _verdict(finding: Finding) -> tuple[str, str]:
+    if finding.inside is None:
+        return "", ""
+    return finding.band, "[green]inside[/green]" if finding.inside else "[red]outside[/red]"
+
+
+def _show_next(out: Console, summary: Summary) -> None:
+    other = "deep" if summary.book == "thin" else "thin"
+    tries = (
+        (f"liquidator demo --book {other}", "the same day with another book"),
+        ("liquidator demo --speed 600 --port 9464", "slowly, with metrics on port 9464"),
+        ("liquidator demo --log day.jsonl.zst", "keep every event"),
+        ("liquidator replay day.jsonl.zst", "give them to the engine again: the same digest"),
+        ("liquidator demo --kafka HOST:PORT", "the same day into a daemon that runs"),
+    )
+    out.print("\n[bold]What to try next[/bold]")
+    for command, what in tries:
+        out.print(f"  {command:<42} [dim]{what}[/dim]")
+
+
+def _figures(tally: Tally) -> list[tuple[str, str]]:
+    return [
+        ("accounts liquidated", f"{tally.accounts_liquidated:,}"),
+        ("of them long", f"{tally.long_share:.0%}"),
+        ("liquidations", f"{tally.count[LiquidationStarted.__name__]:,}"),
+        ("liquidated notional", f"{_whole(tally.notional)} USDT"),
+        ("insurance fund", f"{_whole(tally.fund)} USDT"),
+        ("shortfall", f"{_whole(tally.shortfall)} USDT"),
+        ("bad debt", f"{_whole(tally.bad_debt)} USDT"),
+    ]
+
+
+def _line(tally: Tally, time: int, price: Decimal) -> str:
+    return (
+        f"{_clock(time)}  BTC {price:>9,.0f}  liquidated {tally.accounts_liquidated:>5,} "
+        f"({tally.long_share:>4.0%} long)  {_millions(tally.notional):>7}  "
+        f"fund {_millions(tally.fund):>6}  bad debt {_millions(tally.bad_debt):>6}"
+    )
+
+
+def _fund_story(summary: Summary) -> str:
+    return (
+        f"{_whole(summary.fees_to_fund)} USDT of fees in, {_whole(summary.paid_by_fund)} paid out, "
+        f"{_whole(summary.fund_lowest)} at its lowest, {_whole(summary.fund)} at the end"
+    )
+
+
+def _clock(time: int) -> str:
+    return f"{report.moment(time - time % SECOND)[11:]} UTC"
+
+
+def _whole(amount: Decimal) -> str:
+    return f"{amount:,.0f}"
+
+
+def _millions(amount: Decimal) -> str:
+    return f"{amount / 10**6:,.2f}M"
+
+
+def _skyline(values: Sequence[Decimal], floor: Decimal) -> str:
+    """Draw values as columns, `floor` the lowest and the largest the highest."""
+    span = max(values) - floor
+    top = len(SHADES) - 1
+    if not span:
+        return SHADES[1] * len(values)
+    return "".join(SHADES[max(1, round((value - floor) / span * top))] for value in values)
+
+
+def _differences(sums: Sequence[Decimal]) -> list[Decimal]:
+    before = [Decimal(0), *sums[:-1]]
+    return [after - start for start, after in zip(before, sums, strict=True)]
