@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import click
-
-T = TypeVar("T")
 
 PASSED_OVER = 3
 
@@ -66,21 +64,17 @@ class _Reporting(click.Group):
 
 
 def _expected() -> tuple[type[Exception], ...]:
+    """Return what may go wrong; what belongs to Kafka only where its client was loaded."""
     from consumers.event_log import EventLogError
     from consumers.replay import BrokenInvariant
     from consumers.toml_file import FileFaults
 
-    return (BrokenInvariant, EventLogError, FileFaults, OSError)
+    kinds = [BrokenInvariant, EventLogError, FileFaults, OSError]
+    if "aiokafka" in sys.modules:
+        from aiokafka.errors import KafkaError
 
-
-def _on_kafka(work: Coroutine[Any, Any, T]) -> T:
-    """Run what talks to Kafka."""
-    from aiokafka.errors import KafkaError
-
-    try:
-        return asyncio.run(work)
-    except KafkaError as error:
-        raise click.ClickException(f"kafka: {error}") from error
+        kinds.append(KafkaError)
+    return tuple(kinds)
 
 
 @click.group(
@@ -137,7 +131,10 @@ def demo(**options: Any) -> None:
     """Play the crash of 19 May 2021: who is liquidated, what is lost, who pays."""
     from consumers import demo as day
 
-    day.run(**options)
+    try:
+        day.run(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @main.command()
@@ -150,7 +147,10 @@ def run(config_file: Path) -> None:
     """
     from consumers import config, daemon
 
-    daemon.run(config.read(config_file))
+    try:
+        daemon.run(config.read(config_file))
+    except daemon.StartError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command("check-config")
@@ -179,7 +179,7 @@ def export(config_file: Path, output: str) -> None:
     """
     from consumers import config, export
 
-    count = _on_kafka(export.write(config.read(config_file), output))
+    count = asyncio.run(export.write(config.read(config_file), output))
     click.echo(f"{count:,} events", err=True)
 
 
@@ -244,7 +244,7 @@ def inspect(
     if log is not None:
         engines = inspection.from_log(log)
     else:
-        engines = _on_kafka(inspection.from_state(cast(Path, config_file)))
+        engines = asyncio.run(inspection.from_state(cast(Path, config_file)))
     if account is not None:
         inspection.show_account(engines, account, as_json=as_json)
     else:
@@ -268,7 +268,7 @@ def explain(order: str, config_file: Path | None, log: str | None, as_json: bool
         if log is not None:
             found = explanation.from_log(order, log)
         else:
-            found = _on_kafka(explanation.from_journal(order, cast(Path, config_file)))
+            found = asyncio.run(explanation.from_journal(order, cast(Path, config_file)))
     except explanation.NotFound as error:
         raise click.ClickException(str(error)) from error
     explanation.show(found, as_json=as_json)
@@ -306,7 +306,7 @@ def topics_create(config_file: Path, shards: int, **options: Any) -> None:
     from producers import topics as kafka_topics
 
     settings = config.read(config_file)
-    made = _on_kafka(kafka_topics.create(settings.client(), settings.topics, shards, **options))
+    made = asyncio.run(kafka_topics.create(settings.client(), settings.topics, shards, **options))
     for name in made:
         click.echo(f"created {name}")
     if not made:
@@ -321,7 +321,7 @@ def topics_check(config_file: Path) -> None:
     from producers import topics as kafka_topics
 
     settings = config.read(config_file)
-    faults = _on_kafka(kafka_topics.check(settings.client(), settings.topics))
+    faults = asyncio.run(kafka_topics.check(settings.client(), settings.topics))
     if faults:
         raise click.ClickException("\n".join(faults))
     click.echo("topics: sound")
@@ -358,7 +358,7 @@ def rules_publish(file: Path, config_file: Path) -> None:
 
     found, settings = rules_file.read(file), config.read(config_file)
     try:
-        sent = _on_kafka(control.publish(settings.client(), settings.topics.control, found))
+        sent = asyncio.run(control.publish(settings.client(), settings.topics.control, found))
     except control.WouldBeRefused as error:
         raise click.ClickException(f"{file}: {error}") from error
     for line in sent:
@@ -376,7 +376,7 @@ def rules_show(config_file: Path, as_json: bool) -> None:
     from producers import report, rules_report
 
     settings = config.read(config_file)
-    engine = _on_kafka(control.in_force(settings.client(), settings.topics.control))
+    engine = asyncio.run(control.in_force(settings.client(), settings.topics.control))
     if as_json:
         click.echo(report.to_json(rules_report.data(engine.rules)))
     else:
