@@ -124,7 +124,9 @@ def records(engine: Engine) -> dict[str, bytes]:
     for account in engine.accounts.values():
         found[f"account/{account.id}"] = _account(account)
     for market in _markets(engine):
-        found[f"market/{market}"] = _market(engine, market)
+        record = _market(engine, market)
+        if record is not None:
+            found[f"market/{market}"] = record
     for asset in engine.rules.assets:
         found[f"fund/{asset}"] = _fund(engine.ledger, asset)
     return dict(sorted(found.items()))
@@ -140,8 +142,9 @@ def changes(engine: Engine) -> dict[str, bytes | None]:
     for name in sorted(changed.accounts):
         account = engine.accounts.get(name)
         found[f"account/{name}"] = _account(account) if account else None
+    kept = set(_markets(engine))
     for market in sorted(changed.markets):
-        found[f"market/{market}"] = _market(engine, market)
+        found[f"market/{market}"] = _market(engine, market) if market in kept else None
     for asset in sorted(changed.funds):
         found[f"fund/{asset}"] = _fund(engine.ledger, asset)
     changed.accounts, changed.markets, changed.funds = set(), set(), set()
@@ -197,8 +200,8 @@ def restore(shard: int, items: Iterable[tuple[str, bytes]]) -> Engine:
 def _markets(engine: Engine) -> list[str]:
     ledger = engine.ledger
     names = {symbol for symbol, _ in engine.prices} | set(engine.price_sequences)
-    names |= {market for market, _ in ledger.clearing}
-    names |= {market for _, market in ledger.shortfall}
+    names |= {market for (market, _), amount in ledger.clearing.items() if amount}
+    names |= {market for (_, market), amount in ledger.shortfall.items() if amount}
     return sorted(names)
 
 
@@ -235,7 +238,8 @@ def _restore_rules(engine: Engine, record: RulesRecord) -> None:
     rules.funding_sequences = record.funding_sequences
 
 
-def _market(engine: Engine, market: str) -> bytes:
+def _market(engine: Engine, market: str) -> bytes | None:
+    """Return a market's record, none while there is nothing to remember of it."""
     ledger, assets = engine.ledger, sorted(engine.rules.assets)
 
     def by_asset(sums: dict[tuple[str, str], Decimal]) -> dict[str, Decimal]:
@@ -243,18 +247,16 @@ def _market(engine: Engine, market: str) -> bytes:
 
     prices = [engine.prices.get((market, kind)) for kind in ("mark", "index", "last")]
     sequences = engine.price_sequences.get(market, {})
-    return wire.write(
-        MarketRecord(
-            prices=[price for price in prices if price is not None],
-            sequences=dict(sorted(sequences.items())),
-            clearing={
-                a: ledger.clearing[market, a] for a in assets if ledger.clearing.get((market, a))
-            },
-            shortfall=by_asset(ledger.shortfall),
-            paid_by_fund=by_asset(ledger.paid_by_fund),
-            bad_debt=by_asset(ledger.bad_debt),
-        )
+    clearing = {a: ledger.clearing[market, a] for a in assets if ledger.clearing.get((market, a))}
+    record = MarketRecord(
+        prices=[price for price in prices if price is not None],
+        sequences=dict(sorted(sequences.items())),
+        clearing=clearing,
+        shortfall=by_asset(ledger.shortfall),
+        paid_by_fund=by_asset(ledger.paid_by_fund),
+        bad_debt=by_asset(ledger.bad_debt),
     )
+    return wire.write(record) if record != MarketRecord([], {}, {}, {}, {}, {}) else None
 
 
 def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
