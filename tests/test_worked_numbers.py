@@ -58,7 +58,7 @@ class Story:
         self.sequences: dict[str, int] = {}
         self.time = 0
 
-    def tell(self, kind: type[Any], **fields: Any) -> Sequence[Decision]:
+    def tell(self, kind: type[Any], /, **fields: Any) -> Sequence[Decision]:
         """Tell an event and return what is decided."""
         self.time += 1
         series = fields.get("account") or f"{kind.__name__} {fields.get('symbol')}"
