@@ -142,9 +142,8 @@ def changes(engine: Engine) -> dict[str, bytes | None]:
     for name in sorted(changed.accounts):
         account = engine.accounts.get(name)
         found[f"account/{name}"] = _account(account) if account else None
-    kept = set(_markets(engine))
     for market in sorted(changed.markets):
-        found[f"market/{market}"] = _market(engine, market) if market in kept else None
+        found[f"market/{market}"] = _market(engine, market)
     for asset in sorted(changed.funds):
         found[f"fund/{asset}"] = _fund(engine.ledger, asset)
     changed.accounts, changed.markets, changed.funds = set(), set(), set()
@@ -200,8 +199,8 @@ def restore(shard: int, items: Iterable[tuple[str, bytes]]) -> Engine:
 def _markets(engine: Engine) -> list[str]:
     ledger = engine.ledger
     names = {symbol for symbol, _ in engine.prices} | set(engine.price_sequences)
-    names |= {market for (market, _), amount in ledger.clearing.items() if amount}
-    names |= {market for (_, market), amount in ledger.shortfall.items() if amount}
+    names |= {market for market, _ in ledger.clearing}
+    names |= {market for _, market in ledger.shortfall}
     return sorted(names)
 
 
