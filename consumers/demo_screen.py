@@ -53,7 +53,7 @@ class Screen:
     def __init__(self, world: World) -> None:
         self._world = world
         self._began = world.clock.time
-        self._console = report.console(sys.stdout)
+        self._console = report.console(sys.stdout, markup=True)
         self._live: Live | None = None
         self._told = self._began
         self._shown = 0.0
@@ -119,7 +119,7 @@ class Screen:
 
 def show_summary(summary: Summary, scene: Scene) -> None:
     """Print what the day came to, the full day beside what is expected of it."""
-    out = report.console(sys.stdout)
+    out = report.console(sys.stdout, markup=True)
     out.print(_markets(summary))
     out.print(_findings(summary, scene.whole))
     out.print(

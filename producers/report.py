@@ -25,15 +25,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDED = Context(prec=EXACT.prec, traps=[])
 
 
-def console(file: IO[str] | None = None) -> Console:
-    """Return a console on `file` (standard output): as wide as its terminal, else 100 columns."""
+def console(file: IO[str] | None = None, *, markup: bool = False) -> Console:
+    """Return a console on `file` (standard output): as wide as its terminal, else 100 columns.
+
+    `markup` is for text that is all our own: square brackets or colons in a venue's names are none.
+    """
     out = file or sys.stdout
-    # Names come from the venue: square brackets or colons in them are no markup.
     return Console(
         file=out,
         width=None if out.isatty() else WIDTH,
         highlight=False,
-        markup=False,
+        markup=markup,
         emoji=False,
     )
 
