@@ -16,7 +16,7 @@ from engine import instruments, profile
 from engine.booking import funding_cash, funding_price, settlement_cash
 from engine.fills import fill_effect
 from engine.instruments import Asset, Listed
-from engine.money import ZERO, fits
+from engine.money import ZERO, fits, plain
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -64,15 +64,15 @@ def refusal(engine: Engine, event: e.Event) -> Refusal | None:
 def _decimals(name: str, amount: Decimal, decimals: int, of: str) -> Refusal | None:
     if fits(amount, decimals):
         return None
-    return "decimals", f"{name} {amount} has more than the {decimals} decimals of {of}"
+    return "decimals", f"{name} {plain(amount)} has more than the {decimals} decimals of {of}"
 
 
 def _positive(name: str, amount: Decimal) -> Refusal | None:
-    return None if amount > 0 else ("not_positive", f"{name} {amount} is not above zero")
+    return None if amount > 0 else ("not_positive", f"{name} {plain(amount)} is not above zero")
 
 
 def _not_negative(name: str, amount: Decimal) -> Refusal | None:
-    return None if amount >= 0 else ("negative", f"{name} {amount} is below zero")
+    return None if amount >= 0 else ("negative", f"{name} {plain(amount)} is below zero")
 
 
 def _asset(engine: Engine, name: str) -> Refusal | None:
@@ -115,15 +115,16 @@ def _cash_limit(
         before = engine.book.cash_of(group, asset) if group else ZERO
         largest = engine.rules.assets[asset].largest
         if abs(before + change) > largest:
-            return "limit", f"balance {before + change} {asset} would pass {largest}"
+            return "limit", f"balance {plain(before + change)} {asset} would pass {plain(largest)}"
     return None
 
 
 def _leg_limit(instrument: Listed, asset: Asset, size: Decimal, cost: Decimal) -> Refusal | None:
     if abs(size) > instrument.largest_size:
-        return "limit", f"size {size} would pass {instrument.largest_size} of {instrument.name}"
+        most = plain(instrument.largest_size)
+        return "limit", f"size {plain(size)} would pass {most} of {instrument.name}"
     if abs(cost) > asset.largest:
-        return "limit", f"cost {cost} would pass {asset.largest} {asset.name}"
+        return "limit", f"cost {plain(cost)} would pass {plain(asset.largest)} {asset.name}"
     return None
 
 
@@ -184,7 +185,7 @@ def _snapshot(engine: Engine, event: e.PositionSnapshot) -> Checks:
             yield _asset(engine, asset)
             yield _amount(engine, "balance", amount, asset)
             if abs(amount) > engine.rules.assets[asset].largest:
-                yield "limit", f"balance {amount} {asset} passes its largest"
+                yield "limit", f"balance {plain(amount)} {asset} passes its largest"
         symbols = [leg.symbol for leg in group.legs]
         if len(set(symbols)) != len(symbols):
             yield "symbol", f"{group.margin} names a symbol twice"

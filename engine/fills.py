@@ -12,7 +12,7 @@ from engine.decisions import FeeCharged
 from engine.instruments import Listed
 from engine.liquidation import Order
 from engine.margin import fill_cost, notional
-from engine.money import ZERO, charge, credit
+from engine.money import ZERO, charge, credit, plain
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -90,15 +90,16 @@ def _fill_anomalies(
     if order is None:
         engine.anomaly(group, "late", event.order_id, f"fill {event.fill_id}: order is not live")
     elif order.filled + abs(size) > order.size:
-        detail = f"fill {event.fill_id}: {order.filled} + {abs(size)} of {order.size}"
+        reached = f"{plain(order.filled)} + {plain(abs(size))} of {plain(order.size)}"
+        detail = f"fill {event.fill_id}: {reached}"
         engine.anomaly(group, "exceeds_order", event.order_id, detail)
     if held == 0 or (held > 0) == (size > 0) or abs(size) > abs(held):
-        detail = f"fill {event.fill_id}: {size} against a position of {held}"
+        detail = f"fill {event.fill_id}: {plain(size)} against a position of {plain(held)}"
         engine.anomaly(group, "exceeds_position", event.order_id, detail)
     if order is not None and (
         event.price < order.limit if order.side == "sell" else event.price > order.limit
     ):
-        detail = f"fill {event.fill_id}: {event.price} beyond {order.limit}"
+        detail = f"fill {event.fill_id}: {plain(event.price)} beyond {plain(order.limit)}"
         engine.anomaly(group, "beyond_limit", event.order_id, detail)
 
 
@@ -148,7 +149,7 @@ def order_closed(engine: Engine, event: e.OrderClosed) -> None:
         return
     group, order = found
     if event.filled_size != order.filled:
-        detail = f"venue says {event.filled_size}, fills say {order.filled}"
+        detail = f"venue says {plain(event.filled_size)}, fills say {plain(order.filled)}"
         engine.anomaly(group, "filled_size", event.order_id, detail)
     if group.liquidation is not None:
         del group.liquidation.orders[order.id]
@@ -176,10 +177,10 @@ def _sale_anomalies(
         engine.anomaly(group, "late", event.order_id, "sale is not live")
         return
     if order.filled + event.amount > order.size:
-        detail = f"{order.filled} + {event.amount} of {order.size}"
+        detail = f"{plain(order.filled)} + {plain(event.amount)} of {plain(order.size)}"
         engine.anomaly(group, "exceeds_order", event.order_id, detail)
     unit = engine.rules.assets[event.for_asset].unit
     least = credit(event.amount * order.limit, unit)
     if event.proceeds < least:
-        detail = f"{event.proceeds} {event.for_asset}, at least {least} expected"
+        detail = f"{plain(event.proceeds)} {event.for_asset}, expected {plain(least)}"
         engine.anomaly(group, "beyond_limit", event.order_id, detail)
