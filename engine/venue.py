@@ -133,4 +133,5 @@ def _within(order: Working, largest: float) -> Decimal:
     """Return as much of what is left as `largest` allows, in whole lots unless it is all."""
     if float(order.left) <= largest:
         return order.left
-    return min(order.left, math.floor(largest / float(order.lot)) * order.lot)
+    # A lot that only the error of a float would cut off is in; the limit is kept exactly elsewhere.
+    return min(order.left, math.floor(largest / float(order.lot) + 1e-9) * order.lot)
