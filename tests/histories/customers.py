@@ -87,13 +87,13 @@ class Customers:
             amount = quantity(float(cash) * share, self.listing.assets[asset].decimals) or amount
         return self._of(name, events.Withdrawal, asset=asset, amount=amount)
 
-    def _move(self, name: str) -> events.AnyEvent:
-        symbol = self._symbol()
-        settle = self.listing.contracts[symbol].settle
-        amount = self._some(settle, 10, 200)
-        if self.chance.random() < 0.3:
+    def _move(self, name: str, symbol: str = "") -> events.AnyEvent:
+        aim = symbol or self._symbol()
+        settle = self.listing.contracts[aim].settle
+        amount = self._some(settle, 50, 200)
+        if not symbol and self.chance.random() < 0.5:
             amount = -amount
-        return self._of(name, events.MarginMoved, symbol=symbol, amount=amount)
+        return self._of(name, events.MarginMoved, symbol=aim, amount=amount)
 
     def _swap(self, name: str) -> events.AnyEvent:
         asset, wanted = self.chance.sample([a for a in self.listing.assets if a != NAMELESS], 2)
@@ -131,15 +131,19 @@ class Customers:
 
     def _trade(self, name: str) -> events.AnyEvent:
         symbol = self._symbol()
-        isolated = f"isolated:{symbol}"
-        alone = isolated in self._margins(name) and self.chance.random() < 0.7
-        margin = isolated if alone else "cross"
+        alone = self.chance.random() < 0.3
+        margin = f"isolated:{symbol}" if alone else "cross"
         equity = self._equity(self._group(name, margin))
         if equity < 20 and self.chance.random() < 0.9:
-            return self._deposit(name) if margin == "cross" else self._move(name)
-        equity = max(20.0, equity)
+            if not alone:
+                return self._deposit(name)
+            self._do(lambda: self._fill(name, margin, symbol, self._notional(100.0)))
+            return self._move(name, symbol)
+        return self._fill(name, margin, symbol, self._notional(max(20.0, equity)))
+
+    def _notional(self, equity: float) -> float:
         leverage = min(30.0, self.chance.lognormvariate(1.3, 0.8))
-        return self._fill(name, margin, symbol, equity * leverage * self.chance.choice((-1, 1)))
+        return equity * leverage * self.chance.choice((-1, 1))
 
     def _fill(self, name: str, margin: str, symbol: str, notional: float) -> events.AnyEvent:
         contract = self.listing.contracts[symbol]
