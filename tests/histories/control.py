@@ -75,7 +75,7 @@ class Control:
 
     def _rate(self) -> events.AnyEvent:
         symbol = self.chance.choice(list(self.listing.contracts))
-        rate = Decimal(self.chance.choice(("0.0001", "-0.0003", "0.0100001", "-0.02")))
+        rate = Decimal(self.chance.choice(("0", "0.0001", "-0.0003", "0.0100001", "-0.02")))
         number = self.history.number(f"funding {symbol}")
         return self._of(events.FundingRate, symbol=symbol, rate=rate, sequence=number)
 

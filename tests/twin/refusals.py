@@ -207,7 +207,6 @@ def _check_funding(world: World, account: Account, event: events.FundingPaid) ->
     terms = world.contracts[event.symbol]
     require(terms.funding == "venue", "funding is not the venue's")
     _amount(world, terms.settle, event.amount)
-    require(event.amount != 0, "nothing is paid")
     _cash(world, account.groups.get(event.margin), terms.settle, Fraction(event.amount))
 
 
@@ -240,7 +239,6 @@ def _check_venue_event(world: World, event: events.AnyEvent) -> None:
             _check_profile(world, event)
         case events.FundMoved() if event.shard == world.shard:
             _amount(world, event.asset, event.amount)
-            require(event.amount != 0, "nothing moves")
             after = world.ledger.fund[event.asset] + Fraction(event.amount)
             require(after >= 0, "more than the fund has")
         case events.FundingRate():
@@ -280,7 +278,7 @@ def _check_rate(world: World, event: events.FundingRate) -> None:
     _contract(world, event.symbol)
     terms = world.contracts[event.symbol]
     require(terms.funding == "engine", "funding is not the engine's")
-    require(event.rate.is_finite() and event.rate != 0, "no rate")
+    require(event.rate.is_finite(), "no rate")
     known = {(event.symbol, "index"), (event.symbol, "mark")} & set(world.prices)
     require(bool(known), "no price")
     for group, leg in holders(world, event.symbol):
