@@ -37,13 +37,13 @@ D = TypeVar("D", bound=d.Decision)
 
 
 class Changed:
-    """What the next write of state has to hold."""
+    """What the next write of state has to hold; the first one holds the rules, if only none."""
 
     def __init__(self) -> None:
         self.accounts: set[str] = set()
         self.markets: set[str] = set()
         self.funds: set[str] = set()
-        self.rules = False
+        self.rules = True
 
 
 class Pending(NamedTuple):
