@@ -13,9 +13,9 @@ ROOT = Path(__file__).parent.parent
 SUITE = (
     "tests/test_worked_numbers.py",
     "tests/test_margin.py",
-    "tests/test_restart.py",
-    "tests/test_invariants.py",
     "tests/test_twin.py",
+    "tests/test_invariants.py",
+    "tests/test_restart.py",
 )
 
 
