@@ -72,7 +72,7 @@ class Shards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit_interval: float = 0.1
     commit_timeout: float = 20.0
     max_ahead: float = 60.0
-    fetch_wait: float = 0.02
+    fetch_wait: float = 0.05
     stop_timeout: float = 10.0
 
 

@@ -217,7 +217,7 @@ class Life:
 
     async def _commit(self) -> None:
         """Write what was applied in one transaction; counted and shown once it is committed."""
-        batch, self._batch = self._batch, Batch()
+        batch = self._batch
         if not batch:
             return
         output = batch.output
@@ -235,8 +235,10 @@ class Life:
             raise
         except Exception as error:
             raise UnknownOutcome(f"commit: {type(error).__name__}: {error}") from error
+        seconds = time.monotonic() - began
+        self._batch = Batch(seconds)
         self._metrics.fold(self._number, batch.events, [made for made, _ in output.decisions])
-        self._metrics.observe_times(self._number, batch.detected, time.monotonic() - began)
+        self._metrics.observe_times(self._number, batch.detected, seconds)
         self._unseen = True
         self._show_state()
 

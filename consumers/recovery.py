@@ -16,6 +16,16 @@ from producers.topics import Client, Topics, partitions
 
 OFFSETS_KEY = "offsets"
 
+# msgspec completes what it knows of a type at its first use, and two threads must not meet there.
+for _kind in (
+    state.AccountRecord,
+    state.FundRecord,
+    state.MarketRecord,
+    state.RulesRecord,
+    state.ShardRecord,
+):
+    msgspec.json.Decoder(_kind)
+
 
 class RecoveryError(Exception):
     """A shard cannot start on what it finds, and will not by trying again."""

@@ -147,11 +147,12 @@ class ShardWriter:
             for of_each_topic in zip_longest(*prepared.batches)
             for topic, batch in filter(None, of_each_topic)
         ]
-        if prepared.position is not None:
-            positions = TopicPartition(self._topics.positions, self.shard)
-            await producer.send_offsets_to_transaction({positions: prepared.position}, self._group)
         # A commit says nothing of batches that failed.
         await asyncio.gather(*written)
+        if prepared.position is not None:
+            # Not before: a broker that is adding the group sends batches away for 100 ms.
+            positions = TopicPartition(self._topics.positions, self.shard)
+            await producer.send_offsets_to_transaction({positions: prepared.position}, self._group)
         await producer.commit_transaction()
         self._free_at = loop.time() + PAUSE_SECONDS
 

@@ -158,7 +158,9 @@ class Broker:
         properties = self._configure()
         if not (self.directory / "data" / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+            # One in 64 begins with a dash, which only a joined option takes.
+            chosen = f"--cluster-id={cluster}"
+            tool = ("kafka.tools.StorageTool", "format", chosen, "-c", str(properties))
             if self._java(*tool, "--ignore-formatted").wait() != 0:
                 raise BrokerError(f"broker {self.bootstrap}: cannot format\n{self._log_tail()}")
         self._process = self._java("kafka.Kafka", str(properties))

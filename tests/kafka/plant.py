@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from consumers import journal
 from consumers.market import Record
@@ -23,7 +23,9 @@ from engine.events import AnyEvent, ControlEvent, PriceUpdate
 from producers import topics
 from producers.topics import Topics
 
-SETTLE_SECONDS = 0.5
+Counts = dict[tuple[str, int], int]
+"""How many records each (topic, partition) holds."""
+
 _numbers = itertools.count()
 
 
@@ -37,15 +39,18 @@ class Plant:
         self.prefix = f"{directory.name}-{next(_numbers)}-"
         self.topics: Topics = topics.named(self.prefix)
         self.settings: dict[str, Any] = {"clock": "events", **settings}
+        self.progress = Progress(self.client, self.topics.engine_state, shards)
         self.processes: list[Process] = []
 
     async def __aenter__(self) -> Plant:
         await topics.create(self.client, self.topics, self.shards)
+        await self.progress.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         for process in self.processes:
             await process.kill()
+        await self.progress.stop()
 
     def config(self, name: str = "", bootstrap: str | None = None, **kafka: Any) -> Path:
         """Write a configuration and return its path."""
@@ -122,41 +127,64 @@ class Plant:
             digests.append(state.digest(state.restore(shard, records[shard].items())))
         return state.run_digest(digests)
 
-    async def progress(self) -> dict[int, dict[str, dict[str, int]]]:
-        """Return the next offset of every input of every shard, as committed."""
-        records = await journal.read_state(self.client, self.topics.engine_state)
-        return {
-            shard: json.loads(of_shard["offsets"])["next"] if "offsets" in of_shard else {}
-            for shard, of_shard in records.items()
-        }
-
-    async def until_taken(self, counts: dict[tuple[str, int], int], seconds: float = 60) -> None:
-        """Wait until every shard has committed what was put."""
+    async def until_taken(self, wanted: Counts, seconds: float = 90) -> None:
+        """Wait until every shard has committed so much of each of its inputs."""
         async with asyncio.timeout(seconds):
-            while not self.taken(await self.progress(), counts):
-                for process in self.processes:
-                    process.check()
-                await asyncio.sleep(SETTLE_SECONDS)
+            while self.taken(wanted) < 1:
+                self.check()
+                await self.progress.read()
 
-    def taken(self, progress: dict[int, Any], counts: dict[tuple[str, int], int]) -> bool:
-        """Tell whether every shard is past the last record of each of its inputs."""
-        for shard in range(self.shards):
-            for (name, partition), count in counts.items():
-                if name == "positions" and partition != shard:
-                    continue
-                if progress[shard].get(name, {}).get(str(partition), 0) < count:
-                    return False
-        return True
+    def taken(self, wanted: Counts) -> float:
+        """Return the part of `wanted` that shards have committed."""
+        total = done = 0
+        for (name, partition), count in wanted.items():
+            for shard in [partition] if name == "positions" else range(self.shards):
+                total += count
+                done += min(count, self.progress.next[shard].get(name, {}).get(str(partition), 0))
+        return done / total
 
-    def counts(self, records: Iterable[Record]) -> dict[tuple[str, int], int]:
+    def check(self) -> None:
+        """Raise if a process ended by itself."""
+        for process in self.processes:
+            process.check()
+
+    def counts(self, records: Iterable[Record]) -> Counts:
         """Return how many records of a log each input holds."""
-        found: dict[tuple[str, int], int] = {}
+        found: Counts = {}
         names = {getattr(self.topics, name): name for name in ("prices", "positions", "control")}
         for shard, event in records:
             topic, partition, _, _ = self.place(shard, event)
             at = (names[topic], partition)
             found[at] = found.get(at, 0) + 1
         return found
+
+
+class Progress:
+    """The next offset of every input of every shard, as committed."""
+
+    def __init__(self, client: dict[str, Any], topic: str, shards: int) -> None:
+        self.next: list[dict[str, dict[str, int]]] = [{} for _ in range(shards)]
+        self._partitions = [TopicPartition(topic, shard) for shard in range(shards)]
+        self._consumer = AIOKafkaConsumer(
+            **client, isolation_level="read_committed", auto_offset_reset="earliest"
+        )
+
+    async def start(self) -> None:
+        """Begin at the beginning."""
+        await self._consumer.start()
+        self._consumer.assign(self._partitions)
+
+    async def read(self, seconds_max: float = 0.5) -> None:
+        """Take in what was committed meanwhile."""
+        batches = await self._consumer.getmany(timeout_ms=round(seconds_max * 1000))
+        for partition, records in batches.items():
+            for record in records:
+                if record.key == b"offsets":
+                    self.next[partition.partition] = json.loads(record.value)["next"]
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._consumer.stop()
 
 
 class Process:
@@ -186,7 +214,8 @@ class Process:
     def check(self) -> None:
         """Raise if it ended by itself."""
         if self._process is not None and self._process.returncode not in (None, -signal.SIGKILL):
-            raise AssertionError(f"daemon ended\n{self.log.read_text()[-4000:]}")
+            code = self._process.returncode
+            raise AssertionError(f"daemon ended, code {code}\n{self.log.read_text()[-4000:]}")
 
     async def kill(self) -> None:
         """Kill it where it stands."""
