@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, nullcontext
+from decimal import Decimal
 
 import click
 import msgspec
@@ -61,7 +62,7 @@ def run(
         except (KafkaError, NotPlayable) as error:
             raise click.ClickException(f"{kafka}: {error}") from error
     if as_json:
-        print(report.to_json(msgspec.structs.asdict(summary)))
+        print(report.to_json(msgspec.to_builtins(summary, builtin_types=(Decimal,))))
     else:
         show_summary(summary, scene)
 

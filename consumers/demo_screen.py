@@ -32,12 +32,13 @@ SHOW = 0.2
 SHADES = " ▁▂▃▄▅▆▇█"
 HAPPENED = (
     (
-        "Over $8 billion of positions of some 800,000 traders were liquidated everywhere within 24 "
-        "hours, by the evening of that day (figures of Bybt).",
+        "By the evening over $8 billion of positions of some 800,000 traders had been liquidated, "
+        "on all venues within 24 hours (press, from figures of Bybt).",
         "beincrypto.com/thousands-of-crypto-traders-liquidated",
     ),
     (
-        "The three funds of the largest venue went from 632.7 to 629.3 million USDT overnight.",
+        "The three insurance funds of the largest venue hardly moved: 632.7 million USDT before, "
+        "629.3 after.",
         "bitcointalk.org/index.php?topic=5422355",
     ),
     (
@@ -131,9 +132,10 @@ def show_summary(summary: Summary, scene: Scene) -> None:
     out.print(
         f"Insurance fund: {_fund_story(summary)}. It began with 1 million USDT, deliberately small."
     )
-    out.print("\n[bold]What happened that day[/bold]")
+    _headline(out, "What happened that day")
     for text, source in HAPPENED:
-        out.print(f"  {text}\n    [dim]{source}[/dim]")
+        out.print(f"* {text}")
+        out.print(f"  {source}", style="dim", soft_wrap=True)
     if summary.digest is not None:
         out.print(f"\nDigest: {summary.digest}", soft_wrap=True)
     _show_next(out, summary)
@@ -168,10 +170,11 @@ def _findings(summary: Summary, whole: bool) -> Table:
     return made
 
 
-def _verdict(finding: Finding) -> tuple[str, str]:
+def _verdict(finding: Finding) -> tuple[str, Text | str]:
     if finding.inside is None:
         return "", ""
-    return finding.band, "[green]inside[/green]" if finding.inside else "[red]outside[/red]"
+    verdict = Text("inside", "green") if finding.inside else Text("outside", "red")
+    return finding.band, verdict
 
 
 def _show_next(out: Console, summary: Summary) -> None:
@@ -180,12 +183,17 @@ def _show_next(out: Console, summary: Summary) -> None:
         (f"liquidator demo --book {other}", "the same day with another book"),
         ("liquidator demo --speed 600 --port 9464", "slowly, with metrics on port 9464"),
         ("liquidator demo --log day.jsonl.zst", "keep every event"),
-        ("liquidator replay day.jsonl.zst", "give them to the engine again: the same digest"),
+        ("liquidator replay day.jsonl.zst", "the same again from the log: the same digest"),
         ("liquidator demo --kafka HOST:PORT", "the same day into a daemon that runs"),
     )
-    out.print("\n[bold]What to try next[/bold]")
+    _headline(out, "What to try next")
     for command, what in tries:
-        out.print(f"  {command:<42} [dim]{what}[/dim]")
+        out.print(Text.assemble(f"  {command:<42} ", (what, "dim")), soft_wrap=True)
+
+
+def _headline(out: Console, text: str) -> None:
+    out.print()
+    out.print(text, style="bold")
 
 
 def _figures(tally: Tally) -> list[tuple[str, str]]:
