@@ -80,7 +80,7 @@ class Story:
             name="worked",
             numeraire="USDT",
             brackets={perpetual.name: (bracket,) for perpetual in perpetuals},
-            conversion=("BTC",),
+            conversion=("USDT", "BTC"),
             **rules,
         )
         for asset in (USDT, BTC):
