@@ -69,7 +69,7 @@ class Policy:
     """A risk profile."""
 
     source: RiskProfile
-    brackets: dict[str, list[tuple[Fraction, Fraction, Fraction]]]
+    brackets: dict[str, list[tuple[Fraction, Fraction]]]
     collateral: dict[str, CollateralTerms]
     buffer: Fraction
     call_at: Fraction
@@ -113,10 +113,8 @@ class Policy:
         return source == (prices.symbols.get(symbol) or getattr(prices, kind))
 
 
-def _curve(brackets: tuple[Bracket, ...]) -> list[tuple[Fraction, Fraction, Fraction]]:
-    return [
-        (Fraction(b.cap), Fraction(b.maintenance_rate), Fraction(b.initial_rate)) for b in brackets
-    ]
+def _curve(brackets: tuple[Bracket, ...]) -> list[tuple[Fraction, Fraction]]:
+    return [(Fraction(b.cap), Fraction(b.maintenance_rate)) for b in brackets]
 
 
 def faulty(profile: RiskProfile) -> bool:

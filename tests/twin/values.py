@@ -33,7 +33,6 @@ class Health:
     equity: Fraction
     margin_equity: Fraction
     maintenance: Fraction
-    initial: Fraction
 
 
 def value(terms: ContractTerms, size: Fraction, price: Fraction, unit: Fraction) -> Fraction:
@@ -62,13 +61,10 @@ def cost(terms: ContractTerms, size: Fraction, price: Fraction, unit: Fraction) 
     return ceil(exact_value(terms, size, price), unit)
 
 
-def requirement(
-    curve: list[tuple[Fraction, Fraction, Fraction]], size: Fraction, column: int
-) -> Fraction:
-    """Add up the brackets below a notional; `column` 1 is maintenance, 2 initial."""
+def requirement(curve: list[tuple[Fraction, Fraction]], size: Fraction) -> Fraction:
+    """Add up the maintenance of each bracket's part of a notional."""
     total, lower = ZERO, ZERO
-    for place, bracket in enumerate(curve, start=1):
-        cap, rate = bracket[0], bracket[column]
+    for place, (cap, rate) in enumerate(curve, start=1):
         if size <= cap or place == len(curve):
             return total + (size - lower) * rate
         total += (cap - lower) * rate
@@ -108,7 +104,6 @@ def health(world: World, group: Group) -> Health | None:
         equity=sum((net[asset] * price[asset] for asset in net), ZERO),
         margin_equity=weighted(world, net, price),
         maintenance=sum((leg.required for leg in legs), ZERO),
-        initial=sum((_initial(world, leg) * price[_settle(world, leg)] for leg in legs), ZERO),
     )
 
 
@@ -133,17 +128,13 @@ def _asset_prices(
     return prices
 
 
-def _settle(world: World, leg: LegHealth) -> str:
-    return world.contracts[leg.symbol].settle
-
-
 def _leg_health(
     world: World, symbol: str, leg: Leg, mark: Fraction, price: dict[str, Fraction]
 ) -> LegHealth:
     terms = world.contracts[symbol]
     unit = world.unit(terms.settle)
     size = notional(terms, leg.size, mark, unit)
-    maintenance = requirement(world.rules.brackets[symbol], size, 1)
+    maintenance = requirement(world.rules.brackets[symbol], size)
     return LegHealth(
         symbol=symbol,
         leg=leg,
@@ -153,10 +144,6 @@ def _leg_health(
         maintenance=maintenance,
         required=maintenance * price[terms.settle],
     )
-
-
-def _initial(world: World, leg: LegHealth) -> Fraction:
-    return requirement(world.rules.brackets[leg.symbol], leg.notional, 2)
 
 
 def exposed(group: Group) -> bool:
