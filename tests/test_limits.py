@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine import decisions
 from engine.instruments import Perpetual
 from engine.profile import Trigger
-from tests.test_worked_numbers import Story, WholeEngine, of
+from tests.story import Story, WholeEngine, of
 
 UNIT = Fraction(1, 10**8)
 FEE = Fraction(1, 2000)

@@ -102,7 +102,7 @@ class History:
 
     def number(self, series: str) -> int:
         """Return the next number of a series, now and then leaving some out."""
-        skipped = self.chance.randint(1, 3) if self.chance.random() < 0.012 else 0
+        skipped = self.chance.randint(1, 3) if self.chance.random() < 0.02 else 0
         self.sequences[series] = self.sequences.get(series, self.chance.randrange(5)) + 1 + skipped
         return self.sequences[series]
 

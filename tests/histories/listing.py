@@ -125,7 +125,7 @@ def draw_profile(
         liquidation=LiquidationRule(
             order_ttl=chance.choice((1, 3, 5)) * SECOND,
             ack_timeout=chance.choice((1, 2, 5)) * SECOND,
-            gap_timeout=chance.choice((1, 5)) * SECOND,
+            gap_timeout=chance.choice((2, 10)) * SECOND,
             max_slippage=Decimal(chance.choice(("0.01", "0.05", "0.1"))),
             fee_rate=Decimal(chance.choice(("0", "0.003", "0.0125"))),
         ),
