@@ -13,8 +13,8 @@ import pytest
 
 from engine.core import Engine
 from engine.decisions import Anomaly, Decision, Refused
-from engine.events import AnyEvent
 from tests.histories import History
+from tests.story import WholeEngine
 from tests.twin import Twin
 
 FAST = 40
@@ -98,26 +98,18 @@ def test_a_thousand_histories(seeds: range) -> None:
 
 def compare(seed: int) -> tuple[str | None, Counter[str]]:
     """Tell one history to engine and twin: the first disagreement in words, and what was seen."""
-    history, engine = History(seed), Engine(shard=0)
+    history, whole = History(seed), WholeEngine()
     seen: Counter[str] = Counter()
     for place, (event, expected) in enumerate(history, start=1):
         seen.update(kind for decision in expected for kind in kinds_of(decision))
-        decided = all_decisions(engine, event)
+        decided = whole.apply(event)
         if difference := first_difference(decided, expected):
             return f"seed {seed}, event {place}: {event}\n{difference}", seen
-    books = (books_of_engine(engine), books_of_twin(history.twin))
+    books = (books_of_engine(whole.engine), books_of_twin(history.twin))
     for name, (engine_has, twin_has) in zip_pairs(*books):
         if engine_has != twin_has:
             return f"seed {seed}, {name}: engine {engine_has}, twin {twin_has}", seen
     return None, seen
-
-
-def all_decisions(engine: Engine, event: AnyEvent) -> list[Decision]:
-    """Apply an event and go on until nothing is left."""
-    decided = list(engine.apply(event))
-    while more := engine.proceed():
-        decided += more
-    return decided
 
 
 def first_difference(decided: Sequence[Decision], expected: Sequence[Decision]) -> str:
