@@ -138,7 +138,8 @@ class Daemon(ConsumerRebalanceListener):
             group_id=kafka.group,
             group_instance_id=kafka.group_instance_id or None,
             session_timeout_ms=round(kafka.session_timeout * 1000),
-            heartbeat_interval_ms=round(kafka.session_timeout * 1000 / 4),
+            # A member hears of others that come or go in the answer to its heartbeat.
+            heartbeat_interval_ms=round(min(1.0, kafka.session_timeout / 4) * 1000),
             auto_offset_reset="earliest",
             enable_auto_commit=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -52,11 +53,11 @@ class Plant:
             await process.kill()
         await self.progress.stop()
 
-    def config(self, name: str = "", bootstrap: str | None = None, **kafka: Any) -> Path:
+    def config(self, name: str = "", **kafka: Any) -> Path:
         """Write a configuration and return its path."""
         path = self.directory / f"{name or 'liquidator'}.toml"
         kafka = {
-            "brokers": [bootstrap or self.client["bootstrap_servers"]],
+            "brokers": [self.client["bootstrap_servers"]],
             "topic_prefix": self.prefix,
             "group": f"{self.prefix}group",
             **({"group_instance_id": name} if name else {}),
@@ -226,9 +227,10 @@ class Process:
 
     async def terminate(self, seconds_max: float = 20) -> int:
         """Ask it to stop and return its exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        return await asyncio.wait_for(self._process.wait(), seconds_max)
+        process, self._process = self._process, None
+        assert process is not None
+        process.terminate()
+        return await asyncio.wait_for(process.wait(), seconds_max)
 
     async def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a page."""
@@ -238,16 +240,19 @@ class Process:
         ):
             return answer.status, await answer.text()
 
-    async def until_ready(self, seconds: float = 30) -> None:
-        """Wait until `/readyz` says yes."""
+    async def reasons(self) -> list[str]:
+        """Return why it is not ready."""
+        found: list[str] = json.loads((await self.get("/readyz"))[1])["reasons"]
+        return found
+
+    async def until_joined(self, seconds: float = 30) -> None:
+        """Wait until the group has assigned it something, or nothing."""
         async with asyncio.timeout(seconds):
             while True:
                 self.check()
-                try:
-                    if (await self.get("/readyz"))[0] == 200:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    if await self.reasons() != ["no assignment"]:
                         return
-                except aiohttp.ClientConnectionError:
-                    pass
                 await asyncio.sleep(0.05)
 
 
