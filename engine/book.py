@@ -34,11 +34,15 @@ class Leg(NamedTuple):
 class LegTable:
     """The legs of one symbol, one row each, without holes.
 
-    `exposure` is size times multiplier and `required` the maintenance requirement at the last mark,
-    in floats: both serve screens only.
+    Floats for the screens only: `exposure` is size times multiplier, `alarm_slope` and
+    `relief_slope` are a leg's lines in x (the price, or one over it) while x is in (low, high];
+    `direction` is the sign with which value follows exposure and x, `relieved` the rows with a
+    relief line, none when that is to be looked up again.
     """
 
-    __slots__ = ("cost", "exposure", "group", "instrument", "required", "row_of", "settle", "size")
+    COLUMNS = ("group", "size", "cost", "exposure", "alarm_slope", "relief_slope")
+
+    __slots__ = (*COLUMNS, "direction", "high", "instrument", "low", "relieved", "row_of", "settle")
 
     def __init__(self, instrument: Listed, settle: Asset) -> None:
         self.instrument = instrument
@@ -48,7 +52,11 @@ class LegTable:
         self.size = np.zeros(FIRST_CAPACITY, np.int64)
         self.cost = np.zeros(FIRST_CAPACITY, np.int64)
         self.exposure = np.zeros(FIRST_CAPACITY)
-        self.required = np.zeros(FIRST_CAPACITY)
+        self.alarm_slope = np.zeros(FIRST_CAPACITY)
+        self.relief_slope = np.zeros(FIRST_CAPACITY)
+        self.direction = -1.0 if instrument.inverse else 1.0
+        self.low, self.high = 0.0, np.inf
+        self.relieved: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.row_of)
@@ -78,19 +86,16 @@ class LegTable:
         self.size[row] = to_units(leg.size, self.instrument.size_decimals)
         self.cost[row] = to_units(leg.cost, self.settle.decimals)
         self.exposure[row] = float(leg.size * self.instrument.multiplier)
-        self.required[row] = 0.0
-
-    def _columns(self) -> tuple[str, ...]:
-        return ("group", "size", "cost", "exposure", "required")
 
     def _grow(self) -> None:
-        for name in self._columns():
+        for name in self.COLUMNS:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
 
     def _remove(self, group: int, row: int) -> None:
+        self.relieved = None
         last = len(self.row_of) - 1
-        for name in self._columns():
+        for name in self.COLUMNS:
             column = getattr(self, name)
             column[row] = column[last]
         self.row_of[int(self.group[row])] = row

@@ -104,12 +104,15 @@ class Engine:
             self.index = 0
             self._newcomer = None
             self._receive(event)
-            self._look_at_touched()
-            self._decide_slice()
+            if self._touched:
+                self._look_at_touched()
+                self._decide_slice()
         return self._taken()
 
     def proceed(self) -> list[d.Decision]:
         """Decide the next slice of groups; nothing when none is left."""
+        if not self._pending:
+            return []
         with localcontext(EXACT):
             self._decide_slice()
         return self._taken()

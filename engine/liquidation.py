@@ -92,10 +92,22 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
 }
 
 
+_COMPILED = {
+    reason: tuple(
+        (tuple((Situation._fields.index(name), value) for name, value in row.items()), step)
+        for row, step in rows
+    )
+    for reason, rows in TABLES.items()
+}
+
+
 def next_step(reason: Reason, situation: Situation) -> Step:
     """Return the step of the first row whose conditions all hold."""
-    for conditions, step in TABLES[reason]:
-        if all(getattr(situation, name) == value for name, value in conditions.items()):
+    for conditions, step in _COMPILED[reason]:
+        for place, value in conditions:
+            if situation[place] is not value:
+                break
+        else:
             return step
     raise LookupError(f"no row of {reason} fits {situation}")
 

@@ -21,7 +21,7 @@ from decimal import (
     Underflow,
     localcontext,
 )
-from functools import wraps
+from functools import cache, wraps
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -76,6 +76,7 @@ def charge(value: Decimal, unit: Decimal, divisor: Decimal = ONE) -> Decimal:
     return ceil_to(value, unit, divisor)
 
 
+@cache
 def unit_of(decimals: int) -> Decimal:
     """Return the smallest unit of something kept to `decimals` decimals."""
     return Decimal((0, (1,), -decimals))
@@ -100,10 +101,13 @@ def to_units(amount: Decimal, decimals: int) -> int:
 
 def fits(amount: Decimal, decimals: int) -> bool:
     """Tell whether `amount` has no more than `decimals` decimals (trailing zeros aside)."""
+    unit = unit_of(decimals)
+    if amount.same_quantum(unit):
+        return True
     exponent = amount.as_tuple().exponent
     if not isinstance(exponent, int):
         return False
-    return exponent >= -decimals or amount == amount.quantize(unit_of(decimals), context=_ROUNDING)
+    return exponent >= -decimals or amount == amount.quantize(unit, context=_ROUNDING)
 
 
 _ROUNDING = Context(prec=256)

@@ -1,17 +1,23 @@
 """Which accounts a price touches.
 
-Floats that may only over-include: for every group a screened margin equity and maintenance with an
-error bound, kept current with every price in one numpy pass over the holders of what moved. Groups
-that a price may have taken over a threshold are named; whether it did is decided exactly,
-elsewhere.
+Floats that may only over-include. For every group that a price could take over a threshold, an
+`alarm` is kept current with every price: what is missing to the threshold, with an error bound
+added, so that it reaches zero before the threshold is reached. Groups whose alarm is at or above
+zero are named; whether they crossed is decided exactly, elsewhere.
 
-Each watched group has two thresholds on its margin equity e and maintenance m, by what it would do
-next: `rise` (m ≥ rise·e: a margin call or a breach is near) and `fall` (m ≤ fall·e: a call may be
-reset, or a liquidation stop); NaN where there is nothing to watch for.
+A group has up to two thresholds on its margin equity e and maintenance m, by what it would do next:
+`rise` (m ≥ rise·e: a margin call or a breach) with the alarm m − rise·e, and `fall` (m ≤ fall·e: a
+call may be forgotten, a liquidation may stop) with the relief fall·e − m. NaN: nothing to watch
+for.
+
+Between two bracket edges a leg's part in both is a straight line in x, its price (inverse: one over
+its price), so a tick costs one multiplication and one addition a holder. A tick that takes any
+holder over an edge revalues them all.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,17 +29,16 @@ from engine.rules import Curve, Rules
 
 if TYPE_CHECKING:
     from engine.book import Book, LegTable
-    from engine.margin import Prices
+    from engine.margin import LegHealth, Prices
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 RELATIVE_ERROR = 1e-8
 """Bound on the screens' error, as a part of the gross value of a group; a pass adds about 1e-16."""
 
 PASSES_BEFORE_REBUILD = 1_000_000
-"""Rounding errors add up with the passes; long before they could matter the screens are built
-anew."""
-
+"""Rounding errors add up with the passes; long before they matter the screens are built anew."""
 
 STANDINGS = ("healthy", "called", "liquidating", "halted", "gap", "unpriced")
 """What a margin group is counted as; a row that holds none has place 0 before them."""
@@ -43,14 +48,29 @@ class ScreenCurve:
     """A requirement curve in floats."""
 
     def __init__(self, curve: Curve) -> None:
-        self.caps = np.array([float(cap) for cap in curve.caps[:-1]])
+        self.caps = [float(cap) for cap in curve.caps[:-1]]
+        self._caps = np.array(self.caps)
+        self._edges = np.array([0.0, *self.caps, np.inf])
         self.rates = np.array([float(rate) for rate in curve.rates])
-        self.amounts = np.array([float(amount) for amount in curve.amounts])
+        self._amounts = np.array([float(amount) for amount in curve.amounts])
 
-    def __call__(self, notional: Floats) -> Floats:
-        place = np.searchsorted(self.caps, notional, side="left")
-        required: Floats = self.rates[place] * notional - self.amounts[place]
-        return required
+    def place(self, notional: Floats) -> Rows:
+        """Return the bracket of each notional."""
+        return self._caps.searchsorted(notional)
+
+    def edges(self, place: Rows) -> tuple[Floats, Floats]:
+        """Return the notionals between which each bracket applies."""
+        return self._edges[place], self._edges[place + 1]
+
+    def required(self, notional: Floats, place: Rows) -> Floats:
+        """Return the requirement of each notional."""
+        found: Floats = self.rates[place] * notional - self._amounts[place]
+        return found
+
+    def line(self, notional: float) -> tuple[float, float, float]:
+        """Return the rate at one notional, and the notionals between which it applies."""
+        place = bisect_left(self.caps, notional)
+        return float(self.rates[place]), self._edges[place], self._edges[place + 1]
 
 
 class Watch:
@@ -60,14 +80,14 @@ class Watch:
         self._book = book
         self._rules = rules
         self._passes = 0
-        self._equity = np.full(FIRST_CAPACITY, np.nan)
-        self._maintenance = np.full(FIRST_CAPACITY, np.nan)
-        self._error = np.zeros(FIRST_CAPACITY)
-        self._standing = np.zeros(FIRST_CAPACITY, np.int8)
+        self._alarm = np.full(FIRST_CAPACITY, np.nan)
+        self._relief = np.full(FIRST_CAPACITY, np.nan)
         self._rise = np.full(FIRST_CAPACITY, np.nan)
         self._fall = np.full(FIRST_CAPACITY, np.nan)
+        self._standing = np.zeros(FIRST_CAPACITY, np.int8)
         self._net: dict[str, Floats] = {}
         self._required: dict[str, Floats] = {}
+        self._holders: dict[str, Rows | None] = {}
         self._curves: dict[str, ScreenCurve] = {}
         self._weights: dict[str, tuple[float, float]] = {}
 
@@ -82,41 +102,43 @@ class Watch:
         for asset in self._rules.assets:
             rule = profile.collateral_of(asset)
             self._weights[asset] = (1.0 - float(rule.haircut), float(rule.borrow_weight))
-            if asset not in self._net:
-                self._net[asset] = np.zeros(len(self._equity))
-                self._required[asset] = np.zeros(len(self._equity))
+            if asset != profile.numeraire and asset not in self._net:
+                self._net[asset] = np.zeros(len(self._alarm))
+                self._required[asset] = np.zeros(len(self._alarm))
 
     def note(
         self, group: Group, state: Health | None, standing: str, rise: float, fall: float
     ) -> None:
         """Take over a group's exact health, its standing and its thresholds."""
         row = group.row
-        if row >= len(self._equity):
+        if row >= len(self._alarm):
             self._grow()
         self._standing[row] = STANDINGS.index(standing) + 1
         self._rise[row], self._fall[row] = rise, fall
-        for column in (*self._net.values(), *self._required.values()):
-            column[row] = 0.0
         if state is None:
-            self._equity[row] = self._maintenance[row] = np.nan
+            self._alarm[row] = self._relief[row] = np.nan
             return
-        self._equity[row] = float(state.margin_equity)
-        self._maintenance[row] = float(state.maintenance)
-        gross = sum(abs(float(cash)) * float(state.prices[a]) for a, cash in state.cash.items())
-        for asset, amount in state.net.items():
-            self._net[asset][row] = float(amount)
+        required = {leg.settle: 0.0 for leg in state.legs}
+        gross = sum(abs(float(cash * state.prices[a])) for a, cash in state.cash.items())
         for leg in state.legs:
-            required = float(leg.maintenance)
-            table = self._book.legs[leg.symbol]
-            table.required[table.row_of[row]] = required
-            self._required[leg.settle][row] += required
-            price = float(state.prices[leg.settle])
-            gross += (float(leg.notional) + abs(float(leg.cost))) * price
-        self._error[row] = RELATIVE_ERROR * gross
+            required[leg.settle] += float(leg.maintenance)
+            gross += (float(leg.notional) + abs(float(leg.cost))) * float(state.prices[leg.settle])
+            self._note_leg(row, leg, rise, fall)
+        for asset, net in self._net.items():
+            amount = float(state.net.get(asset, 0))
+            needs = required.get(asset, 0.0)
+            if (net[row] or self._required[asset][row]) != (amount or needs):
+                self._holders[asset] = None
+            net[row], self._required[asset][row] = amount, needs
+        equity, maintenance = float(state.margin_equity), float(state.maintenance)
+        error = RELATIVE_ERROR * gross
+        self._alarm[row] = maintenance - rise * equity + error
+        self._relief[row] = fall * equity - maintenance + error
 
     def forget(self, group: Group) -> None:
         """Stop watching a group that is no more."""
         if group.row < len(self._rise):
+            self._alarm[group.row] = self._relief[group.row] = np.nan
             self._rise[group.row] = self._fall[group.row] = np.nan
             self._standing[group.row] = 0
 
@@ -127,13 +149,30 @@ class Watch:
 
     def standing(self, name: str) -> list[Group]:
         """Return the groups of a standing."""
-        rows = np.flatnonzero(self._standing == STANDINGS.index(name) + 1)
-        return [self._book.at(row) for row in rows.tolist()]
+        return self._groups(np.flatnonzero(self._standing == STANDINGS.index(name) + 1))
 
-    def underwater(self) -> list[Group]:
-        """Return every group whose margin equity may be negative."""
-        rows = np.flatnonzero((self._equity < self._error) & (self._standing > 0))
-        return [self._book.at(row) for row in rows.tolist()]
+    def underwater(self, prices: Prices) -> list[Group]:
+        """Return every group whose equity may be negative, from the book's columns and the
+        prices."""
+        size = self._book.capacity
+        equity, gross = np.zeros(size), np.zeros(size)
+        net = {name: c * 10.0**-decimals for name, decimals, c in self._book.cash_columns()}
+        for symbol, table in self._book.legs.items():
+            mark = prices.get((symbol, "mark"))
+            if mark is None or not len(table):
+                continue
+            rows, price = table.group[: len(table)], float(mark.price)
+            exposure = table.exposure[: len(table)]
+            value = -exposure / price if table.instrument.inverse else exposure * price
+            cost = table.cost[: len(table)] * 10.0**-table.settle.decimals
+            net[table.settle.name][rows] += value - cost
+            worth = float(asset_price(table.settle.name, self._rules, prices) or 0)
+            gross[rows] += (np.abs(value) + np.abs(cost)) * worth
+        for asset, amounts in net.items():
+            worth = float(asset_price(asset, self._rules, prices) or 0)
+            equity += amounts * worth
+            gross += np.abs(amounts) * worth
+        return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross))
 
     def worn(self) -> bool:
         """Tell whether so many prices were screened that every group should be noted again."""
@@ -150,67 +189,107 @@ class Watch:
         if count == 0:
             return []
         self._passes += 1
-        groups = table.group[:count]
-        gained, required = self._revalue(table, count, symbol, before, after)
-        settle = table.settle.name
-        price = asset_price(settle, self._rules, prices)
-        worth = float(price) if price is not None else np.nan
-        raised = required - table.required[:count]
-        table.required[:count] = required
-        owned, owed = self._weights[settle]
-        if settle == self._rules.in_force.numeraire:
-            equity = self._equity[groups] + gained
-        else:
-            self._required[settle][groups] += raised
-            net = self._net[settle][groups]
-            moved = net + gained
-            self._net[settle][groups] = moved
-            weighed = moved * np.where(moved > 0, owned, owed) - net * np.where(
-                net > 0, owned, owed
-            )
-            equity = self._equity[groups] + weighed * worth
-        maintenance = self._maintenance[groups] + raised * worth
-        self._equity[groups] = equity
-        self._maintenance[groups] = maintenance
-        near = self._near(equity, maintenance, groups)
-        return [self._book.at(row) for row in groups[near].tolist()]
+        if table.instrument.inverse:
+            before, after = 1.0 / before, 1.0 / after
+        if table.settle.name != self._rules.in_force.numeraire:
+            return self._move_coin_settled(table, symbol, before, after, prices)
+        if not table.low < after <= table.high:
+            return self._move_over_edges(table, symbol, before, after)
+        rows, step = table.group[:count], after - before
+        alarm = self._alarm[rows] + table.alarm_slope[:count] * step
+        self._alarm[rows] = alarm
+        found = self._groups(rows[alarm >= 0])
+        if table.relieved is None:
+            table.relieved = np.flatnonzero(~np.isnan(table.relief_slope[:count]))
+        if len(table.relieved):
+            legs = table.relieved
+            rows = table.group[legs]
+            relief = self._relief[rows] + table.relief_slope[legs] * step
+            self._relief[rows] = relief
+            found += self._groups(rows[relief >= 0])
+        return found
 
     def index_moved(self, asset: str, before: float, after: float) -> list[Group]:
         """Return the groups that a new price of `asset` may have taken over a threshold."""
         self._passes += 1
-        net = self._net[asset]
+        rows = self._holders.get(asset)
+        if rows is None:
+            rows = np.flatnonzero((self._net[asset] != 0) | (self._required[asset] != 0))
+            self._holders[asset] = rows
+        net, step = self._net[asset][rows], after - before
         owned, owed = self._weights[asset]
-        step = after - before
-        self._equity += net * np.where(net > 0, owned * step, owed * step)
-        self._maintenance += self._required[asset] * step
-        near = self._near(self._equity, self._maintenance, slice(None))
-        return [self._book.at(row) for row in np.flatnonzero(near).tolist()]
+        gained = net * np.where(net > 0, owned * step, owed * step)
+        return self._move(rows, gained, self._required[asset][rows] * step)
 
-    def _near(
-        self, equity: Floats, maintenance: Floats, rows: NDArray[np.int64] | slice
-    ) -> NDArray[np.bool_]:
-        error = self._error[rows]
-        near: NDArray[np.bool_] = maintenance - self._rise[rows] * equity >= -error
-        near |= self._fall[rows] * equity - maintenance >= -error
-        return near
+    def _move_over_edges(
+        self, table: LegTable, symbol: str, before: float, after: float
+    ) -> list[Group]:
+        count = len(table)
+        raised = self._revalue(table, symbol, before, after)
+        rows = table.group[:count]
+        gained = table.exposure[:count] * ((after - before) * table.direction)
+        return self._move(rows, gained, raised)
 
-    def _revalue(
-        self, table: LegTable, count: int, symbol: str, before: float, after: float
-    ) -> tuple[Floats, Floats]:
-        """Return what each leg gained and what it requires now, in the settlement asset."""
-        exposure = table.exposure[:count]
-        if table.instrument.inverse:
-            step, worth = 1.0 / before - 1.0 / after, 1.0 / after
-        else:
-            step, worth = after - before, after
-        return exposure * step, self._curves[symbol](np.abs(exposure) * worth)
+    def _move_coin_settled(
+        self, table: LegTable, symbol: str, before: float, after: float, prices: Prices
+    ) -> list[Group]:
+        """The same where a haircut or borrow weight of the settlement asset comes between."""
+        count, settle = len(table), table.settle.name
+        raised = self._revalue(table, symbol, before, after)
+        rows = table.group[:count]
+        price = asset_price(settle, self._rules, prices)
+        worth = float(price) if price is not None else np.nan
+        owned, owed = self._weights[settle]
+        net = self._net[settle][rows]
+        moved = net + table.exposure[:count] * ((after - before) * table.direction)
+        self._net[settle][rows] = moved
+        self._required[settle][rows] += raised
+        gained = moved * np.where(moved > 0, owned, owed) - net * np.where(net > 0, owned, owed)
+        return self._move(rows, gained * worth, raised * worth)
+
+    def _move(self, rows: Rows, gained: Floats, raised: Floats) -> list[Group]:
+        """Carry gains of margin equity and rises of maintenance over to alarm and relief."""
+        alarm = self._alarm[rows] + (raised - self._rise[rows] * gained)
+        relief = self._relief[rows] + (self._fall[rows] * gained - raised)
+        self._alarm[rows], self._relief[rows] = alarm, relief
+        return self._groups(rows[(alarm >= 0) | (relief >= 0)])
+
+    def _revalue(self, table: LegTable, symbol: str, before: float, after: float) -> Floats:
+        """Return how requirements rise between two values of x, and draw the lines anew."""
+        count, curve = len(table), self._curves[symbol]
+        size = np.abs(table.exposure[:count])
+        place = curve.place(size * after)
+        old = size * before
+        raised = curve.required(size * after, place) - curve.required(old, curve.place(old))
+        low, high = curve.edges(place)
+        table.low, table.high = float((low / size).max()), float((high / size).min())
+        rows, gain = table.group[:count], table.exposure[:count] * table.direction
+        steepness = curve.rates[place] * size
+        table.alarm_slope[:count] = steepness - self._rise[rows] * gain
+        table.relief_slope[:count] = self._fall[rows] * gain - steepness
+        return raised
+
+    def _note_leg(self, row: int, leg: LegHealth, rise: float, fall: float) -> None:
+        table = self._book.legs[leg.symbol]
+        place = table.row_of[row]
+        exposure = float(table.exposure[place])
+        size, price = abs(exposure), float(leg.mark)
+        x = 1.0 / price if table.instrument.inverse else price
+        rate, low, high = self._curves[leg.symbol].line(size * x)
+        table.low, table.high = max(table.low, low / size), min(table.high, high / size)
+        gain = exposure * table.direction
+        table.alarm_slope[place] = rate * size - rise * gain
+        table.relief_slope[place] = fall * gain - rate * size
+        table.relieved = None
+
+    def _groups(self, rows: Rows) -> list[Group]:
+        return [self._book.at(row) for row in rows.tolist()]
 
     def _grow(self) -> None:
-        room = self._book.capacity - len(self._equity)
-        for name in ("_equity", "_maintenance", "_rise", "_fall"):
+        room = self._book.capacity - len(self._alarm)
+        for name in ("_alarm", "_relief", "_rise", "_fall"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.full(room, np.nan)]))
-        self._error = np.concatenate([self._error, np.zeros(room)])
         self._standing = np.concatenate([self._standing, np.zeros(room, np.int8)])
         for columns in (self._net, self._required):
             for asset, column in columns.items():

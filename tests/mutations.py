@@ -149,14 +149,14 @@ MUTATIONS = (
     Mutation(
         "collateral prices touch nobody",
         "watch",
-        "self._equity += net * np.where",
-        "self._equity -= net * np.where",
+        "gained = net * np.where(net > 0, owned * step, owed * step)",
+        "gained = net * np.where(net > 0, 0.0, owed * step)",
     ),
     Mutation(
-        "screens forget the requirement",
+        "screens see no price fall",
         "watch",
-        "maintenance = self._maintenance[groups] + raised * worth",
-        "maintenance = self._maintenance[groups] - raised * worth * 3",
+        "step = table.group[:count], after - before",
+        "step = table.group[:count], abs(after - before)",
     ),
     Mutation(
         "an expired order is renewed at its limit", "timers", "or not order.is_sale", "or False"
