@@ -1,0 +1,102 @@
+"""Measure, and print a table for the README: `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import sys
+import tempfile
+from os import cpu_count
+from pathlib import Path
+
+from tests.bench import detection, latency, throughput
+from tests.broker import Broker, BrokerError
+
+BOOKS = (1_000, 10_000)
+HEADER = """\
+| what | this | baseline | ratio |
+|---|---:|---:|---:|"""
+
+
+def main() -> int:
+    """Run what is asked for, everything by default."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="*",
+        choices=["detection", "throughput", "latency", []],
+        help="only these; everything when none is given",
+    )
+    wanted = parser.parse_args().what or ["throughput", "detection", "latency"]
+    rows: list[str] = []
+    try:
+        if "detection" in wanted:
+            rows += map(_detection, BOOKS)
+        if {"throughput", "latency"} & {*wanted}:
+            rows += _on_broker(wanted)
+    except BrokerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Python {platform.python_version()}, {cpu_count()} processors, one broker beside it.\n")
+    print("\n".join([HEADER, *rows]))
+    return 0
+
+
+def _on_broker(wanted: list[str]) -> list[str]:
+    Broker.fetch()
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        directory = Path(scratch)
+        with Broker(directory / "broker") as broker:
+            rows = []
+            if "throughput" in wanted:
+                rows.append(_throughput(broker.bootstrap, directory))
+            if "latency" in wanted:
+                rows += _latency(broker.bootstrap, directory)
+            return rows
+
+
+def _detection(accounts: int) -> str:
+    found = detection.measure(accounts)
+    return _row(
+        f"detection, {accounts:,} accounts, 20 markets; baseline: the naive twin, same decisions",
+        f"{found.engine_per_second:,.0f} ticks/s",
+        f"{found.twin_per_second:,.2f} ticks/s",
+        found.engine_per_second / found.twin_per_second,
+    )
+
+
+def _throughput(bootstrap: str, directory: Path) -> str:
+    found = asyncio.run(throughput.measure(bootstrap, directory))
+    return _row(
+        f"end to end, {found.events:,} events, {found.decisions:,} decisions, one shard; "
+        "baseline: fetching and decoding alone",
+        f"{found.per_second:,.0f} events/s",
+        f"{found.ceiling:,.0f} events/s",
+        found.per_second / found.ceiling,
+    )
+
+
+def _latency(bootstrap: str, directory: Path) -> list[str]:
+    found = asyncio.run(latency.measure(bootstrap, directory))
+    rows = []
+    for name, part in (("p50", 0.5), ("p99", 0.99)):
+        daemon, bare = (times[int(len(times) * part)] for times in found)
+        rows.append(
+            _row(
+                f"tick fetched to order visible, {name}; baseline: a bare transaction",
+                f"{daemon:.1f} ms",
+                f"{bare:.1f} ms",
+                daemon / bare,
+            )
+        )
+    return rows
+
+
+def _row(what: str, this: str, baseline: str, ratio: float) -> str:
+    digits = 2 if ratio < 10 else 0
+    return f"| {what} | {this} | {baseline} | {ratio:,.{digits}f} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

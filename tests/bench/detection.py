@@ -1,0 +1,58 @@
+"""Price ticks a second: the engine beside the naive twin, which always looks at every account."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple
+from unittest.mock import patch
+
+from consumers.replay import decide
+from engine.core import Engine
+from engine.decisions import Decision, SnapshotDifference
+from engine.events import AnyEvent, PriceUpdate
+from tests.bench import book
+from tests.twin import Twin
+
+SECONDS = 5.0
+TICKS_MAX = 20_000
+
+
+class Detection(NamedTuple):
+    """What one size of book gave."""
+
+    accounts: int
+    engine_per_second: float
+    twin_per_second: float
+    decisions: int
+
+
+def measure(accounts: int) -> Detection:
+    """Time both on the same ticks; raises `AssertionError` when they do not decide the same."""
+    ticks = list(islice(book.walk(), TICKS_MAX))
+    engine, twin = Engine(), Twin()
+    # At the first prices nothing is to be decided: spare the twin the square of the book.
+    with patch("tests.twin.twin.decide_all"):
+        for event in [*book.rules(), *book.accounts(accounts), *book.first_prices()]:
+            made = [type(decision) for decision in decide(engine, event)]
+            assert made in ([], [SnapshotDifference]), f"the book is not healthy: {made}"
+            twin.apply(event)
+    twin_rate, expected = _timed(twin.apply, ticks)
+    engine_rate, decided = _timed(lambda tick: decide(engine, tick), ticks)
+    both = min(len(expected), len(decided))
+    assert decided[:both] == expected[:both], "engine and twin do not agree"
+    return Detection(accounts, engine_rate, twin_rate, sum(map(len, decided)))
+
+
+def _timed(
+    apply: Callable[[AnyEvent], list[Decision]], ticks: list[PriceUpdate]
+) -> tuple[float, list[list[Decision]]]:
+    """Apply ticks until the time is up, and return how many a second, and what each decided."""
+    decided: list[list[Decision]] = []
+    began = time.perf_counter()
+    for tick in ticks:
+        decided.append(apply(tick))
+        if time.perf_counter() - began > SECONDS:
+            break
+    return len(decided) / (time.perf_counter() - began), decided

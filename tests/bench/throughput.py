@@ -1,0 +1,70 @@
+"""Events a second end to end: the daemon beside a client that only fetches and decodes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from consumers.market import Scene
+from engine import wire
+from producers.kafka import unpack
+from tests.kafka.day import play
+from tests.kafka.plant import Plant
+
+SCENE = Scene(accounts=2_000, start_minute=12 * 60 + 30, end_minute=13 * 60 + 30)
+
+
+class Throughput(NamedTuple):
+    """An hour of the demo's day at rest in topics, through one shard."""
+
+    events: int
+    decisions: int
+    per_second: float
+    ceiling: float
+
+
+async def measure(bootstrap: str, directory: Path) -> Throughput:
+    """Let a daemon catch up with the hour, then fetch and decode the same records."""
+    day = play(SCENE)
+    async with Plant(bootstrap, directory, shards=1) as plant:
+        await plant.put(day.records)
+        process = await plant.start()
+        await plant.until_taken(plant.counts(day.records), seconds=600)
+        assert await process.terminate() == 0
+        assert await plant.decisions() == day.decisions, "the daemon decided otherwise"
+        (journal,) = await plant.read(plant.topics.journal)
+        counts = [len(unpack(record.value)) for record in journal]
+        # From the first commit on: what comes before it is the start.
+        seconds = (journal[-1].timestamp - journal[0].timestamp) / 1000
+        per_second = sum(counts[1:]) / seconds
+        ceiling = await _fetch_and_decode(plant, len(day.records))
+    return Throughput(len(day.records), len(day.decisions[0]), per_second, ceiling)
+
+
+async def _fetch_and_decode(plant: Plant, events: int) -> float:
+    topics = {
+        TopicPartition(plant.topics.control, 0): "control",
+        TopicPartition(plant.topics.positions, 0): "positions",
+        TopicPartition(plant.topics.prices, 0): "prices",
+    }
+    consumer = AIOKafkaConsumer(
+        **plant.client, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(topics))
+        await consumer.seek_to_beginning()
+        left = events
+        began = time.perf_counter()
+        while left:
+            fetched = await consumer.getmany(timeout_ms=1000, max_records=2_000)
+            for partition, records in fetched.items():
+                for record in records:
+                    wire.read_event(record.value, topics[partition])
+                left -= len(records)
+        return events / (time.perf_counter() - began)
+    finally:
+        await consumer.stop()
