@@ -62,7 +62,7 @@ class Daemon(ConsumerRebalanceListener):
         self._assignments = 0
         self._changed = asyncio.Event()
         self._stopping = False
-        self._member = self._new_member()
+        self._member: AIOKafkaConsumer | None = None
         self._web = Web(config.http, self.registry, self.reasons)
 
     @property
@@ -84,14 +84,16 @@ class Daemon(ConsumerRebalanceListener):
         try:
             if faults := await topics.check(self._client, self._config.topics):
                 raise StartError("\n".join(faults))
-            polling = asyncio.create_task(self._poll())
+            self._member = self._new_member()
+            polling = asyncio.create_task(self._poll(self._member))
             polling.add_done_callback(lambda _: self._changed.set())
             try:
                 await self._follow(polling)
             finally:
                 await self._stop_shards(list(self._running))
                 polling.cancel()
-                await asyncio.wait({polling, asyncio.create_task(self._member.stop())}, timeout=5)
+                leaving = asyncio.create_task(self._member.stop())
+                await asyncio.wait({polling, leaving}, timeout=CLOSE_SECONDS)
         finally:
             await self._web.stop()
 
@@ -125,6 +127,7 @@ class Daemon(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Take note; a listener must not wait."""
+        assert self._member is not None
         self._member.pause(*assigned)
         self._ours = {partition.partition for partition in assigned}
         self._assignments += 1
@@ -144,12 +147,12 @@ class Daemon(ConsumerRebalanceListener):
             enable_auto_commit=False,
         )
 
-    async def _poll(self) -> None:
+    async def _poll(self, member: AIOKafkaConsumer) -> None:
         """Stay a member; raises `KafkaError` when the group will not have us."""
-        self._member.subscribe([self._config.topics.positions], listener=self)
-        await self._member.start()
+        member.subscribe([self._config.topics.positions], listener=self)
+        await member.start()
         while True:
-            await self._member.getmany(timeout_ms=POLL_MS)
+            await member.getmany(timeout_ms=POLL_MS)
 
     async def _follow(self, polling: asyncio.Task[None]) -> None:
         """Start and stop shards as assignments come."""

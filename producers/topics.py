@@ -6,6 +6,7 @@ and shard p writes partition p of each. Records carry the time of writing; reten
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionErro
 DAY_MS = 24 * 3600 * 1000
 FOR_EVER = "-1"
 LARGEST_REPLICATION = 3
+KNOWN_SECONDS = 30
 
 # A dead letter is a refused record and why: it must hold the largest record that Kafka takes by
 # default, and the headers.
@@ -82,7 +84,7 @@ async def create(
     """Create the topics that are missing and return their names; what exists is left as it is.
 
     Without `replication_factor` each gets three replicas, or as many as there are brokers. Raises
-    `KafkaError`.
+    `KafkaError`, `TimeoutError` when brokers do not hear of them.
     """
     async with _admin(client) as admin:
         if replication_factor is None:
@@ -92,14 +94,11 @@ async def create(
             NewTopic(layout.name, layout.partitions, replication_factor, None, layout.settings)
             for layout in layouts(topics, shards, price_partitions)
         ]
-        response = await admin.create_topics(wanted)
-    created = []
-    for name, code, *rest in response.topic_errors:
-        error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:
-            raise error(f"topic {name}: {rest[0] if rest else error.description}")
-        if not code:
-            created.append(name)
+        created = _created(await admin.create_topics(wanted))
+        async with asyncio.timeout(KNOWN_SECONDS):
+            # Brokers hear of a new topic a little after its creator.
+            while len(await _partitions(admin, created)) < len(created):
+                await asyncio.sleep(0.05)
     return created
 
 
@@ -132,6 +131,18 @@ async def partitions(client: Client, names: Iterable[str]) -> dict[str, int]:
     """Return the number of partitions of each of the topics that exist; raises `KafkaError`."""
     async with _admin(client) as admin:
         return await _partitions(admin, names)
+
+
+def _created(response: Any) -> list[str]:
+    """Return the topics that a response says are new; raises `KafkaError` for those that failed."""
+    created = []
+    for name, code, message in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise error(f"topic {name}: {message or error.description}")
+        if not code:
+            created.append(name)
+    return created
 
 
 def _kept(days: int) -> dict[str, str]:

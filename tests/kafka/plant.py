@@ -166,12 +166,13 @@ class Progress:
     def __init__(self, client: dict[str, Any], topic: str, shards: int) -> None:
         self.next: list[dict[str, dict[str, int]]] = [{} for _ in range(shards)]
         self._partitions = [TopicPartition(topic, shard) for shard in range(shards)]
-        self._consumer = AIOKafkaConsumer(
-            **client, isolation_level="read_committed", auto_offset_reset="earliest"
-        )
+        self._client = client
 
     async def start(self) -> None:
         """Begin at the beginning."""
+        self._consumer = AIOKafkaConsumer(
+            **self._client, isolation_level="read_committed", auto_offset_reset="earliest"
+        )
         await self._consumer.start()
         self._consumer.assign(self._partitions)
 
