@@ -52,7 +52,8 @@ kafka: install ## Run a Kafka broker for yourself on 127.0.0.1:9092 until Ctrl-C
 	@.ci/ensure-java
 	@$(BIN)/python -m tests.broker --port $(PORT)
 
-bench: install ## Measure
+bench: install ## Measure throughput, detection and latency, each beside a baseline
+	@.ci/ensure-java
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # CUSTOM_COMPILE_COMMAND is what the lock's header tells its reader to run.

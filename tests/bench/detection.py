@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import NamedTuple
 from unittest.mock import patch
@@ -46,10 +46,10 @@ def measure(accounts: int) -> Detection:
 
 
 def _timed(
-    apply: Callable[[AnyEvent], list[Decision]], ticks: list[PriceUpdate]
-) -> tuple[float, list[list[Decision]]]:
+    apply: Callable[[AnyEvent], Sequence[Decision]], ticks: list[PriceUpdate]
+) -> tuple[float, list[Sequence[Decision]]]:
     """Apply ticks until the time is up, and return how many a second, and what each decided."""
-    decided: list[list[Decision]] = []
+    decided: list[Sequence[Decision]] = []
     began = time.perf_counter()
     for tick in ticks:
         decided.append(apply(tick))

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumers.replay import decide
 from engine import state, wire
@@ -31,6 +31,8 @@ FETCH_WAIT_MS = 20
 SYMBOL = book.MARKETS[0]
 STEP = 10
 
+OnTick = Callable[[int], Awaitable[None]]
+
 
 class Latency(NamedTuple):
     """Milliseconds, sorted."""
@@ -40,22 +42,35 @@ class Latency(NamedTuple):
 
 
 async def measure(bootstrap: str, directory: Path) -> Latency:
-    """Send ticks of which each takes one account below maintenance, to both."""
-    async with Plant(bootstrap, directory, shards=1, partitioner="any") as plant:
-        await plant.put([(0, event) for event in _setting()])
+    """Send ticks of which each takes one account below maintenance, to both in turn."""
+    async with (
+        Plant(bootstrap, directory, shards=1, partitioner="any") as plant,
+        Plant(bootstrap, directory, shards=1) as bare_plant,
+    ):
+        setting = [(0, event) for event in _setting()]
+        await plant.put(setting)
         process = await plant.start()
-        await process.until_ready()
-        daemon = await _timed(plant)
-        assert await process.terminate() == 0
-    async with Plant(bootstrap, directory, shards=1) as plant:
-        writer = ShardWriter(plant.client, plant.topics, "bench", 0)
+        await plant.until_taken(plant.counts(setting))
+        writer = ShardWriter(bare_plant.client, bare_plant.topics, "bench", 0)
         await writer.start()
-        outputs = _outputs()
         try:
-            bare = await _timed(plant, lambda number: writer.commit(outputs[number]))
+            daemon, bare = await asyncio.gather(
+                _timed(plant), _timed(bare_plant, _bare(writer), begin=PAUSE_SECONDS / 2)
+            )
         finally:
             await writer.stop()
+        assert await process.terminate() == 0
     return Latency(sorted(daemon), sorted(bare))
+
+
+def _bare(writer: ShardWriter) -> OnTick:
+    """Return what writes for each tick the records that a shard would write."""
+    outputs = _outputs()
+
+    async def write(number: int) -> None:
+        await writer.commit(writer.prepare(outputs[number]))
+
+    return write
 
 
 def _setting() -> list[AnyEvent]:
@@ -88,15 +103,14 @@ def _outputs() -> list[Output]:
     return found
 
 
-async def _timed(
-    plant: Plant, on_tick: Callable[[int], Awaitable[None]] | None = None
-) -> list[float]:
+async def _timed(plant: Plant, on_tick: OnTick | None = None, begin: float = 0.0) -> list[float]:
     """Send the ticks and return, for each, the milliseconds from its fetch to its order."""
     fetched: dict[int, float] = {}
     seen: dict[int, float] = {}
     async with (
         _tail(plant, plant.topics.prices) as prices,
         _tail(plant, plant.topics.liquidation_orders) as orders,
+        AIOKafkaProducer(**plant.client) as producer,
         asyncio.timeout(60 + TICKS * PAUSE_SECONDS * 4),
     ):
 
@@ -116,9 +130,10 @@ async def _timed(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fetch())
             tasks.create_task(watch())
+            await asyncio.sleep(begin)
             for number in range(TICKS):
                 await asyncio.sleep(PAUSE_SECONDS)
-                await plant.put([(None, _tick(number))])
+                await producer.send(plant.topics.prices, wire.write_event(_tick(number)))
     return [(seen[number] - fetched[number]) * 1000 for number in range(TICKS)]
 
 

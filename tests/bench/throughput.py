@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from consumers.market import Scene
+from consumers.market import Record, Scene
+from consumers.replay import decide
 from engine import wire
+from engine.core import Engine
 from producers.kafka import unpack
 from tests.kafka.day import play
 from tests.kafka.plant import Plant
@@ -23,11 +26,15 @@ class Throughput(NamedTuple):
     events: int
     decisions: int
     per_second: float
+    engine: float
     ceiling: float
 
 
 async def measure(bootstrap: str, directory: Path) -> Throughput:
-    """Let a daemon catch up with the hour, then fetch and decode the same records."""
+    """Let a daemon catch up with the hour, then fetch and decode the same records.
+
+    `engine` is what a replay reaches, without Kafka.
+    """
     day = play(SCENE)
     async with Plant(bootstrap, directory, shards=1) as plant:
         await plant.put(day.records)
@@ -41,11 +48,21 @@ async def measure(bootstrap: str, directory: Path) -> Throughput:
         seconds = (journal[-1].timestamp - journal[0].timestamp) / 1000
         per_second = sum(counts[1:]) / seconds
         ceiling = await _fetch_and_decode(plant, len(day.records))
-    return Throughput(len(day.records), len(day.decisions[0]), per_second, ceiling)
+    engine = _replay(day.records)
+    return Throughput(len(day.records), len(day.decisions[0]), per_second, engine, ceiling)
+
+
+def _replay(records: Sequence[Record]) -> float:
+    lines = [wire.write_event(event) for _, event in records]
+    engine = Engine()
+    began = time.perf_counter()
+    for line in lines:
+        decide(engine, wire.read_event(line))
+    return len(lines) / (time.perf_counter() - began)
 
 
 async def _fetch_and_decode(plant: Plant, events: int) -> float:
-    topics = {
+    topics: dict[TopicPartition, wire.Topic] = {
         TopicPartition(plant.topics.control, 0): "control",
         TopicPartition(plant.topics.positions, 0): "positions",
         TopicPartition(plant.topics.prices, 0): "prices",
