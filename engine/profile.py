@@ -179,7 +179,7 @@ def _collateral_faults(profile: RiskProfile, asset: str) -> list[str]:
     found: list[str] = []
     if not (rule.haircut == 1 or _within(rule.haircut, 0, 1)):
         found.append(f"haircut {rule.haircut} not in [0, 1]")
-    elif rule.haircut < 1 and asset != profile.numeraire and asset not in profile.conversion:
+    elif rule.haircut < 1 and asset not in profile.conversion:
         found.append("counts as collateral but is missing in conversion")
     if not (_within(rule.borrow_weight, 1, 100)):
         found.append(f"borrow_weight {rule.borrow_weight} not in [1, 100)")

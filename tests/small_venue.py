@@ -43,7 +43,7 @@ PROFILE = RiskProfile(
     numeraire="USDT",
     brackets=dict.fromkeys(("BTC-PERP", "ETH-PERP", "BTCUSD-PERP"), BRACKETS),
     collateral={"USDT": Collateral(), "BTC": Collateral(haircut=D("0.05"))},
-    conversion=("BTC",),
+    conversion=("USDT", "BTC"),
 )
 
 Line = tuple[int | None, AnyEvent]

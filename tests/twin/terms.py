@@ -152,10 +152,9 @@ def _sound_curve(curve: tuple[Bracket, ...]) -> bool:
 
 def _sound_collateral(profile: RiskProfile, asset: str) -> bool:
     rule = profile.collateral[asset]
+    plain = rule.haircut == 1 or asset in profile.conversion
     if asset == profile.numeraire:
-        plain = rule.haircut == 0 and rule.borrow_weight == 1
-    else:
-        plain = rule.haircut == 1 or asset in profile.conversion
+        plain = plain and rule.haircut == 0 and rule.borrow_weight == 1
     below = rule.auto_convert_below
     return (
         plain
