@@ -154,6 +154,8 @@ class Watch:
     def underwater(self, prices: Prices) -> list[Group]:
         """Return every group whose equity may be negative, from the book's columns and the
         prices."""
+        if self._rules.profile is None:
+            return []
         size = self._book.capacity
         equity, gross = np.zeros(size), np.zeros(size)
         net = {name: c * 10.0**-decimals for name, decimals, c in self._book.cash_columns()}
