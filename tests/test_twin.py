@@ -91,7 +91,7 @@ def test_a_thousand_histories(seeds: range) -> None:
             seen += kinds
     print(*(f"{kind}: {seen[kind]}" for kind in COVERED), sep="\n")
     rare = {
-        kind: seen[kind] for kind, least in COVERED.items() if seen[kind] < least * count / 1000
+        kind: seen[kind] for kind, least in COVERED.items() if seen[kind] < least * count // 1000
     }
     assert not rare
 
