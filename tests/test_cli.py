@@ -163,6 +163,22 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     assert "does not exist" in result.stderr
 
 
+def test_a_reader_that_has_had_enough_is_no_fault(log: Path) -> None:
+    replay = f"{sys.executable} -m consumers.cli replay --json {log}"
+    done = subprocess.run(f"{replay} | head -n 1", shell=True, capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+# --- demo
+
+
+def test_options_of_the_demo_that_do_not_go_together_are_wrong_usage() -> None:
+    result = liquidator("demo", "--kafka", "127.0.0.1:9", "--shards", 2)
+    assert result.exit_code == 2
+    assert "with --kafka the daemon has shards" in result.stderr
+
+
 # --- inspect
 
 

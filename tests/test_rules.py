@@ -4,10 +4,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from consumers import rules
+from consumers.control import WouldBeRefused, changes
 from consumers.toml_file import FileFaults
-from engine.events import FundMoved, InstrumentListed, ProfileChanged
+from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "rules.toml"
 
@@ -108,3 +110,40 @@ def test_an_empty_file_lacks_what_it_must_have() -> None:
     with pytest.raises(FileFaults) as caught:
         rules.parse(b"", "venue.toml")
     assert caught.value.faults == ["venue.toml: profile: missing", "venue.toml: assets: missing"]
+
+
+def sent(published: list[ControlEvent], text: str | None = None) -> list[ControlEvent]:
+    """Return what publishing the example, or `text`, sends after `published`."""
+    found = rules.parse((text or EXAMPLE.read_text()).encode(), "venue.toml")
+    return changes(rules.events(found, time=9), published)
+
+
+def test_publishing_sends_what_is_missing_and_nothing_twice() -> None:
+    whole = sent([])
+    assert whole == rules.events(rules.read(EXAMPLE), time=9)
+    assert sent(whole) == []
+    # Cut off in the middle, as by a broken line.
+    assert sent(whole[:4]) == whole[4:]
+
+
+def test_publishing_sends_what_changed() -> None:
+    whole, text = sent([]), EXAMPLE.read_text()
+    assert sent(whole, text.replace("lot = 1\n", "lot = 5\n")) == [
+        InstrumentListed(time=9, instrument=structs.replace(whole[5].instrument, lot=Decimal(5)))
+    ]
+    (again,) = sent(whole, text.replace("sequence = 1\n", "sequence = 2\n"))
+    assert (type(again), again.sequence) == (FundMoved, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("multiplier = 100 ", "multiplier = 10 ", "InstrumentListed BTCUSD-PERP: "),
+        ("amount = 1_000_000\n", "amount = 5\n", "sequence 1 is taken, the next one is 2"),
+    ],
+)
+def test_what_would_be_refused_is_not_published(old: str, new: str, why: str) -> None:
+    text = EXAMPLE.read_text()
+    assert text.count(old) == 1
+    with pytest.raises(WouldBeRefused, match=why):
+        sent(sent([]), text.replace(old, new))

@@ -29,6 +29,7 @@ _PROFILE = RiskProfile(
     numeraire="USDT",
     brackets=dict.fromkeys(MARKETS, (Bracket(Decimal(10**9), MAINTENANCE, Decimal("0.01")),)),
     collateral={"USDT": Collateral()},
+    conversion=("USDT",),
 )
 
 

@@ -1,0 +1,95 @@
+"""Every order that the engine sends can be explained: what it was decided on gives its numbers."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers import explain
+from consumers.explain import Story
+from consumers.replay import decide
+from engine import wire
+from engine.core import Engine
+from engine.decisions import CollateralSale, LiquidationOrder
+from engine.events import AnyEvent
+from engine.money import exact
+from producers import explanation, report
+from producers.event_log import EventLogWriter
+from tests.histories import History
+
+SEEDS = range(12)
+ORDERS_MAX = 12
+"""Orders of one history that are explained: each is a replay of it."""
+
+
+def orders(events: list[AnyEvent]) -> Iterator[str]:
+    engine = Engine()
+    for event in events:
+        for decision in decide(engine, event):
+            if isinstance(decision, LiquidationOrder | CollateralSale):
+                yield decision.order_id
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_arithmetic_of_an_order_is_found_and_told(seed: int, tmp_path: Path) -> None:
+    events = [event for event, _ in History(seed)]
+    with EventLogWriter(tmp_path / "log") as log:
+        for event in events:
+            log.write(0, wire.write_event(event))
+    sent = list(orders(events))
+    every = max(1, len(sent) // ORDERS_MAX)
+    for order_id in sent[::every]:
+        told = explain.from_log(order_id, tmp_path / "log")
+        found = told.arithmetic
+        assert found is not None, order_id
+        assert told.order.order_id == order_id
+        assert [time for time, _ in told.course] == sorted(time for time, _ in told.course)
+        with (tmp_path / "told").open("w") as file:
+            explanation.show(report.console(file), told)
+        shown = (tmp_path / "told").read_text()
+        assert order_id in shown
+        assert report.full(told.order.limit_price) in shown
+        if isinstance(told.order, LiquidationOrder) and told.order.stage == "limit":
+            leg = next(leg for leg in found["legs"] if leg["symbol"] == told.order.symbol)
+            assert leg["limit_price"] in (told.order.limit_price, None)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_written_out_adds_up(seed: int, tmp_path: Path) -> None:
+    engine = Engine()
+    for event, _ in History(seed):
+        for decision in decide(engine, event):
+            if isinstance(decision, LiquidationOrder):
+                group = engine.accounts[decision.account].groups[decision.margin]
+                _adds_up(explain.arithmetic.of_group(engine, group))
+
+
+@exact
+def _adds_up(found: dict[str, Any] | None) -> None:
+    if found is None:
+        return
+    worth = [held["net"] * held["price"] for held in found["balances"]]
+    weighted = [held["net"] * held["price"] * held["weight"] for held in found["balances"]]
+    assert sum(worth) == found["equity"]
+    assert sum(weighted) == found["margin_equity"]
+    assert sum(leg["required"] for leg in found["legs"]) == found["maintenance"]
+    for held in found["balances"]:
+        assert held["cash"] + held["unrealised"] == held["net"]
+    for leg in found["legs"]:
+        assert leg["rate"] * leg["notional"] - leg["amount"] == leg["maintenance"]
+        assert leg["value"] - leg["cost"] == leg["unrealised"]
+        # The quotients are shown to twenty digits.
+        if leg["bankruptcy_price"] is not None:
+            gap = leg["bankruptcy_price"] - leg["bankruptcy_exact"]
+            assert 0 <= (gap if leg["size"] > 0 else -gap) <= leg["price_unit"]
+        if leg["limit_price"] is not None:
+            gap = leg["limit_price"] - leg["limit_exact"]
+            assert (gap if leg["size"] > 0 else -gap) >= -Decimal("1e-9")
+
+
+def test_a_name_that_is_none_is_told() -> None:
+    for name in ("", "alice", "alice:1:1", "alice:one:1:BTC-PERP", "a:1:1:B:C"):
+        with pytest.raises(explain.NotFound, match="is not account:number:attempt:symbol"):
+            Story(name)
