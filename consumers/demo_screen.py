@@ -39,7 +39,7 @@ HAPPENED = (
     (
         "The three insurance funds of the largest venue hardly moved: 632.7 million USDT before, "
         "629.3 after.",
-        "bitcointalk.org/index.php?topic=5422355",
+        "bitcointalksearch.org/topic/binance-announces-crypto-industry-recovery-fundftx-question-5422355",
     ),
     (
         "Several venues hung while the price fell; the largest one's futures for over an hour.",
