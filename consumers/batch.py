@@ -15,8 +15,6 @@ DECISIONS_MAX = 256
 GATHER_SECONDS_MIN, GATHER_SECONDS_MAX = 0.005, 0.1
 """How long decisions wait for more of what is already here: a burst is not one commit an event."""
 
-UNREADABLE = "unreadable"
-
 
 class Batch:
     """One transaction in the making; times are seconds of the monotonic clock.

@@ -10,17 +10,18 @@ import structlog
 from aiokafka.errors import ProducerFenced
 from aiokafka.partitioner import murmur2
 
-from consumers.batch import UNREADABLE, Batch
+from consumers.batch import Batch
 from consumers.config import Shards
 from consumers.intake import Intake
 from consumers.merge import POSITIONS, TOPIC_NAMES, Incoming
 from consumers.recovery import OFFSETS_KEY, Progress
 from engine import state, wire
 from engine.core import Engine
-from engine.decisions import Decision, Duplicate, Ignored, Refused
+from engine.decisions import Decision, Refused
 from engine.events import AccountEvent, Event, TimePassed
 from producers.kafka import CLOCK, Cause, DeadLetter, ShardWriter
-from producers.metrics import Metrics
+from producers.metrics import UNREADABLE, Metrics
+from producers.summary import outcome
 from producers.topics import Topics
 
 # No stretch without a pause: heartbeats and other shards share the loop.
@@ -32,11 +33,6 @@ TICK_SECONDS = 1.0
 OBSERVE_SECONDS = 1.0
 
 ALL_OF_CONTROL = 2**63
-OUTCOMES: dict[type[Decision], str] = {
-    Refused: "refused",
-    Duplicate: "duplicate",
-    Ignored: "ignored",
-}
 
 log = structlog.get_logger()
 
@@ -175,12 +171,11 @@ class Life:
     ) -> None:
         """Give the engine one event, the clock's if there is no record, and see it decided."""
         came = time.monotonic() if record is None else record.fetched
-        outcome = "applied"
-        for decision in self._decide(lambda: self.engine.apply(event), cause, came):
-            outcome = OUTCOMES.get(type(decision), outcome)
+        decisions = self._decide(lambda: self.engine.apply(event), cause, came)
+        for decision in decisions:
             if isinstance(decision, Refused) and record is not None:
                 self._bury(record, f"{decision.rule}: {decision.detail}")
-        self._batch.count(type(event).__name__, outcome, time.monotonic())
+        self._batch.count(type(event).__name__, outcome(decisions), time.monotonic())
         self._batch.journal(raw)
         await self._finish(cause, came)
 
@@ -257,7 +252,7 @@ class Life:
     def _show_state(self) -> None:
         """Show the state while it is as committed, once a second at most."""
         now = time.monotonic()
-        if self._unseen and now >= self._state_at + OBSERVE_SECONDS:
+        if self._unseen and self.engine.ready and now >= self._state_at + OBSERVE_SECONDS:
             self._state_at = now
             self._unseen = False
             self._metrics.observe_state(self._number, self.engine)

@@ -23,6 +23,7 @@ from engine import decisions as d
 from engine import events as e
 from engine.core import Engine
 from engine.survey import survey
+from producers.summary import OUTCOMES
 
 Labels = tuple[str, ...]
 
@@ -67,7 +68,7 @@ COUNTERS = {
         "Records taken, by type and by what became of them.",
         ("type", "outcome"),
         (
-            *product(EVENTS, ("applied", "refused", "duplicate")),
+            *(pair for pair in product(EVENTS, OUTCOMES) if pair[1] != "ignored"),
             ("PriceUpdate", "ignored"),
             (UNREADABLE, "refused"),
         ),

@@ -128,10 +128,10 @@ class Plant:
             digests.append(state.digest(state.restore(shard, records[shard].items())))
         return state.run_digest(digests)
 
-    async def until_taken(self, wanted: Counts, seconds: float = 90) -> None:
-        """Wait until every shard has committed so much of each of its inputs."""
+    async def until_taken(self, wanted: Counts, part: float = 1, seconds: float = 90) -> None:
+        """Wait until shards have committed such a part of so many records of their inputs."""
         async with asyncio.timeout(seconds):
-            while self.taken(wanted) < 1:
+            while self.taken(wanted) < part:
                 self.check()
                 await self.progress.read()
 

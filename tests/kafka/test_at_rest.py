@@ -73,9 +73,7 @@ async def _kill_at_random(plant: Plant, processes: list[Process], day: Day) -> N
     chance = Random(day.digest)
     counts = plant.counts(day.records)
     for moment in sorted(chance.uniform(0.01, 0.9) for _ in range(KILLS)):
-        while plant.taken(counts) < moment:
-            await plant.progress.read()
-            plant.check()
+        await plant.until_taken(counts, part=moment)
         await asyncio.sleep(chance.uniform(0.0, 0.01))
         process = chance.choice(processes)
         await process.kill()

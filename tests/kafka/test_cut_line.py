@@ -45,9 +45,7 @@ async def test_a_commit_is_cut(
         counts = plant.counts(day.records)
         process = await plant.start(brokers=[proxy.bootstrap])
         for moment in sorted(chance.uniform(0.05, 0.8) for _ in range(CUTS)):
-            while plant.taken(counts) < moment:
-                plant.check()
-                await plant.progress.read()
+            await plant.until_taken(counts, part=moment)
             getattr(proxy, place)(END_TXN)
             await asyncio.wait_for(proxy.until_cut(), 20)
             await asyncio.sleep(seconds)

@@ -25,9 +25,7 @@ async def test_one_stops_and_the_other_takes_over(broker: Broker, tmp_path: Path
         await plant.put(day.records)
         counts = plant.counts(day.records)
         leaving = await plant.start("leaving", group_instance_id="")
-        while plant.taken(counts) < 0.1:
-            plant.check()
-            await plant.progress.read()
+        await plant.until_taken(counts, part=0.1)
         staying = await plant.start("staying", group_instance_id="")
         await staying.until_joined()
         assert await leaving.terminate() == 0
@@ -42,10 +40,8 @@ async def test_it_stops_within_its_limit_without_a_broker(tmp_path: Path, day: D
         async with Plant(own.bootstrap, tmp_path, day.shards, stop_timeout=1.0) as plant:
             await plant.put(day.records)
             counts = plant.counts(day.records)
-            process = await plant.start()
-            while plant.taken(counts) < 0.1:
-                plant.check()
-                await plant.progress.read()
+            process = await plant.start(session_timeout=2)
+            await plant.until_taken(counts, part=0.1)
             await asyncio.to_thread(own.kill)
             assert await process.terminate(seconds_max=20) == 0
             await asyncio.to_thread(own.start)
