@@ -17,11 +17,17 @@ from producers.kafka import unpack
 from tests.kafka.day import play
 from tests.kafka.plant import Plant
 
-SCENE = Scene(accounts=2_000, start_minute=12 * 60 + 30, end_minute=13 * 60 + 30)
+SCENES = {
+    "a quiet hour": Scene(accounts=2_000, start_minute=4 * 60, end_minute=5 * 60),
+    "the hour of the fall": Scene(
+        accounts=2_000, start_minute=12 * 60 + 30, end_minute=13 * 60 + 30
+    ),
+}
+"""Hours of the demo's day, with all of its markets and a tenth of its accounts."""
 
 
 class Throughput(NamedTuple):
-    """An hour of the demo's day at rest in topics, through one shard."""
+    """A scene at rest in topics, through one shard; rates in events a second."""
 
     events: int
     decisions: int
@@ -30,12 +36,12 @@ class Throughput(NamedTuple):
     ceiling: float
 
 
-async def measure(bootstrap: str, directory: Path) -> Throughput:
-    """Let a daemon catch up with the hour, then fetch and decode the same records.
+async def measure(bootstrap: str, directory: Path, scene: Scene) -> Throughput:
+    """Let a daemon catch up with a scene, then fetch and decode the same records.
 
     `engine` is what a replay reaches, without Kafka.
     """
-    day = play(SCENE)
+    day = play(scene)
     async with Plant(bootstrap, directory, shards=1) as plant:
         await plant.put(day.records)
         process = await plant.start()
