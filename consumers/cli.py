@@ -73,7 +73,9 @@ def _expected() -> tuple[type[Exception], ...]:
     if "aiokafka" in sys.modules:
         from aiokafka.errors import KafkaError
 
-        kinds.append(KafkaError)
+        from consumers.presence import TopicMissing
+
+        kinds += [KafkaError, TopicMissing]
     return tuple(kinds)
 
 

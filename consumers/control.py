@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from consumers import rules as rules_file
 from consumers.journal import committed
+from consumers.presence import require
 from consumers.replay import decide
 from consumers.rules import Rules
 from engine import wire
@@ -25,7 +26,10 @@ class WouldBeRefused(ValueError):
 
 
 async def in_force(client: Client, topic: str) -> Engine:
-    """Return an engine without accounts that was told all of `topic`; raises `KafkaError`."""
+    """Return an engine without accounts that was told all of `topic`.
+
+    Raises `TopicMissing`, `KafkaError`.
+    """
     engine = Engine()
     for event in await _published(client, topic):
         decide(engine, event)
@@ -35,8 +39,8 @@ async def in_force(client: Client, topic: str) -> Engine:
 async def publish(client: Client, topic: str, rules: Rules) -> list[str]:
     """Send what of `rules` is not in force, and name each event that was sent.
 
-    Raises `WouldBeRefused`, sending nothing, when the engine would refuse one of them, `KafkaError`
-    when they cannot be sent.
+    Raises `WouldBeRefused`, sending nothing, when the engine would refuse one of them, and
+    `TopicMissing`, `KafkaError`.
     """
     published = await _published(client, topic)
     sent = changes(rules_file.events(rules, time.time_ns() // 1000), published)
@@ -102,6 +106,7 @@ def _moved(event: FundMoved, published: Sequence[ControlEvent]) -> bool:
 
 async def _published(client: Client, topic: str) -> list[ControlEvent]:
     """Return every event of the topic that can be read; the others are dead letters elsewhere."""
+    await require(client, topic)
     found = []
     async for record in committed(client, TopicPartition(topic, 0)):
         try:

@@ -148,7 +148,7 @@ def from_log(order_id: str, path: str | Path) -> Explanation:
 async def from_journal(order_id: str, config_file: Path) -> Explanation:
     """Return the explanation of an order from the daemon's journal.
 
-    Raises `NotFound` when the journal has no such order, `KafkaError`.
+    Raises `NotFound` when the journal has no such order, `TopicMissing`, `KafkaError`.
     """
     from consumers import config, export
 

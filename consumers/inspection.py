@@ -24,13 +24,18 @@ def from_log(path: str | Path) -> list[Engine]:
 
 
 async def from_state(config_file: Path) -> list[Engine]:
-    """Return the engines that the state topic holds, by shard; raises `KafkaError`."""
-    from consumers import config, journal, recovery
+    """Return the engines that the state topic holds, by shard.
+
+    Raises `TopicMissing`, `KafkaError`.
+    """
+    from consumers import config, journal, presence, recovery
     from engine import state
 
     settings = config.read(config_file)
+    client, topic = settings.client(), settings.topics.engine_state
+    await presence.require(client, topic)
     engines = []
-    shards = await journal.read_state(settings.client(), settings.topics.engine_state)
+    shards = await journal.read_state(client, topic)
     for shard, records in sorted(shards.items()):
         records.pop(recovery.OFFSETS_KEY, None)
         engines.append(state.restore(shard, records.items()))

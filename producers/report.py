@@ -81,7 +81,7 @@ def percent(part: Decimal, whole: Decimal) -> str:
         return "0 %"
     if whole <= 0 or part > whole * 10:
         return "> 999 %"
-    return f"{100 * part / whole:.1f} %"
+    return f"{_ROUNDED.divide(100 * part, whole):.1f} %"
 
 
 def moment(time: int, *, fraction: bool = True) -> str:

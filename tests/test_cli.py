@@ -372,6 +372,29 @@ async def test_topics_are_made_and_checked(broker: Broker, tmp_path: Path) -> No
 
 
 @pytest.mark.kafka
+async def test_a_topic_that_is_not_there_is_told_at_once(broker: Broker, tmp_path: Path) -> None:
+    config = Plant(broker.bootstrap, tmp_path, shards=1).config()
+    for command, topic in (
+        (("rules", "show"), "control"),
+        (("rules", "publish", RULES), "control"),
+        (("export",), "journal"),
+        (("inspect",), "engine-state"),
+        (("explain", "alice:1:1:BTC-PERP"), "journal"),
+    ):
+        told = await cli(*command, "--config", config, code=1)
+        assert f"{topic}: does not exist; `liquidator topics create` makes it" in told
+
+
+@pytest.mark.kafka
+async def test_a_daemon_that_has_read_nothing_has_an_empty_book(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with Plant(broker.bootstrap, tmp_path, shards=2) as plant:
+        text = await cli("inspect", "--config", plant.config())
+        assert re.search(r"│ 1 +│ 1970-01-01 00:00:00 │ +0 │", text)
+
+
+@pytest.mark.kafka
 async def test_rules_are_published_once_and_shown(broker: Broker, tmp_path: Path) -> None:
     async with Plant(broker.bootstrap, tmp_path, shards=1) as plant:
         config = plant.config()
