@@ -36,13 +36,22 @@ class LegTable:
 
     Floats for the screens only: `exposure` is size times multiplier, `alarm_slope` and
     `relief_slope` are a leg's lines in x (the price, or one over it) while x is in (low, high];
-    `direction` is the sign with which value follows exposure and x, `relieved` the rows with a
-    relief line, none when that is to be looked up again.
+    all lines hold in (low_of_all, high_of_all]. `direction` is the sign with which value follows
+    exposure and x, `relieved` the rows with a relief line, none when that is to be looked up again.
     """
 
-    COLUMNS = ("group", "size", "cost", "exposure", "alarm_slope", "relief_slope")
+    COLUMNS = ("group", "size", "cost", "exposure", "alarm_slope", "relief_slope", "low", "high")
 
-    __slots__ = (*COLUMNS, "direction", "high", "instrument", "low", "relieved", "row_of", "settle")
+    __slots__ = (
+        *COLUMNS,
+        "direction",
+        "high_of_all",
+        "instrument",
+        "low_of_all",
+        "relieved",
+        "row_of",
+        "settle",
+    )
 
     def __init__(self, instrument: Listed, settle: Asset) -> None:
         self.instrument = instrument
@@ -55,7 +64,9 @@ class LegTable:
         self.alarm_slope = np.zeros(FIRST_CAPACITY)
         self.relief_slope = np.zeros(FIRST_CAPACITY)
         self.direction = -1.0 if instrument.inverse else 1.0
-        self.low, self.high = 0.0, np.inf
+        self.low = np.zeros(FIRST_CAPACITY)
+        self.high = np.zeros(FIRST_CAPACITY)
+        self.low_of_all, self.high_of_all = 0.0, float("inf")
         self.relieved: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:

@@ -62,8 +62,9 @@ class ScreenCurve:
         """Return the notionals between which each bracket applies."""
         return self._edges[place], self._edges[place + 1]
 
-    def required(self, notional: Floats, place: Rows) -> Floats:
+    def required(self, notional: Floats) -> Floats:
         """Return the requirement of each notional."""
+        place = self.place(notional)
         found: Floats = self.rates[place] * notional - self._amounts[place]
         return found
 
@@ -195,9 +196,10 @@ class Watch:
             before, after = 1.0 / before, 1.0 / after
         if table.settle.name != self._rules.in_force.numeraire:
             return self._move_coin_settled(table, symbol, before, after, prices)
-        if not table.low < after <= table.high:
-            return self._move_over_edges(table, symbol, before, after)
         rows, step = table.group[:count], after - before
+        crossing = None
+        if not table.low_of_all < after <= table.high_of_all:
+            crossing = self._cross(table, symbol, before, after)
         alarm = self._alarm[rows] + table.alarm_slope[:count] * step
         self._alarm[rows] = alarm
         found = self._groups(rows[alarm >= 0])
@@ -209,6 +211,8 @@ class Watch:
             relief = self._relief[rows] + table.relief_slope[legs] * step
             self._relief[rows] = relief
             found += self._groups(rows[relief >= 0])
+        if crossing is not None:
+            self._draw(table, symbol, crossing, after)
         return found
 
     def index_moved(self, asset: str, before: float, after: float) -> list[Group]:
@@ -223,21 +227,45 @@ class Watch:
         gained = net * np.where(net > 0, owned * step, owed * step)
         return self._move(rows, gained, self._required[asset][rows] * step)
 
-    def _move_over_edges(
-        self, table: LegTable, symbol: str, before: float, after: float
-    ) -> list[Group]:
-        count = len(table)
-        raised = self._revalue(table, symbol, before, after)
-        rows = table.group[:count]
-        gained = table.exposure[:count] * ((after - before) * table.direction)
-        return self._move(rows, gained, raised)
+    def _cross(self, table: LegTable, symbol: str, before: float, after: float) -> Rows:
+        """Put right what the lines of legs that go over a bracket edge would miss; return them."""
+        count, step = len(table), after - before
+        legs = np.flatnonzero((after <= table.low[:count]) | (after > table.high[:count]))
+        rows = table.group[legs]
+        raised = self._raised(table, symbol, legs, before, after)
+        gained = table.exposure[legs] * (table.direction * step)
+        alarm = raised - self._rise[rows] * gained
+        relief = self._fall[rows] * gained - raised
+        self._alarm[rows] += alarm - table.alarm_slope[legs] * step
+        self._relief[rows] += relief - table.relief_slope[legs] * step
+        return legs
+
+    def _draw(self, table: LegTable, symbol: str, legs: Rows, x: float) -> None:
+        """Draw the lines of legs anew, in the brackets that hold at x."""
+        count, curve = len(table), self._curves[symbol]
+        size, rows = np.abs(table.exposure[legs]), table.group[legs]
+        place = curve.place(size * x)
+        low, high = curve.edges(place)
+        table.low[legs], table.high[legs] = low / size, high / size
+        gain, steepness = table.exposure[legs] * table.direction, curve.rates[place] * size
+        table.alarm_slope[legs] = steepness - self._rise[rows] * gain
+        table.relief_slope[legs] = self._fall[rows] * gain - steepness
+        table.low_of_all = float(table.low[:count].max())
+        table.high_of_all = float(table.high[:count].min())
+
+    def _raised(
+        self, table: LegTable, symbol: str, legs: Rows | slice, before: float, after: float
+    ) -> Floats:
+        """Return how the requirements of legs rise between two values of x."""
+        curve, size = self._curves[symbol], np.abs(table.exposure[legs])
+        return curve.required(size * after) - curve.required(size * before)
 
     def _move_coin_settled(
         self, table: LegTable, symbol: str, before: float, after: float, prices: Prices
     ) -> list[Group]:
         """The same where a haircut or borrow weight of the settlement asset comes between."""
         count, settle = len(table), table.settle.name
-        raised = self._revalue(table, symbol, before, after)
+        raised = self._raised(table, symbol, slice(count), before, after)
         rows = table.group[:count]
         price = asset_price(settle, self._rules, prices)
         worth = float(price) if price is not None else np.nan
@@ -256,21 +284,6 @@ class Watch:
         self._alarm[rows], self._relief[rows] = alarm, relief
         return self._groups(rows[(alarm >= 0) | (relief >= 0)])
 
-    def _revalue(self, table: LegTable, symbol: str, before: float, after: float) -> Floats:
-        """Return how requirements rise between two values of x, and draw the lines anew."""
-        count, curve = len(table), self._curves[symbol]
-        size = np.abs(table.exposure[:count])
-        place = curve.place(size * after)
-        old = size * before
-        raised = curve.required(size * after, place) - curve.required(old, curve.place(old))
-        low, high = curve.edges(place)
-        table.low, table.high = float((low / size).max()), float((high / size).min())
-        rows, gain = table.group[:count], table.exposure[:count] * table.direction
-        steepness = curve.rates[place] * size
-        table.alarm_slope[:count] = steepness - self._rise[rows] * gain
-        table.relief_slope[:count] = self._fall[rows] * gain - steepness
-        return raised
-
     def _note_leg(self, row: int, leg: LegHealth, rise: float, fall: float) -> None:
         table = self._book.legs[leg.symbol]
         place = table.row_of[row]
@@ -278,7 +291,9 @@ class Watch:
         size, price = abs(exposure), float(leg.mark)
         x = 1.0 / price if table.instrument.inverse else price
         rate, low, high = self._curves[leg.symbol].line(size * x)
-        table.low, table.high = max(table.low, low / size), min(table.high, high / size)
+        table.low[place], table.high[place] = low / size, high / size
+        table.low_of_all = max(table.low_of_all, low / size)
+        table.high_of_all = min(table.high_of_all, high / size)
         gain = exposure * table.direction
         table.alarm_slope[place] = rate * size - rise * gain
         table.relief_slope[place] = fall * gain - rate * size
