@@ -10,7 +10,7 @@ class TopicMissing(LookupError):
 
 
 async def require(client: Client, *topics: str) -> None:
-    """Return if all `topics` exist; raises `TopicMissing` naming those that do not, `KafkaError`."""
+    """Return if all `topics` exist; raises `TopicMissing` naming those that lack, `KafkaError`."""
     found = await partitions(client, topics)
     if missing := [name for name in topics if name not in found]:
         names = ", ".join(missing)

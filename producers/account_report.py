@@ -303,9 +303,8 @@ def state_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     made = table("Shards, and margin groups by state", columns, left=2)
     for engine, glance in zip(engines, surveys, strict=True):
         counts = (f"{glance.accounts[state]:,}" for state in states)
-        made.add_row(
-            str(engine.shard), moment(engine.time, fraction=False), f"{engine.seq:,}", *counts
-        )
+        time = moment(engine.time, fraction=False) if engine.seq else NOTHING
+        made.add_row(str(engine.shard), time, f"{engine.seq:,}", *counts)
     return made
 
 
