@@ -19,14 +19,13 @@ from engine import state, wire
 from engine.core import Engine
 from engine.decisions import Decision, Refused
 from engine.events import AccountEvent, Event, TimePassed
-from producers.kafka import CLOCK, Cause, DeadLetter, ShardWriter
-from producers.metrics import UNREADABLE, Metrics
+from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
+from producers.metrics import UNREADABLE, Metrics, View, look
 from producers.summary import outcome
 from producers.topics import Topics
 
 # No stretch without a pause: heartbeats and other shards share the loop.
-STRETCH_SECONDS = 0.01
-LOOK_EVERY = 16
+STRETCH_SECONDS = 0.002
 
 IDLE_SECONDS = 0.2
 TICK_SECONDS = 1.0
@@ -69,10 +68,11 @@ class Life:
         self._settings = settings
         self._metrics = metrics
         self._batch = Batch()
+        self._committing: asyncio.Task[None] | None = None
         self._stopping = False
         self._unseen = True
         self._tick_at = self._pause_at = time.monotonic()
-        self._lag_at = self._state_at = 0.0
+        self._lag_at = self._look_at = 0.0
 
     def stop(self) -> None:
         """Let `run` commit what was applied, and return."""
@@ -83,12 +83,20 @@ class Life:
 
         Raises `EngineFault`, `UnknownOutcome`, `ProducerFenced`, `KafkaError`.
         """
-        await self._finish(self._progress.cause, time.monotonic())
-        while not self._stopping:
-            await self._intake.fetch(self._patience())
-            await self._work()
-            await self._observe()
-        await self._commit()
+        try:
+            await self._finish(self._progress.cause, time.monotonic())
+            while not self._stopping:
+                await self._intake.fetch(self._patience())
+                await self._work()
+                await self._observe()
+            await self._commit()
+        except asyncio.CancelledError:
+            if self._committing is not None:
+                self._committing.cancel()
+            raise
+        finally:
+            # What is under way is seen through: readers wait at a transaction that stays open.
+            await self._committed()
 
     def _patience(self) -> float:
         if not self._batch:
@@ -97,25 +105,26 @@ class Life:
 
     async def _work(self) -> None:
         """Take what is here, and commit what must not wait."""
-        taken = 0
+        await self._hear()
         while not self._stopping and (record := self._next()) is not None:
             await self._take(record)
-            taken += 1
             if self._batch.full:
                 await self._commit()
-            elif taken % LOOK_EVERY == 0:
+            else:
                 await self._breathe()
         await self._tick()
         if self._batch and not self._batch.due(time.monotonic(), self._settings.commit_interval):
             await self._commit()
 
     async def _breathe(self) -> None:
-        now = time.monotonic()
-        if self._batch.gathered(now):
+        """Let others run now and then; commit decisions as soon as the last commit is through."""
+        if time.monotonic() < self._pause_at + STRETCH_SECONDS:
+            return
+        await self._hear()
+        if self._committing is None and self._batch.urgent:
             await self._commit()
-        elif now >= self._pause_at + STRETCH_SECONDS:
-            await asyncio.sleep(0)
-            self._pause_at = time.monotonic()
+        await asyncio.sleep(0)
+        self._pause_at = time.monotonic()
 
     def _next(self) -> Incoming | None:
         """Choose the next record: control alone until the rules are whole, then by time."""
@@ -211,7 +220,11 @@ class Life:
             await self._give(event, wire.write_event(event), self._progress.cause)
 
     async def _commit(self) -> None:
-        """Write what was applied in one transaction; counted and shown once it is committed."""
+        """Begin to write what was applied, in one transaction; one at a time is under way.
+
+        Meanwhile the engine goes on: should the commit fail, the engine goes too.
+        """
+        await self._committed()
         batch = self._batch
         if not batch:
             return
@@ -222,6 +235,22 @@ class Life:
         if position != self._position:
             output.position = self._position = position
         prepared = self._writer.prepare(output)
+        self._batch = Batch()
+        self._committing = asyncio.create_task(self._write(prepared, batch, self._look()))
+
+    async def _hear(self) -> None:
+        """Take note of the commit under way if it is through, and above all if it failed."""
+        if self._committing is not None and self._committing.done():
+            await self._committed()
+
+    async def _committed(self) -> None:
+        """Wait until what is under way is written."""
+        if self._committing is not None:
+            committing, self._committing = self._committing, None
+            await committing
+
+    async def _write(self, prepared: Prepared, batch: Batch, view: View | None) -> None:
+        """Write one transaction; counted and shown once it is committed."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.commit_timeout):
@@ -231,11 +260,20 @@ class Life:
         except Exception as error:
             raise UnknownOutcome(f"commit: {type(error).__name__}: {error}") from error
         seconds = time.monotonic() - began
-        self._batch = Batch(seconds)
-        self._metrics.fold(self._number, batch.events, [made for made, _ in output.decisions])
+        decisions = [decision for decision, _ in batch.output.decisions]
+        self._metrics.fold(self._number, batch.events, decisions)
         self._metrics.observe_times(self._number, batch.detected, seconds)
-        self._unseen = True
-        self._show_state()
+        if view is not None:
+            self._metrics.show(self._number, view)
+
+    def _look(self) -> View | None:
+        """Look at the state that is about to be committed, once a second at most."""
+        now = time.monotonic()
+        if not self.engine.ready or now < self._look_at + OBSERVE_SECONDS:
+            self._unseen = True
+            return None
+        self._look_at, self._unseen = now, False
+        return look(self.engine)
 
     async def _observe(self) -> None:
         """Show how the shard stands, once a second."""
@@ -246,13 +284,7 @@ class Life:
         lags = await self._intake.lag()
         self.lag_seconds = max(lag.seconds for lag in lags.values())
         self._metrics.observe_lag(self._number, lags)
-        if not self._batch:
-            self._show_state()
-
-    def _show_state(self) -> None:
-        """Show the state while it is as committed, once a second at most."""
-        now = time.monotonic()
-        if self._unseen and self.engine.ready and now >= self._state_at + OBSERVE_SECONDS:
-            self._state_at = now
-            self._unseen = False
-            self._metrics.observe_state(self._number, self.engine)
+        if self._unseen and not self._batch and self._committing is None:
+            view = self._look()
+            if view is not None:
+                self._metrics.show(self._number, view)

@@ -151,6 +151,13 @@ GAUGES = {
 Samples = dict[str, dict[Labels, float]]
 
 
+class View(NamedTuple):
+    """A shard's state as Prometheus sees it."""
+
+    totals: Samples
+    gauges: Samples
+
+
 class _Shard:
     """What is known of one shard."""
 
@@ -158,8 +165,7 @@ class _Shard:
         self.counts = {
             name: Counter(dict.fromkeys(family.known, 0)) for name, family in COUNTERS.items()
         }
-        self.totals: Samples = {}
-        self.gauges: Samples = {}
+        self.view = View({}, {})
         self.lag: Samples = {}
 
 
@@ -213,10 +219,12 @@ class Metrics(Collector):
         }
 
     def observe_state(self, shard: int, engine: Engine) -> None:
-        """Show a shard's committed state."""
-        of = self._of(shard)
-        of.totals = _totals(engine)
-        of.gauges = _gauges(engine)
+        """Look at a shard's state, which must be committed, and show it."""
+        self.show(shard, look(engine))
+
+    def show(self, shard: int, view: View) -> None:
+        """Show a shard's state as it was looked at."""
+        self._of(shard).view = view
 
     def drop(self, shard: int) -> None:
         """Forget a shard that has left."""
@@ -231,18 +239,27 @@ class Metrics(Collector):
             "What runs.",
             {"version": version("liquidator"), "python": platform.python_version()},
         )
-        for families, kind, parts in (
-            (COUNTERS, CounterMetricFamily, ("counts",)),
-            (TOTALS, CounterMetricFamily, ("totals",)),
-            (GAUGES, GaugeMetricFamily, ("gauges", "lag")),
-        ):
-            for name, family in families.items():
-                metric = kind(name, family.help, labels=("shard", *family.labels))
-                for number, of in self._shards.items():
-                    for part in parts:
-                        for labels, value in getattr(of, part).get(name, {}).items():
-                            metric.add_metric((str(number), *labels), value)
-                yield metric
+        for name, family in COUNTERS.items():
+            yield self._filled(CounterMetricFamily, name, family, lambda of: of.counts)
+        for name, family in TOTALS.items():
+            yield self._filled(CounterMetricFamily, name, family, lambda of: of.view.totals)
+        for name, family in GAUGES.items():
+            yield self._filled(
+                GaugeMetricFamily, name, family, lambda of: {**of.view.gauges, **of.lag}
+            )
+
+    def _filled(
+        self,
+        kind: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        family: Family,
+        samples: Callable[[_Shard], Mapping[str, Mapping[Labels, float]]],
+    ) -> Metric:
+        metric = kind(name, family.help, labels=("shard", *family.labels))
+        for number, of in self._shards.items():
+            for labels, value in samples(of).get(name, {}).items():
+                metric.add_metric((str(number), *labels), value)
+        return metric
 
     def _of(self, shard: int) -> _Shard:
         found = self._shards.get(shard)
@@ -251,6 +268,11 @@ class Metrics(Collector):
             self._detection.labels(str(shard))
             self._commit.labels(str(shard))
         return found
+
+
+def look(engine: Engine) -> View:
+    """Look at a shard's state."""
+    return View(_totals(engine), _gauges(engine))
 
 
 def _totals(engine: Engine) -> Samples:

@@ -56,6 +56,7 @@ def venue(markets: int = 1) -> Engine:
         numeraire="USDT",
         brackets=dict.fromkeys(names, (bracket,)),
         collateral={"USDT": Collateral()},
+        conversion=("USDT",),
     )
     tick = Decimal("0.1")
     told: list[e.Event] = [
