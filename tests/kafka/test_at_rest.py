@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
+import re
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import aiohttp
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from consumers import journal
 from engine import wire
+from engine.decisions import BadDebt
+from producers.kafka import ORDERS
 from tests.broker import Broker
 from tests.kafka.day import Day, play
 from tests.kafka.plant import Plant, Process
@@ -29,14 +35,15 @@ async def test_the_daemon_decides_as_the_engines_did(
 ) -> None:
     async with Plant(broker.bootstrap, tmp_path, day.shards) as plant:
         await plant.put(day.records)
-        began = time.monotonic()
         process = await plant.start()
         await plant.until_taken(plant.counts(day.records))
-        print(f"{len(day.records)} records in {time.monotonic() - began:.1f} s")
-        print(sum(map(len, day.decisions)), "decisions")
         assert await plant.decisions() == day.decisions
         assert await plant.digest() == day.digest
+        await _orders_name_their_cause(plant, day)
+        await _lag_is_visible_to_others(plant, day)
         assert await process.terminate() == 0
+        await process.start()
+        await _totals_come_from_state(process, day)
 
 
 KILLS = 20
@@ -66,6 +73,50 @@ async def test_two_processes_share_the_shards_and_are_killed(
         assert await plant.decisions() == day.decisions
         assert await plant.digest() == day.digest
         await _journal_is_the_log(plant, day)
+
+
+async def _orders_name_their_cause(plant: Plant, day: Day) -> None:
+    """What a venue carries out stands in a topic of its own, by account, with what caused it."""
+    counts = plant.counts(day.records)
+    topics = {plant.topics.prices: "prices", plant.topics.positions: "positions"}
+    written = await plant.read(plant.topics.liquidation_orders)
+    for shard, (records, decided) in enumerate(zip(written, day.decisions, strict=True)):
+        decisions = [wire.read_decision(raw) for raw in decided]
+        wanted = [decision for decision in decisions if isinstance(decision, ORDERS)]
+        assert [wire.read_decision(record.value) for record in records] == wanted
+        for record, order in zip(records, wanted, strict=True):
+            assert record.key == order.account.encode()
+            cause = {name: value.decode() for name, value in record.headers}
+            name, partition = topics[cause["topic"]], int(cause["partition"])
+            assert partition == (shard if name == "positions" else 0)
+            assert int(cause["offset"]) < counts[name, partition]
+
+
+async def _lag_is_visible_to_others(plant: Plant, day: Day) -> None:
+    """The group's offsets say how far `positions` is read."""
+    admin = AIOKafkaAdminClient(**plant.client)
+    await admin.start()
+    found = await admin.list_consumer_group_offsets(f"{plant.prefix}group")
+    await admin.close()
+    counts = plant.counts(day.records)
+    assert {tp.partition: at.offset for tp, at in found.items()} == {
+        partition: count for (name, partition), count in counts.items() if name == "positions"
+    }
+
+
+async def _totals_come_from_state(process: Process, day: Day) -> None:
+    """A restart forgets no bad debt."""
+    decisions = [wire.read_decision(raw) for decided in day.decisions for raw in decided]
+    wanted = sum(debt.amount for debt in decisions if isinstance(debt, BadDebt))
+    assert wanted > 0
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                _, text = await process.get("/metrics")
+                found = re.findall(r"^liquidator_bad_debt_total\{.*\} (.+)$", text, re.MULTILINE)
+                if sum(map(Decimal, found)) == wanted:
+                    return
+            await asyncio.sleep(0.1)
 
 
 async def _kill_at_random(plant: Plant, processes: list[Process], day: Day) -> None:

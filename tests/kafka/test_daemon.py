@@ -21,6 +21,7 @@ from engine.decisions import Decision
 from engine.events import Deposit, Event, TimePassed
 from engine.money import ONE
 from producers import topics
+from producers.kafka import ShardWriter
 from tests.broker import Broker
 from tests.kafka.plant import Plant
 
@@ -118,6 +119,29 @@ async def test_a_bug_stops_one_shard_and_names_the_record(
             await plant.put([(0, deposit(2, 3, names[0]))])
             await plant.until_taken({("positions", 0): 2})
             assert "positions" not in plant.progress.next[1]
+
+
+async def test_a_fenced_shard_waits_until_it_is_assigned_again(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with Plant(broker.bootstrap, tmp_path, 1) as plant:
+        await plant.put([(None, event) for event in rules_events(venue_rules(), 1)])
+        async with running(plant) as daemon:
+            await plant.until_taken({("control", 0): 1})
+            read = config.read(plant.config())
+            zombie = ShardWriter(plant.client, plant.topics, read.kafka.group, 0)
+            await zombie.start()
+            await plant.put([(0, deposit(1, 2))])
+            fenced = ["shard 0: fenced: another process has started this shard"]
+            await until(lambda: daemon.reasons() == fenced)
+            await zombie.stop()
+            await asyncio.sleep(1)
+            assert daemon.reasons() == fenced, "it starts by itself"
+            async with running(plant):
+                await plant.until_taken({("positions", 0): 1})
+            await plant.put([(0, deposit(2, 3))])
+            await plant.until_taken({("positions", 0): 2})
+            assert daemon.reasons() == []
 
 
 async def test_a_changed_number_of_shards_is_refused(broker: Broker, tmp_path: Path) -> None:
