@@ -44,12 +44,13 @@ async def publish(client: Client, topic: str, rules: Rules) -> list[str]:
     """
     published = await _published(client, topic)
     sent = changes(rules_file.events(rules, time.time_ns() // 1000), published)
-    producer = AIOKafkaProducer(**client, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**client, transactional_id=f"{topic}-rules")
     await producer.start()
     try:
-        for event in sent:
-            # One after the other: an instrument must not overtake the profile that it needs.
-            await producer.send_and_wait(topic, wire.write_event(event), partition=0)
+        # All at once: a shard that waits for its rules must not begin with a part of them.
+        async with producer.transaction():
+            for event in sent:
+                await producer.send_and_wait(topic, wire.write_event(event), partition=0)
     finally:
         await producer.stop()
     return [_named(event) for event in sent]
