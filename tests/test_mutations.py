@@ -12,6 +12,7 @@ from tests.mutations import MUTATIONS, Mutation
 ROOT = Path(__file__).parent.parent
 SUITE = (
     "tests/test_worked_numbers.py",
+    "tests/test_lifecycle.py",
     "tests/test_margin.py",
     "tests/test_twin.py",
     "tests/test_invariants.py",
