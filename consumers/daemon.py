@@ -25,6 +25,7 @@ from consumers.config import Config
 from consumers.shard import Shard
 from consumers.web import Web
 from producers import topics
+from producers.kafka import client_faults
 from producers.metrics import Metrics
 
 # A poll that never ends keeps the membership: one that never polls leaves after five minutes.
@@ -78,11 +79,13 @@ class Daemon(ConsumerRebalanceListener):
     async def run(self) -> None:
         """Serve, join the group, and run the shards that it assigns.
 
-        Raises `StartError` naming every fault of the topics, `KafkaError` when membership fails.
+        Raises `StartError` naming every fault of client and topics, `KafkaError` when membership
+        fails.
         """
         await self._web.start()
         try:
-            if faults := await topics.check(self._client, self._config.topics):
+            faults = client_faults() + await topics.check(self._client, self._config.topics)
+            if faults:
                 raise StartError("\n".join(faults))
             self._member = self._new_member()
             polling = asyncio.create_task(self._poll(self._member))

@@ -27,6 +27,9 @@ from producers.topics import Topics
 # No stretch without a pause: heartbeats and other shards share the loop.
 STRETCH_SECONDS = 0.002
 
+# So many accounts are encoded in 20 ms, without a pause.
+ACCOUNTS_MAX = 1_000
+
 IDLE_SECONDS = 0.2
 TICK_SECONDS = 1.0
 OBSERVE_SECONDS = 1.0
@@ -108,13 +111,18 @@ class Life:
         await self._hear()
         while not self._stopping and (record := self._next()) is not None:
             await self._take(record)
-            if self._batch.full:
+            if self._full:
                 await self._commit()
             else:
                 await self._breathe()
         await self._tick()
         if self._batch and not self._batch.due(time.monotonic(), self._settings.commit_interval):
             await self._commit()
+
+    @property
+    def _full(self) -> bool:
+        """Whether no more belongs into one transaction."""
+        return self._batch.full or len(self.engine.changed.accounts) >= ACCOUNTS_MAX
 
     async def _breathe(self) -> None:
         """Let others run now and then; commit decisions as soon as the last commit is through."""
@@ -191,7 +199,7 @@ class Life:
     async def _finish(self, cause: Cause, came: float) -> None:
         """Decide what the last event left undecided, slice by slice."""
         while self._decide(self.engine.proceed, cause, came):
-            if self._batch.full:
+            if self._full:
                 await self._commit()
             await asyncio.sleep(0)
 

@@ -89,7 +89,7 @@ class Shard:
 
     async def closed(self) -> None:
         """Wait until every connection is closed."""
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _live(self) -> None:
         """Recover, and work until something happens."""

@@ -14,6 +14,7 @@ from engine import wire
 from engine.events import PriceUpdate
 
 ASSET = "USDT"
+LARGE = 900_000
 YEAR = 365 * 86_400 * 1_000_000
 
 
@@ -82,6 +83,8 @@ class Poison:
         )
         yield Placed("prices", 0, b"poison", orjson.dumps({**good, **bad}), refused=True)
         yield Placed("prices", 0, None, orjson.dumps(good)[: self._chance.randrange(1, 90)], True)
+        if self._chance.random() < 0.1:
+            yield Placed("prices", 0, None, b"[" * LARGE, refused=True)
         if last.topic == "prices":
             yield last
 
