@@ -110,11 +110,10 @@ class Engine:
         return self._taken()
 
     def proceed(self) -> list[d.Decision]:
-        """Decide the next slice of groups; nothing when none is left."""
-        if not self._pending:
-            return []
+        """Decide slices of groups until one decides something; nothing when none is left."""
         with localcontext(EXACT):
-            self._decide_slice()
+            while self._pending and not self._out:
+                self._decide_slice()
         return self._taken()
 
     def take_up(self) -> None:

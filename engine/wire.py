@@ -21,8 +21,9 @@ T = TypeVar("T")
 DIGITS_MAX = 30
 """Longest number that is read, in digits before and after the point."""
 
-TIME_MAX = 2**53
-"""Latest time that is read: microseconds that every JSON reader holds exactly (the year 2255)."""
+WHOLE_MAX = 2**53
+"""Whole numbers below this are read: every JSON reader holds them exactly (as a time, year
+2255)."""
 
 
 class WireError(ValueError):
@@ -58,10 +59,10 @@ def read_event(raw: bytes, topic: Topic | None = None) -> e.Event:
             raise WireError("not_positive", f"price {event.price}", _name(raw))
         if event.confidence is not None:
             _check_number("confidence", event.confidence, raw)
+        _check_whole("sequence", event.sequence, raw)
     else:
         _check_numbers(event, raw)
-    if not 0 <= event.time < TIME_MAX:
-        raise WireError("time", f"{event.time} is no time in microseconds", _name(raw))
+    _check_whole("time", event.time, raw)
     if event.version != e.SCHEMA_VERSION:
         raise WireError("version", f"{event.version}, this reads {e.SCHEMA_VERSION}", _name(raw))
     return event
@@ -70,6 +71,8 @@ def read_event(raw: bytes, topic: Topic | None = None) -> e.Event:
 def _check_numbers(value: Any, raw: bytes, name: str = "") -> None:
     if isinstance(value, Decimal):
         _check_number(name, value, raw)
+    elif isinstance(value, int):
+        _check_whole(name, value, raw)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
             _check_numbers(getattr(value, field), raw, field)
@@ -79,6 +82,11 @@ def _check_numbers(value: Any, raw: bytes, name: str = "") -> None:
     elif isinstance(value, tuple):
         for item in value:
             _check_numbers(item, raw, name)
+
+
+def _check_whole(name: str, number: int, raw: bytes) -> None:
+    if not 0 <= number < WHOLE_MAX:
+        raise WireError(name, f"{number} is not in 0..2^53", _name(raw))
 
 
 def _check_number(name: str, number: Decimal, raw: bytes) -> None:

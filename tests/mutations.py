@@ -186,10 +186,10 @@ MUTATIONS = (
         "liquidation.backstop = False",
     ),
     Mutation(
-        "state forgets a margin call",
+        "state forgets losses beyond bankruptcy prices",
         "state",
-        "group.called = stored.called",
-        "group.called = False",
+        "liquidation.losses = record.losses",
+        "liquidation.losses = {}",
     ),
     Mutation(
         "the riskiest last",

@@ -34,7 +34,9 @@ def run_suite(directory: Path) -> subprocess.CompletedProcess[str]:
     """Run the fast suite on the copy, until the first failure."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     command += ["-m", "not slow", *SUITE]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 @pytest.mark.slow

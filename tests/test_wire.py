@@ -1,5 +1,6 @@
 """What can be read and what is refused, with its reason."""
 
+import json
 from decimal import Decimal as D
 
 import orjson
@@ -61,8 +62,11 @@ def test_amounts_are_written_without_exponents():
         (PRICE, {"type": "Prices"}, "json", "Prices"),
         (PRICE, {"colour": "red"}, "json", "colour"),
         (PRICE, {"sequence": "7"}, "json", "sequence"),
-        (PRICE, {"time": 2**60}, "time", "no time"),
-        (PRICE, {"time": -1}, "time", "no time"),
+        (PRICE, {"time": 2**60}, "time", "not in 0..2^53"),
+        (PRICE, {"time": -1}, "time", "not in 0..2^53"),
+        (PRICE, {"sequence": 2**53}, "sequence", "not in 0..2^53"),
+        (FILL, {"sequence": -1}, "sequence", "not in 0..2^53"),
+        (FILL, {"sequence": 2**80}, "sequence", "not in 0..2^53"),
         (PRICE, {"time": 1.5}, "json", "time"),
         (PRICE, {"version": 2}, "version", "this reads 1"),
         (FILL, {"fee_asset": None}, "json", "fee_asset"),
@@ -73,7 +77,7 @@ def test_amounts_are_written_without_exponents():
 def test_refusals_name_the_record_and_the_rule(base, change, rule, named):
     topic = "prices" if base is PRICE else "positions"
     with pytest.raises(wire.WireError) as caught:
-        wire.read_event(orjson.dumps({**base, **change}), topic)
+        wire.read_event(json.dumps({**base, **change}).encode(), topic)
     assert caught.value.rule == rule
     assert named in str(caught.value)
 
