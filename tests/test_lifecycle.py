@@ -4,6 +4,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from engine import core
 from engine import decisions as d
 from engine import events as e
 from engine.instruments import Perpetual
@@ -165,3 +166,13 @@ def test_a_margin_call_goes_out_once_until_it_is_forgotten(story: Story) -> None
     assert not story.price("BTCUSDT", "9046")
     assert not story.price("BTCUSDT", "9060")
     assert only(d.MarginCall, story.price("BTCUSDT", "9045")).account == "a"
+
+
+def test_slices_that_decide_nothing_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "SLICE", 1)
+    told = Story(WholeEngine())
+    told.rules(Perpetual("BTCUSDT", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6)), rate="0.004")
+    longs(told, a="1000", b="1000", c="1000")
+    assert len(of(d.MarginCall, told.price("BTCUSDT", "9045"))) == 3
+    assert not told.price("BTCUSDT", "9500")
+    assert len(of(d.MarginCall, told.price("BTCUSDT", "9045"))) == 3
