@@ -116,6 +116,7 @@ def _leg(leg: LegHealth, health: Health, rules: Rules) -> dict[str, Any]:
         "settle_price": price,
         "required": leg.required,
         "share": share,
+        "unrounded_value": _unrounded(leg, instrument),
         "target": _quotient(goal.numerator, goal.divisor),
         "taker_fee": instrument.taker_fee,
         "price_unit": instrument.price_unit,
@@ -124,6 +125,13 @@ def _leg(leg: LegHealth, health: Health, rules: Rules) -> dict[str, Any]:
         "bankruptcy_price": bankruptcy_price(leg, health, rules),
         "limit_price": limit_price(leg, health, rules),
     }
+
+
+def _unrounded(leg: LegHealth, instrument: Listed) -> Decimal:
+    """Return the value that prices are solved from: an inverse one is not rounded there."""
+    if instrument.inverse:
+        return _quotient(-leg.size * instrument.multiplier, leg.mark)
+    return leg.value
 
 
 def _solutions(leg: LegHealth, instrument: Listed, goal: Target) -> dict[str, Decimal]:

@@ -182,7 +182,7 @@ def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) 
     )
     _say(
         out,
-        f"  value at which the share is used up: {full(leg['target'] + leg['share'])} − "
+        f"  value at which the share is used up: {full(leg['unrounded_value'])} − "
         f"{full(leg['share'])} = {full(leg['target'])} {unit}",
     )
     _say(out, f"  bankruptcy price: {_solved(leg, sells)}")
