@@ -6,7 +6,6 @@ Events in, decisions out; what happens in which order stands in docs/semantics.m
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
-from functools import cmp_to_key
 from typing import Any, NamedTuple, TypeVar
 
 from engine import admission, booking
@@ -15,7 +14,7 @@ from engine import events as e
 from engine.book import Account, Book, Group
 from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
-from engine.liquidation import Order, Step, next_step, riskier
+from engine.liquidation import Order, Step, next_step, risk_key
 from engine.margin import Health, asset_price, health
 from engine.money import EXACT
 from engine.rules import Rules
@@ -320,7 +319,7 @@ class Engine:
             self._note(group, state, situation)
             if step != "rest":
                 found.append(Pending(group, state, situation, step))
-        self._pending = sorted(found, key=cmp_to_key(_more_urgent))
+        self._pending = sorted(found, key=lambda one: risk_key(one.health, one.group))
 
     def _decide_slice(self) -> None:
         now, self._pending = self._pending[:SLICE], self._pending[SLICE:]
@@ -350,19 +349,6 @@ class Engine:
         state = self.health_of(group)
         situation = situation_of(self, group, state)
         return state, situation, next_step(reason_of(group), situation)
-
-
-def _more_urgent(one: Pending, other: Pending) -> int:
-    if one.health is None or other.health is None:
-        order = (one.health is None) - (other.health is None)
-    else:
-        order = riskier(
-            (one.health.margin_equity, one.health.maintenance),
-            (other.health.margin_equity, other.health.maintenance),
-        )
-    if order:
-        return order
-    return -1 if one.group.key < other.group.key else 1
 
 
 def record_of(event: e.Event) -> str:

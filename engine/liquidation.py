@@ -11,8 +11,10 @@ point.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from functools import cmp_to_key
+from typing import Any, Literal, NamedTuple
 
+from engine.book import Group
 from engine.decisions import Side, Stage, StartReason, Waits
 from engine.margin import (
     Health,
@@ -280,17 +282,38 @@ def plan_sales(state: Health, owed: list[str], rules: Rules) -> list[PlannedSale
     return planned
 
 
-def riskier(one: tuple[Decimal, Decimal], other: tuple[Decimal, Decimal]) -> int:
-    """Compare (margin equity, maintenance) without dividing: −1 where `one` is the riskier.
+def risk_key(state: Health | None, group: Group) -> Any:
+    """Return the sort key that puts the riskiest group first, unpriced ones last."""
+    return _BY_RISK((state, group.key))
 
-    dYdX v4 `x/clob`, `lib/margin/risk.go:63`: cross products, then the larger requirement, then the
-    lower equity where neither has a requirement.
+
+def _compare_risk(
+    one: tuple[Health | None, tuple[str, str]], other: tuple[Health | None, tuple[str, str]]
+) -> int:
+    if one[0] is None or other[0] is None:
+        order = (one[0] is None) - (other[0] is None)
+    else:
+        order = _compare_health(one[0], other[0])
+    return order or (-1 if one[1] < other[1] else 1)
+
+
+def _compare_health(one: Health, other: Health) -> int:
+    """Compare margin equity over maintenance without dividing: −1 where `one` is the riskier.
+
+    dYdX v4, `lib/margin/risk.go:63`: cross products, then the larger requirement, then the lower
+    equity where neither has a requirement.
     """
-    here, there = one[0] * other[1], other[0] * one[1]
+    here, there = (
+        one.margin_equity * other.maintenance,
+        other.margin_equity * one.maintenance,
+    )
     if here != there:
         return -1 if here < there else 1
-    if one[1] != other[1]:
-        return -1 if one[1] > other[1] else 1
-    if one[0] != other[0] and one[1] == 0:
-        return -1 if one[0] < other[0] else 1
+    if one.maintenance != other.maintenance:
+        return -1 if one.maintenance > other.maintenance else 1
+    if one.margin_equity != other.margin_equity and one.maintenance == 0:
+        return -1 if one.margin_equity < other.margin_equity else 1
     return 0
+
+
+_BY_RISK = cmp_to_key(_compare_risk)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import cmp_to_key
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from engine.book import Account, Group
 from engine.core import Engine
-from engine.liquidation import Liquidation, Order, riskier
+from engine.liquidation import Liquidation, Order, risk_key
 from engine.liquidation_price import liquidation_prices
 from engine.margin import Health, LegHealth, bankruptcy_price
 from engine.money import ZERO, exact
@@ -40,19 +39,7 @@ def book(engines: Sequence[Engine]) -> list[Line]:
             if group.cash or group.symbols:
                 state = engine.health_of(group) if engine.ready else None
                 lines.append(Line(engine.shard, group, state, state_of(engine, group, state)))
-    return sorted(lines, key=cmp_to_key(_riskier))
-
-
-def _riskier(one: Line, other: Line) -> int:
-    order = 0
-    if one.health is None or other.health is None:
-        order = (one.health is None) - (other.health is None)
-    else:
-        order = riskier(
-            (one.health.margin_equity, one.health.maintenance),
-            (other.health.margin_equity, other.health.maintenance),
-        )
-    return order or (-1 if one.group.key < other.group.key else 1)
+    return sorted(lines, key=lambda line: risk_key(line.health, line.group))
 
 
 def state_of(engine: Engine, group: Group, health: Health | None) -> str:
