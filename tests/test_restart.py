@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -49,13 +50,21 @@ class Store:
 
     def restart(self, engine: Engine) -> Engine:
         """Store what changed, and start again from what is stored."""
+        self.commit(engine)
+        return self.start()
+
+    def start(self) -> Engine:
+        """Start from what is stored."""
+        return state.restore(0, self.records.items())
+
+    def commit(self, engine: Engine) -> None:
+        """Store what changed."""
         for key, record in state.changes(engine).items():
             if record is None:
                 self.records.pop(key, None)
             else:
                 self.records[key] = record
         assert dict(sorted(self.records.items())) == state.records(engine)
-        return state.restore(engine.shard, self.records.items())
 
 
 @pytest.mark.parametrize("seed", FAST)
@@ -78,6 +87,34 @@ def test_a_restart_after_every_slice_changes_nothing(
     monkeypatch.setattr(core, "SLICE", 1)
     assert run(log, restarted) == whole
     assert run(log, Store().restart) == whole
+
+
+@pytest.mark.parametrize("seed", FAST)
+@pytest.mark.parametrize("events_a_commit", [1, 7, 500])
+def test_commits_of_any_size_and_crashes_between_them_change_nothing(
+    seed: int, events_a_commit: int
+) -> None:
+    """A crash loses what was not committed: those events are given again, from the last commit."""
+    log, chance = log_of(seed), Random(f"{seed} {events_a_commit}")
+    store, engine = Store(), Engine(shard=0)
+    committed: list[bytes] = []
+    begun: list[bytes] = []
+    start = place = crashes = 0
+    while place < len(log):
+        decided = list(engine.apply(log[place]))
+        while more := engine.proceed():
+            decided += more
+        begun += map(wire.write_decision, decided)
+        place += 1
+        if place - start == events_a_commit or place == len(log):
+            store.commit(engine)
+            committed += begun
+            start, begun = place, []
+        if chance.random() < 0.05 and crashes < 20:
+            crashes += 1
+            engine, place, begun = store.start(), start, []
+    assert crashes > 3
+    assert (b"\n".join(committed), state.digest(engine)) == run(log)
 
 
 @pytest.mark.slow
