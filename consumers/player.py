@@ -108,8 +108,11 @@ class Player:
         try:
             await self._consumer.start()
             await self._refuse_used(counts)
-            self._consumer.assign(self._outputs())
-            await self._consumer.seek_to_end()
+            outputs = self._outputs()
+            self._consumer.assign(outputs)
+            # Where they end now: a position that is looked up later may be past the first orders.
+            for partition, end in (await self._consumer.end_offsets(outputs)).items():
+                self._consumer.seek(partition, end)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -143,6 +146,7 @@ class Player:
                         screen.show(tally)
                     await pace.wait(now)
             await self._reached(world.last_price_time, listening)
+            await self._heard_out(listening)
         finally:
             listening.cancel()
             await asyncio.wait([listening])
@@ -178,6 +182,15 @@ class Player:
                 listening.result()
             if not done:
                 raise NotPlayable(self._silence())
+
+    async def _heard_out(self, listening: asyncio.Task[None]) -> None:
+        """Hear what is committed to its end: a fetch may bring a state before what led to it."""
+        ends = await self._consumer.end_offsets(self._outputs())
+        for partition, end in ends.items():
+            while await self._consumer.position(partition) < end:
+                if listening.done():
+                    listening.result()
+                await asyncio.sleep(POLL_MS / 1000)
 
     def _silence(self) -> str:
         late = [shard for shard, at in self._standing.items() if at == min(self._standing.values())]
