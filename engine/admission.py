@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import events as e
 from engine import instruments, profile
+from engine.book import Leg
 from engine.booking import funding_cash, funding_price, settlement_cash
 from engine.fills import fill_effect
 from engine.instruments import Asset, Listed
@@ -25,6 +26,7 @@ Refusal = tuple[str, str]
 Checks = Iterator[Refusal | None]
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NO_LEG = Leg(ZERO, ZERO)
 OPENING = (e.AccountOpened, e.Deposit, e.PositionSnapshot)
 
 
@@ -113,17 +115,21 @@ def _cash_limit(
     group = known.groups.get(margin) if known else None
     for asset, change in changes.items():
         before = engine.book.cash_of(group, asset) if group else ZERO
-        largest = engine.rules.assets[asset].largest
-        if abs(before + change) > largest:
-            return "limit", f"balance {plain(before + change)} {asset} would pass {plain(largest)}"
+        largest, after = engine.rules.assets[asset].largest, before + change
+        if abs(after) > max(largest, abs(before)):
+            return "limit", f"balance {plain(after)} {asset} would pass {plain(largest)}"
     return None
 
 
-def _leg_limit(instrument: Listed, asset: Asset, size: Decimal, cost: Decimal) -> Refusal | None:
-    if abs(size) > instrument.largest_size:
+def _leg_limit(
+    instrument: Listed, asset: Asset, size: Decimal, cost: Decimal, held: Leg = NO_LEG
+) -> Refusal | None:
+    """Refuse a leg beyond its largest, unless it comes nearer to it: limits may have been
+    lowered."""
+    if abs(size) > max(instrument.largest_size, abs(held.size)):
         most = plain(instrument.largest_size)
         return "limit", f"size {plain(size)} would pass {most} of {instrument.name}"
-    if abs(cost) > asset.largest:
+    if abs(cost) > max(asset.largest, abs(held.cost)):
         return "limit", f"cost {plain(cost)} would pass {plain(asset.largest)} {asset.name}"
     return None
 
@@ -218,7 +224,7 @@ def _fill(engine: Engine, event: e.Fill) -> Checks:
     group = engine.accounts[event.account].groups.get(event.margin)
     leg = engine.book.leg_of(group, event.symbol) if group else None
     effect = fill_effect(instrument, asset.unit, leg, event.size, event.price)
-    yield _leg_limit(instrument, asset, effect.size, effect.cost)
+    yield _leg_limit(instrument, asset, effect.size, effect.cost, leg or NO_LEG)
     changes = {event.fee_asset: -event.fee}
     changes[asset.name] = changes.get(asset.name, ZERO) + effect.cash
     yield _cash_limit(engine, event.account, event.margin, changes)

@@ -140,11 +140,9 @@ class Account:
         """Tell whether this id was issued (for that margin group and symbol, where given)."""
         owner, _, rest = order_id.partition(":")
         parts = rest.split(":")
-        if (
-            owner != self.id
-            or len(parts) != 3
-            or not all(p.isascii() and p.isdigit() for p in parts[:2])
-        ):
+        if owner != self.id or len(parts) != 3:
+            return False
+        if not all(len(p) < 16 and p.isascii() and p.isdigit() for p in parts[:2]):
             return False
         number, attempt = int(parts[0]), int(parts[1])
         group, symbols = self.orders.get(number, ("", []))

@@ -324,11 +324,11 @@ class Engine:
     def _decide_slice(self) -> None:
         now, self._pending = self._pending[:SLICE], self._pending[SLICE:]
         for pending in now:
-            self.decide(pending.group, pending)
+            self._decide(pending)
 
-    def decide(self, group: Group, looked: Pending | None = None) -> None:
+    def _decide(self, pending: Pending) -> None:
         """Take steps until the group is at rest."""
-        state, situation, step = looked[1:] if looked else self._look_at(group)
+        group, state, situation, step = pending
         while step != "rest":
             STEPS[step](self, group, state)
             self.changed.accounts.add(group.account.id)

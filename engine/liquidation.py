@@ -83,10 +83,10 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
     "auto_convert": (
         ({"live": True, "halted_live": True}, "cancel_halted"),
         ({"live": True}, "rest"),
-        ({"priced": False}, "rest"),
-        ({"breached": True}, "end_superseded"),
         ({"owes": False}, "end_converted"),
         ({"convertible": False}, "end_converted"),
+        ({"priced": False}, "rest"),
+        ({"breached": True}, "end_superseded"),
         ({"waiting": True}, "rest"),
         ({"blocked": True}, "hold"),
         ({}, "sales"),

@@ -28,15 +28,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 EXACT = Context(
-    # The longest product, equity · requirement · mark of a bankruptcy price in another asset than
-    # the numeraire, has at most 172 digits within the limits of representation; 76 did not hold it.
-    prec=256,
+    # The longest product is equity · requirement · mark of a bankruptcy price in another asset than
+    # the numeraire: nine numbers of at most 30 digits each, before they are summed.
+    prec=512,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, Underflow, Clamped, FloatOperation],
 )
 """The engine's only decimal context; a rounding that nobody named raises `decimal.Inexact`."""
 
-LARGEST_UNITS = 2**63 - 1
-"""Amounts and sizes are kept as 64-bit whole numbers of smallest units."""
+LARGEST_UNITS = 2**61
+"""Amounts and sizes are kept as 64-bit whole numbers of smallest units, with room above the largest
+that is allowed: a sum may pass it on the way to its result."""
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -110,7 +111,7 @@ def fits(amount: Decimal, decimals: int) -> bool:
     return exponent >= -decimals or amount == amount.quantize(unit, context=_ROUNDING)
 
 
-_ROUNDING = Context(prec=256)
+_ROUNDING = Context(prec=512)
 
 
 def plain(value: Decimal) -> str:

@@ -136,8 +136,10 @@ def faults(profile: RiskProfile) -> list[str]:
     if not _within(call.at, 0, 1) or not _within(call.reset, 0, 1) or call.reset >= call.at:
         found.append(f"margin_call: needs 0 <= reset < at < 1, has {call.reset} and {call.at}")
     for field in ("order_ttl", "ack_timeout", "gap_timeout"):
-        if not 0 < getattr(rule, field) <= 3600 * SECOND:
-            found.append(f"liquidation: {field} {getattr(rule, field)} not within an hour")
+        if not SECOND // 1000 <= getattr(rule, field) <= 3600 * SECOND:
+            found.append(
+                f"liquidation: {field} {getattr(rule, field)} µs not in a millisecond to an hour"
+            )
     for field in ("max_slippage", "fee_rate"):
         if not _within(getattr(rule, field), 0, 1):
             found.append(f"liquidation: {field} {getattr(rule, field)} not in [0, 1)")

@@ -20,16 +20,16 @@ def price_moved(engine: Engine, event: e.PriceUpdate) -> None:
     is_asset = symbol in engine.rules.assets
     if kind == "last" or (kind == "index" and not is_asset):
         return
-    if before is None:
+    was, now = float((before or event).price), float(event.price)
+    if engine.watch.strayed(symbol, was, now) or before is None:
         holders = _holders_of_asset(engine, symbol) if is_asset else engine.book.holders(symbol)
         engine.look_at(holders)
     elif engine.watch.worn():
         engine.watch.renewed()
         engine.look_at(list(engine.book.all_groups()))
     elif is_asset:
-        engine.look_at(engine.watch.index_moved(symbol, float(before.price), float(event.price)))
+        engine.look_at(engine.watch.index_moved(symbol, was, now))
     else:
-        was, now = float(before.price), float(event.price)
         engine.look_at(engine.watch.mark_moved(symbol, was, now, engine.prices))
 
 

@@ -1,7 +1,9 @@
 """What is due when: expiries, missing answers, waits for missing events.
 
 Timers are derived from state and can be set anew from it at any time. They fire in order of (due
-time, key), each with engine time = its due time; one whose cause is gone is passed over.
+time, key), each with engine time = its due time; one whose cause is gone is passed over. What a
+group does next is decided once, with the event that moved time: however long the silence was, an
+order is issued again once.
 """
 
 from __future__ import annotations
@@ -72,12 +74,12 @@ class Timers:
             if account is None:
                 continue
             if timer.margin:
-                fired |= _fire(engine, account.groups[timer.margin], timer)
+                group = account.groups.get(timer.margin)
+                fired |= group is not None and _fire(engine, group, timer)
             elif account.gap_since is not None:
                 engine.time = max(engine.time, timer.due)
                 fired = True
-                for group in account.ordered_groups():
-                    engine.decide(group)
+                engine.touch_account(account)
         return fired
 
     def _push(self, timer: Timer) -> None:
@@ -115,5 +117,4 @@ def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
 
 def _unacknowledged(engine: Engine, group: Group, order_id: str, detail: str) -> None:
     engine.anomaly(group, "unacknowledged", order_id, detail)
-    engine.changed.accounts.add(group.account.id)
-    engine.decide(group)
+    engine.touch(group)

@@ -40,6 +40,14 @@ RELATIVE_ERROR = 1e-8
 PASSES_BEFORE_REBUILD = 1_000_000
 """Rounding errors add up with the passes; long before they matter the screens are built anew."""
 
+STRAYED = 2.0
+"""A price that left its reference by more than this factor has its holders noted again: bounds were
+taken at the old prices, and a step of many magnitudes eats the digits of what it is added to."""
+
+ROUNDINGS = 16
+"""Units by which an inverse leg may be off: value and requirement are rounded to one each, and
+their worth may have grown by the factor above, in its price and in its settlement asset's."""
+
 STANDINGS = ("healthy", "called", "liquidating", "halted", "gap", "unpriced")
 """What a margin group is counted as; a row that holds none has place 0 before them."""
 
@@ -91,6 +99,7 @@ class Watch:
         self._holders: dict[str, Rows | None] = {}
         self._curves: dict[str, ScreenCurve] = {}
         self._weights: dict[str, tuple[float, float]] = {}
+        self._references: dict[str, float] = {}
 
     def new_rules(self) -> None:
         """Take over changed rules; every group is to be noted again after."""
@@ -121,9 +130,13 @@ class Watch:
             return
         required = {leg.settle: 0.0 for leg in state.legs}
         gross = sum(abs(float(cash * state.prices[a])) for a, cash in state.cash.items())
+        rounded = 0.0
         for leg in state.legs:
             required[leg.settle] += float(leg.maintenance)
             gross += (float(leg.notional) + abs(float(leg.cost))) * float(state.prices[leg.settle])
+            if self._book.legs[leg.symbol].instrument.inverse:
+                unit = 10.0 ** -self._book.legs[leg.symbol].settle.decimals
+                rounded += unit * float(state.prices[leg.settle]) * self._weights[leg.settle][1]
             self._note_leg(row, leg, rise, fall)
         for asset, net in self._net.items():
             amount = float(state.net.get(asset, 0))
@@ -132,7 +145,7 @@ class Watch:
                 self._holders[asset] = None
             net[row], self._required[asset][row] = amount, needs
         equity, maintenance = float(state.margin_equity), float(state.maintenance)
-        error = RELATIVE_ERROR * gross
+        error = RELATIVE_ERROR * gross + ROUNDINGS * rounded
         self._alarm[row] = maintenance - rise * equity + error
         self._relief[row] = fall * equity - maintenance + error
 
@@ -158,7 +171,7 @@ class Watch:
         if self._rules.profile is None:
             return []
         size = self._book.capacity
-        equity, gross = np.zeros(size), np.zeros(size)
+        equity, gross, rounded = np.zeros(size), np.zeros(size), np.zeros(size)
         net = {name: c * 10.0**-decimals for name, decimals, c in self._book.cash_columns()}
         for symbol, table in self._book.legs.items():
             mark = prices.get((symbol, "mark"))
@@ -171,11 +184,20 @@ class Watch:
             net[table.settle.name][rows] += value - cost
             worth = float(asset_price(table.settle.name, self._rules, prices) or 0)
             gross[rows] += (np.abs(value) + np.abs(cost)) * worth
+            rounded[rows] += table.instrument.inverse * worth * 10.0**-table.settle.decimals
         for asset, amounts in net.items():
             worth = float(asset_price(asset, self._rules, prices) or 0)
             equity += amounts * worth
             gross += np.abs(amounts) * worth
-        return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross))
+        return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross + rounded))
+
+    def strayed(self, symbol: str, before: float, price: float) -> bool:
+        """Tell whether a price went so far that everybody whom it concerns is to be noted again."""
+        reference = self._references.setdefault(symbol, before)
+        if reference / STRAYED < price < reference * STRAYED:
+            return False
+        self._references[symbol] = price
+        return True
 
     def worn(self) -> bool:
         """Tell whether so many prices were screened that every group should be noted again."""

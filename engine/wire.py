@@ -21,6 +21,9 @@ T = TypeVar("T")
 DIGITS_MAX = 30
 """Longest number that is read, in digits before and after the point."""
 
+TEXT_MAX = 256
+"""Longest name, id or reason that is read, in characters: decisions and state repeat them."""
+
 WHOLE_MAX = 2**53
 """Whole numbers below this are read: every JSON reader holds them exactly (as a time, year
 2255)."""
@@ -60,28 +63,38 @@ def read_event(raw: bytes, topic: Topic | None = None) -> e.Event:
         if event.confidence is not None:
             _check_number("confidence", event.confidence, raw)
         _check_whole("sequence", event.sequence, raw)
+        _check_text("symbol", event.symbol, raw)
+        _check_text("source", event.source, raw)
     else:
-        _check_numbers(event, raw)
+        _check_values(event, raw)
     _check_whole("time", event.time, raw)
     if event.version != e.SCHEMA_VERSION:
         raise WireError("version", f"{event.version}, this reads {e.SCHEMA_VERSION}", _name(raw))
     return event
 
 
-def _check_numbers(value: Any, raw: bytes, name: str = "") -> None:
+def _check_values(value: Any, raw: bytes, name: str = "") -> None:
     if isinstance(value, Decimal):
         _check_number(name, value, raw)
     elif isinstance(value, int):
         _check_whole(name, value, raw)
+    elif isinstance(value, str):
+        _check_text(name, value, raw)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            _check_numbers(getattr(value, field), raw, field)
+            _check_values(getattr(value, field), raw, field)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_numbers(item, raw, str(key))
+            _check_text(name, str(key), raw)
+            _check_values(item, raw, str(key))
     elif isinstance(value, tuple):
         for item in value:
-            _check_numbers(item, raw, name)
+            _check_values(item, raw, name)
+
+
+def _check_text(name: str, text: str, raw: bytes) -> None:
+    if len(text) > TEXT_MAX:
+        raise WireError("text", f"{name} has more than {TEXT_MAX} characters", _name(raw))
 
 
 def _check_whole(name: str, number: int, raw: bytes) -> None:

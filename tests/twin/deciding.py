@@ -231,14 +231,14 @@ def _advance_breach(world: World, group: Group, liquidation: Liquidation) -> boo
 
 
 def _advance_conversion(world: World, group: Group, liquidation: Liquidation) -> bool:
+    owed = [asset for asset in group.owed() if _convert_limit(world, asset) is not None]
+    if not owed or not _convertible(world, group):
+        return _end(world, group, "converted")
     now = health(world, group)
     if now is None:
         return False
     if breached(world, group, now):
         return _end(world, group, "superseded")
-    owed = [asset for asset in group.owed() if _convert_limit(world, asset) is not None]
-    if not owed or not _convertible(world, group):
-        return _end(world, group, "converted")
     liquidation.waits = _block(world, group)
     if not liquidation.waits:
         send_sales(world, group, now, owed)

@@ -88,13 +88,21 @@ def _price(world: World, symbol: str, price: Decimal) -> None:
 
 def _cash(world: World, group: Group | None, asset: str, change: Fraction) -> None:
     before = group.cash.get(asset, Fraction(0)) if group else Fraction(0)
-    require(abs(before + change) <= world.assets[asset].largest, f"cash {asset}")
+    after, largest = abs(before + change), world.assets[asset].largest
+    require(after <= largest or after <= abs(before), f"cash {asset}")
 
 
-def _leg(world: World, symbol: str, size: Fraction, cost: Fraction) -> None:
+def _leg(
+    world: World,
+    symbol: str,
+    size: Fraction,
+    cost: Fraction,
+    held: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0)),
+) -> None:
     terms = world.contracts[symbol]
-    require(abs(size) <= terms.largest, f"size of {symbol}")
-    require(abs(cost) <= world.assets[terms.settle].largest, f"cost of {symbol}")
+    largest = world.assets[terms.settle].largest
+    require(abs(size) <= max(terms.largest, abs(held[0])), f"size of {symbol}")
+    require(abs(cost) <= max(largest, abs(held[1])), f"cost of {symbol}")
 
 
 def _margin(margin: str, symbols: Iterator[str] | list[str]) -> None:
@@ -183,7 +191,9 @@ def _check_fill(world: World, account: Account, event: events.Fill) -> None:
     _issued(account, event.order_id, event.margin, event.symbol)
     group = account.groups.get(event.margin) or Group(event.account, event.margin)
     result = outcome_of(world, group, event)
-    _leg(world, event.symbol, result.leg.size, result.leg.cost)
+    before = group.legs.get(event.symbol)
+    held = (before.size, before.cost) if before else (Fraction(0), Fraction(0))
+    _leg(world, event.symbol, result.leg.size, result.leg.cost, held)
     changes = {world.contracts[event.symbol].settle: result.cash}
     changes[event.fee_asset] = changes.get(event.fee_asset, Fraction(0)) - Fraction(event.fee)
     for asset, change in changes.items():

@@ -130,7 +130,7 @@ def faulty(profile: RiskProfile) -> bool:
         and not (trigger.at_equality and trigger.stop_buffer == 0)
         and 0 <= call.reset < call.at < 1
         and all(
-            0 < wait <= 3_600_000_000
+            1000 <= wait <= 3_600_000_000
             for wait in (rule.order_ttl, rule.ack_timeout, rule.gap_timeout)
         )
         and 0 <= rule.max_slippage < 1

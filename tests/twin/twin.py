@@ -10,7 +10,7 @@ from engine import events
 from engine.decisions import AnyDecision, Duplicate, Gap, Ignored, Refused
 from tests.twin.amounts import decimal
 from tests.twin.books import Account, Group, Order, World
-from tests.twin.deciding import cancel, decide, decide_all
+from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
 from tests.twin.refusals import RefusalError, check, check_known
 from tests.twin.trades import anomaly
@@ -124,8 +124,7 @@ class Twin:
 
     def _gap_waited(self, account: Account) -> Callable[[], None]:
         def fire() -> None:
-            for group in account.ordered_groups():
-                decide(self.world, group)
+            """Everybody is looked at with the event that moved time."""
 
         return fire
 
@@ -135,7 +134,6 @@ class Twin:
             anomaly(self.world, group, "unacknowledged", "")
             group.liquidation.awaiting = None
             group.orders.clear()
-            decide(self.world, group)
 
         return fire
 
@@ -152,7 +150,6 @@ class Twin:
             assert group.liquidation is not None
             anomaly(self.world, group, "unacknowledged", order.id)
             del group.liquidation.live[order.id]
-            decide(self.world, group)
 
         return fire
 
