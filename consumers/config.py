@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from ssl import SSLContext, SSLError
 from typing import Any, Literal
@@ -21,6 +21,9 @@ from producers.topics import Topics, named
 
 LONGEST_SESSION = 45.0
 """Kafka ends a transaction after 60 s: by then the group must know that the process is gone."""
+
+HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]"
+"""A host: its name, its IPv4 address, or its IPv6 address in brackets."""
 
 
 class Sasl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,30 +128,39 @@ def read(path: str | Path) -> Config:
     """
     tree = toml_file.parse(Path(path).read_bytes(), str(path))
     faults = list(toml_file.form_faults(tree, Config))
-    for name, section in (("kafka", Kafka), ("shards", Shards), ("http", Http)):
-        table = tree.get(name, {})
-        # A fault of form in one section does not hide those of meaning in another.
-        if not any(toml_file.form_faults(table, section)):
-            faults += _FAULTS[section](msgspec.convert(table, section))
+    keys: set[toml_file.Key] = set()
+    draft = toml_file.mended(tree, Config, keys)
+    dropped = {".".join(map(str, key)) for key in keys}
+    # A fault of form does not hide those of meaning, but what it drops has no meaning.
+    faults += [fault for fault in _faults(draft, dropped) if fault.split(":")[0] not in dropped]
     if faults:
         raise toml_file.FileFaults(str(path), faults)
-    return msgspec.convert(tree, Config)
+    return draft
+
+
+def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
+    """Yield every fault of meaning; none that rests on a key in `dropped` and another one."""
+    yield from _kafka_faults(config.kafka)
+    yield from _sasl_faults(config.kafka.sasl, dropped)
+    yield from _tls_faults(config.kafka.tls, dropped)
+    yield from _shards_faults(config.shards)
+    yield from _http_faults(config.http)
 
 
 def _kafka_faults(kafka: Kafka) -> Iterator[str]:
     if not kafka.brokers:
         yield "kafka.brokers: none given"
     for broker in kafka.brokers:
-        host, colon, port = broker.rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        address = re.fullmatch(rf"(?:{HOST}):([0-9]{{1,5}})", broker)
+        if not address or not 0 < int(address[1]) < 65536:
             yield f"kafka.brokers: {broker!r} is not host:port"
     if not kafka.group:
         yield "kafka.group: empty"
+    elif not re.fullmatch(r"[A-Za-z0-9._-]+", kafka.group):
+        yield f"kafka.group: {kafka.group!r} has other than letters, digits, dot, _ and -"
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", kafka.topic_prefix):
         yield f"kafka.topic_prefix: {kafka.topic_prefix!r} has what no topic's name may have"
     yield from _outside("kafka.session_timeout", kafka.session_timeout, 1, LONGEST_SESSION)
-    yield from _sasl_faults(kafka.sasl)
-    yield from _tls_faults(kafka.tls)
 
 
 def _shards_faults(shards: Shards) -> Iterator[str]:
@@ -160,15 +172,10 @@ def _shards_faults(shards: Shards) -> Iterator[str]:
 
 
 def _http_faults(http: Http) -> Iterator[str]:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+", http.host):
+        yield f"http.host: {http.host!r} is not the name or address of a host"
     yield from _outside("http.port", http.port, 0, 65_535)
     yield from _outside("http.lag_max", http.lag_max, 0.1, 86_400)
-
-
-_FAULTS: dict[type[msgspec.Struct], Callable[[Any], Iterator[str]]] = {
-    Kafka: _kafka_faults,
-    Shards: _shards_faults,
-    Http: _http_faults,
-}
 
 
 def _outside(key: str, value: float, low: float, high: float) -> Iterator[str]:
@@ -176,25 +183,27 @@ def _outside(key: str, value: float, low: float, high: float) -> Iterator[str]:
         yield f"{key}: {value:g} is not in [{low:g}, {high:g}]"
 
 
-def _sasl_faults(sasl: Sasl) -> Iterator[str]:
+def _sasl_faults(sasl: Sasl, dropped: set[str]) -> Iterator[str]:
+    unknown = dropped & {"kafka.sasl.password_file", "kafka.sasl.password_env"}
     if not sasl.username:
         if sasl.password_file or sasl.password_env:
             yield "kafka.sasl.username: there is a password and no name"
     elif bool(sasl.password_file) == bool(sasl.password_env):
-        yield "kafka.sasl: needs password_file or password_env, one of them"
+        if not unknown:
+            yield "kafka.sasl: needs password_file or password_env, one of them"
     elif sasl.password_file:
         yield from _unreadable("kafka.sasl.password_file", sasl.password_file)
     elif sasl.password_env not in os.environ:
         yield f"kafka.sasl.password_env: {sasl.password_env} is not set"
 
 
-def _tls_faults(tls: Tls) -> Iterator[str]:
+def _tls_faults(tls: Tls, dropped: set[str]) -> Iterator[str]:
     files = [key for key in tls.__struct_fields__ if key != "enabled" and getattr(tls, key)]
-    if files and not tls.enabled:
+    if files and not tls.enabled and "kafka.tls.enabled" not in dropped:
         yield f"kafka.tls.{files[0]}: has no effect while enabled is not true"
     for key in files:
         yield from _unreadable(f"kafka.tls.{key}", getattr(tls, key))
-    if tls.key_file and not tls.cert_file:
+    if tls.key_file and not tls.cert_file and "kafka.tls.cert_file" not in dropped:
         yield "kafka.tls.key_file: there is no cert_file"
 
 

@@ -18,6 +18,11 @@ import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+Key = tuple[str | int, ...]
+"""The path of a key: names of keys, and numbers of elements, counted from 1."""
+
+_STAND_INS: dict[Any, Any] = {int: 1, str: "", Decimal: Decimal(1), tuple: (), dict: {}}
+
 
 class FileFaults(ValueError):
     """A file cannot be used; `faults` are all its faults, each naming file and key."""
@@ -42,7 +47,12 @@ def parse(raw: bytes, file: str) -> dict[str, Any]:
     """Return the tree of keys in `raw`, the content of `file`; raises `FileFaults` if not TOML."""
     try:
         return tomllib.loads(raw.decode(), parse_float=Decimal)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise FileFaults(file, ["not TOML: arrays or tables are nested too deeply"]) from error
+    except ArithmeticError as error:
+        raise FileFaults(file, ["not TOML: a number is out of range"]) from error
+    except ValueError as error:
+        # Python's own limit on the digits of a whole number is such a fault too.
         raise FileFaults(file, [f"not TOML: {error}"]) from error
 
 
@@ -59,6 +69,65 @@ def form_faults(value: Any, kind: Any, path: str = "") -> Iterator[str]:
             yield from form_faults(item, args[0], f"{path}[{_label(item, place)}]")
     else:
         yield from _value_faults(value, kind, path)
+
+
+def mended(table: Any, kind: type[T], dropped: set[Key], path: Key = ()) -> T:
+    """Return `table` as `kind` without what has faults of form, so that the rest can be checked.
+
+    A faulty key takes its default; where it has none, what is missing or faulty takes a stand-in
+    that means nothing. The paths of both are added to `dropped`.
+    """
+    if not isinstance(table, dict):
+        dropped.add(path)
+        table = {}
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        key = (*path, field.name)
+        if field.name in table:
+            value = _mended(table[field.name], field.type, dropped, key)
+            if value is not msgspec.UNSET:
+                found[field.name] = value
+                continue
+        elif not field.required:
+            continue
+        dropped.add(key)
+        if field.required:
+            found[field.name] = _stand_in(field.type, dropped, key)
+    return kind(**found)
+
+
+def _mended(value: Any, kind: Any, dropped: set[Key], path: Key) -> Any:
+    """Return what can be used of `value`; `UNSET` when nothing can."""
+    origin, args = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return mended(value, kind, dropped, path)
+    if origin is dict and isinstance(value, dict):
+        pairs = {
+            name: _element(item, args[1], dropped, (*path, name)) for name, item in value.items()
+        }
+        return {name: item for name, item in pairs.items() if item is not msgspec.UNSET}
+    if origin is tuple and args[1:] == (...,) and isinstance(value, list):
+        items = [
+            _element(item, args[0], dropped, (*path, place))
+            for place, item in enumerate(value, start=1)
+        ]
+        kept = tuple(item for item in items if item is not msgspec.UNSET)
+        return kept if kept or not items else msgspec.UNSET
+    return msgspec.UNSET if any(_value_faults(value, kind, "")) else msgspec.convert(value, kind)
+
+
+def _element(value: Any, kind: Any, dropped: set[Key], path: Key) -> Any:
+    found = _mended(value, kind, dropped, path)
+    if found is not msgspec.UNSET:
+        return found
+    dropped.add(path)
+    return () if get_origin(kind) is tuple else msgspec.UNSET
+
+
+def _stand_in(kind: Any, dropped: set[Key], path: Key) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return mended({}, kind, dropped, path)
+    return _STAND_INS[get_origin(kind) or kind]
 
 
 def _table_faults(value: Any, kind: type[msgspec.Struct], path: str) -> Iterator[str]:

@@ -61,6 +61,72 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         assert any(fault.startswith(part) for fault in found), part
 
 
+def test_a_fault_of_form_hides_none_of_meaning_and_makes_none(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path,
+        """
+        kafkaa = 1
+        [kafka]
+        brokers = ["nohost", "h:99999", 5]
+        group = 5
+        session_timeout = 100
+        topic_prefix = "a b"
+        [kafka.sasl]
+        mechanism = "X"
+        username = "u"
+        password_file = 5
+        [kafka.tls]
+        enabled = "yes"
+        cert_file = 5
+        key_file = "/nowhere"
+        [shards]
+        clock = "moon"
+        commit_interval = nan
+        max_ahead = -1
+        [http]
+        port = 70000
+        host = ""
+        lag_max = "x"
+        """,
+    )
+    assert [fault.split(": ")[0] for fault in found] == [
+        "kafkaa",
+        "kafka.brokers[3]",
+        "kafka.group",
+        "kafka.sasl.mechanism",
+        "kafka.sasl.password_file",
+        "kafka.tls.enabled",
+        "kafka.tls.cert_file",
+        "shards.clock",
+        "shards.commit_interval",
+        "http.lag_max",
+        "kafka.brokers",
+        "kafka.brokers",
+        "kafka.topic_prefix",
+        "kafka.session_timeout",
+        "kafka.tls.key_file",
+        "shards.max_ahead",
+        "http.host",
+        "http.port",
+    ]
+
+
+def test_where_nothing_of_a_list_can_be_read_it_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    (said,) = faults(tmp_path, "[kafka]\nbrokers = [5]")
+    assert said.startswith("kafka.brokers[1]: ")
+    assert len(faults(tmp_path, "kafka = 5")) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "broker"),
+    [("0.0.0.0", "kafka-1.example:9092"), ("::", "[::1]:9092"), ("localhost", "10.0.0.1:65535")],
+)
+def test_addresses_of_every_kind_are_sound(tmp_path: Path, host: str, broker: str) -> None:
+    path = tmp_path / "liquidator.toml"
+    path.write_text(f'[kafka]\nbrokers = ["{broker}"]\n[http]\nhost = "{host}"')
+    assert config.read(path).kafka.brokers == (broker,)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -68,6 +134,14 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         ("[http]\nport = -1", "http.port: -1 is not in [0, 65535]"),
         ("[shards]\ncommit_interval = 0", "shards.commit_interval: 0 is not in [0.001, 10]"),
         ("[shards]\nmax_ahead = nan", "shards.max_ahead: nan is not a number"),
+        ('[kafka]\nbrokers = ["a b:1"]', "kafka.brokers: 'a b:1' is not host:port"),
+        ('[kafka]\nbrokers = ["h:\u0661"]', "kafka.brokers: 'h:\u0661' is not host:port"),
+        ('[kafka]\nbrokers = ["::1:9092"]', "kafka.brokers: '::1:9092' is not host:port"),
+        ('[kafka]\ngroup = "a b/c"', "kafka.group: 'a b/c' has other than letters"),
+        ('[http]\nhost = ""', "http.host: '' is not the name or address of a host"),
+        ('[http]\nhost = "a b"', "http.host: 'a b' is not the name or address of a host"),
+        ("a = " + "[" * 100_000, "not TOML: arrays or tables are nested too deeply"),
+        ("a = " + "9" * 5_000, "not TOML: Exceeds the limit"),
         ('[kafka.sasl]\npassword_env = "P"', "kafka.sasl.username: there is a password"),
         ('[kafka.sasl]\nusername = "u"', "kafka.sasl: needs password_file or password_env"),
         (
