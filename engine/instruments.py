@@ -128,5 +128,5 @@ def _too_large(field: str, largest: Decimal, decimals: int) -> list[str]:
     if not largest.is_finite() or largest <= 0:
         return [f"{field} {largest}: not positive"]
     if largest.adjusted() > 40 or int(largest.scaleb(decimals)) > LARGEST_UNITS:
-        return [f"{field} {largest}: more than 2^61 units of {decimals} decimals"]
+        return [f"{field} {largest}: more than 2^62 - 1 units of {decimals} decimals"]
     return []

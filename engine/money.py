@@ -35,7 +35,7 @@ EXACT = Context(
 )
 """The engine's only decimal context; a rounding that nobody named raises `decimal.Inexact`."""
 
-LARGEST_UNITS = 2**61
+LARGEST_UNITS = 2**62 - 1
 """Amounts and sizes are kept as 64-bit whole numbers of smallest units, with room above the largest
 that is allowed: a sum may pass it on the way to its result."""
 
