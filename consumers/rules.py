@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
 from consumers import toml_file
-from consumers.toml_file import form_faults
-from engine import instruments, profile
+from consumers.toml_file import Key
+from engine import instruments, profile, wire
 from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
 from engine.instruments import Asset, Future, Listed, Perpetual
 from engine.money import fits, plain
@@ -63,7 +64,10 @@ def parse(raw: bytes, file: str) -> Rules:
     faults += _faults(_Draft.of(tree))
     if faults:
         raise toml_file.FileFaults(file, faults)
-    return msgspec.convert(tree, Rules)
+    rules = msgspec.convert(tree, Rules)
+    if faults := list(_refusals(rules)):
+        raise toml_file.FileFaults(file, faults)
+    return rules
 
 
 def events(rules: Rules, time: int) -> list[ControlEvent]:
@@ -80,44 +84,72 @@ def events(rules: Rules, time: int) -> list[ControlEvent]:
     return found
 
 
+def _refusals(rules: Rules) -> Iterator[str]:
+    """Yield what of `rules` no shard could read."""
+    paths = ["profile"]
+    paths += [f"assets[{asset.name}]" for asset in rules.assets]
+    paths += [f"perpetuals[{perpetual.name}]" for perpetual in rules.perpetuals]
+    paths += [f"futures[{future.name}]" for future in rules.futures]
+    paths += [f"fund[{place}]" for place, _ in enumerate(rules.fund, start=1)]
+    for path, event in zip(paths, events(rules, time=0), strict=True):
+        try:
+            wire.read_event(wire.write_event(event), "control")
+        except wire.WireError as error:
+            yield f"{path}: {error.rule}: {error.detail}"
+
+
+class _Table(NamedTuple, Generic[T]):
+    """What can be read of one table, where it is, and its keys that only stand for something."""
+
+    path: str
+    item: T
+    dropped: set[Key]
+
+    def faults(self, found: Iterable[str]) -> Iterator[str]:
+        """Yield those of the engine's words that are about what is in the file."""
+        for fault in found:
+            if not any(_about(fault, key) for key in self.dropped):
+                yield f"{self.path}: {fault}"
+
+    def has(self, key: str) -> bool:
+        """Tell whether `key` could be read."""
+        return (key,) not in self.dropped
+
+
 class _Draft(NamedTuple):
     """What can be read of a file that may have faults of form, and every name that it lists."""
 
-    profile: RiskProfile | None
-    assets: list[Asset]
-    perpetuals: list[Perpetual]
-    futures: list[Future]
-    fund: list[FundDeposit]
+    profile: _Table[RiskProfile] | None
+    assets: list[_Table[Asset]]
+    derivatives: list[_Table[Perpetual] | _Table[Future]]
+    fund: list[_Table[FundDeposit]]
     asset_names: list[str]
     symbols: list[str]
 
     @classmethod
     def of(cls, tree: dict[str, Any]) -> Self:
-        profiles = _sound([tree.get("profile")], RiskProfile)
+        profiles = _tables([tree.get("profile")], RiskProfile, "profile")
+        perpetuals = _tables(tree.get("perpetuals"), Perpetual, "perpetuals")
+        futures = _tables(tree.get("futures"), Future, "futures")
         return cls(
-            profile=profiles[0] if profiles else None,
-            assets=_sound(tree.get("assets"), Asset),
-            perpetuals=_sound(tree.get("perpetuals"), Perpetual),
-            futures=_sound(tree.get("futures"), Future),
-            fund=_sound(tree.get("fund"), FundDeposit),
+            profile=profiles[0]._replace(path="profile") if profiles else None,
+            assets=_tables(tree.get("assets"), Asset, "assets"),
+            derivatives=[*perpetuals, *futures],
+            fund=_tables(tree.get("fund"), FundDeposit, "fund"),
             asset_names=_names(tree.get("assets")),
             symbols=_names(tree.get("perpetuals")) + _names(tree.get("futures")),
         )
 
-    @property
-    def derivatives(self) -> list[tuple[str, Listed]]:
-        """Each with the path of its table."""
-        found: list[tuple[str, Listed]] = []
-        found += [(f"perpetuals[{item.name}]", item) for item in self.perpetuals]
-        found += [(f"futures[{item.name}]", item) for item in self.futures]
-        return found
 
-
-def _sound(items: Any, kind: type[T]) -> list[T]:
-    """Return those of `items` that have no fault of form."""
-    if not isinstance(items, list):
-        return []
-    return [msgspec.convert(item, kind) for item in items if not any(form_faults(item, kind))]
+def _tables(items: Any, kind: type[T], path: str) -> list[_Table[T]]:
+    """Return those of `items` that are tables, without what has faults of form."""
+    found = []
+    for place, item in enumerate(items if isinstance(items, list) else [], start=1):
+        if isinstance(item, dict):
+            dropped: set[Key] = set()
+            draft = toml_file.mended(item, kind, dropped)
+            found.append(_Table(f"{path}[{toml_file.label(item, place)}]", draft, dropped))
+    return found
 
 
 def _names(items: Any) -> list[str]:
@@ -126,27 +158,48 @@ def _names(items: Any) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+def _about(fault: str, key: Key) -> bool:
+    """Tell whether the engine's words are about `key`, a path inside their table."""
+    match key:
+        case ("brackets", str(symbol), int(place), str(field)):
+            falls = field != "cap" and "a rate falls" in fault
+            if fault.startswith(f"brackets {symbol}: bracket {place}: "):
+                return falls or _says(fault, field)
+            # A bracket is also compared with the one before it.
+            follows = fault.startswith(f"brackets {symbol}: bracket {place + 1}: ")
+            return follows and (falls or (field == "cap" and " not above " in fault))
+    return all(_says(fault, name) for name in key if isinstance(name, str))
+
+
+def _says(fault: str, name: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", fault) is not None
+
+
 def _faults(draft: _Draft) -> Iterator[str]:
+    venue = draft.profile
     for asset in draft.assets:
-        yield from (f"assets[{asset.name}]: {fault}" for fault in instruments.faults(asset))
-    for path, instrument in draft.derivatives:
-        yield from (f"{path}: {fault}" for fault in instruments.faults(instrument))
-        if instrument.settle not in draft.asset_names:
-            yield f"{path}.settle: {instrument.settle} is not among the assets"
-        if draft.profile is not None and instrument.name not in draft.profile.brackets:
-            yield f"{path}: profile.brackets has no entry for it"
+        yield from asset.faults(instruments.faults(asset.item))
+    for table in draft.derivatives:
+        instrument = table.item
+        yield from table.faults(instruments.faults(instrument))
+        if table.has("settle") and instrument.settle not in draft.asset_names:
+            yield f"{table.path}.settle: {instrument.settle} is not among the assets"
+        named = venue is not None and venue.has("brackets") and table.has("name")
+        if venue is not None and named and instrument.name not in venue.item.brackets:
+            yield f"{table.path}: profile.brackets has no entry for it"
     for name, count in Counter(draft.asset_names + draft.symbols).items():
         if count > 1:
             yield f"{name}: listed {count} times"
-    if draft.profile is not None:
-        yield from (f"profile: {fault}" for fault in profile.faults(draft.profile))
-        yield from _reference_faults(draft, draft.profile)
+    if venue is not None:
+        yield from venue.faults(profile.faults(venue.item))
+        yield from _reference_faults(draft, venue)
     yield from _fund_faults(draft)
 
 
-def _reference_faults(draft: _Draft, venue: RiskProfile) -> Iterator[str]:
+def _reference_faults(draft: _Draft, table: _Table[RiskProfile]) -> Iterator[str]:
     """Yield every name in the profile that stands for nothing the file lists."""
-    if venue.numeraire not in draft.asset_names:
+    venue = table.item
+    if table.has("numeraire") and venue.numeraire not in draft.asset_names:
         yield f"profile.numeraire: {venue.numeraire} is not among the assets"
     for asset in venue.collateral:
         if asset not in draft.asset_names:
@@ -160,20 +213,32 @@ def _reference_faults(draft: _Draft, venue: RiskProfile) -> Iterator[str]:
 
 
 def _fund_faults(draft: _Draft) -> Iterator[str]:
-    decimals = {asset.name: asset.decimals for asset in draft.assets}
     last: dict[int, int] = {}
-    for place, deposit in enumerate(draft.fund, start=1):
-        path = f"fund[{place}]"
-        if deposit.asset not in draft.asset_names:
-            yield f"{path}.asset: {deposit.asset} is not among the assets"
-        if deposit.asset in decimals and not fits(deposit.amount, decimals[deposit.asset]):
-            amount = plain(deposit.amount)
-            yield f"{path}.amount: {amount} has more than {decimals[deposit.asset]} decimals"
-        if deposit.amount == 0:
-            yield f"{path}.amount: zero"
-        if deposit.shard < 0:
-            yield f"{path}.shard: {deposit.shard} is negative"
-        if deposit.sequence <= last.get(deposit.shard, deposit.sequence - 1):
-            before = last[deposit.shard]
-            yield f"{path}.sequence: {deposit.sequence} does not come after {before} of that shard"
-        last[deposit.shard] = deposit.sequence
+    for table in draft.fund:
+        for key, fault in _deposit_faults(draft, table.item, last):
+            if table.has(key):
+                yield f"{table.path}.{key}: {fault}"
+        if table.has("shard") and table.has("sequence"):
+            last[table.item.shard] = table.item.sequence
+
+
+def _deposit_faults(
+    draft: _Draft, deposit: FundDeposit, last: dict[int, int]
+) -> Iterator[tuple[str, str]]:
+    """Yield each fault with its key; `last` is the sequence before, of each shard."""
+    if deposit.asset not in draft.asset_names:
+        yield "asset", f"{deposit.asset} is not among the assets"
+    for asset in draft.assets:
+        decimals = asset.item.decimals if asset.has("decimals") else -1
+        if asset.item.name == deposit.asset and 0 <= decimals <= 18:
+            if not fits(deposit.amount, decimals):
+                yield "amount", f"{plain(deposit.amount)} has more than {decimals} decimals"
+            break
+    if deposit.amount == 0:
+        yield "amount", "zero"
+    for key in ("shard", "sequence"):
+        if (number := getattr(deposit, key)) < 0:
+            yield key, f"{number} is negative"
+    before = last.get(deposit.shard)
+    if before is not None and deposit.sequence <= before:
+        yield "sequence", f"{deposit.sequence} does not come after {before} of that shard"

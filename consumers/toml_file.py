@@ -16,6 +16,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from engine.wire import DIGITS_MAX, WHOLE_MAX
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 Key = tuple[str | int, ...]
@@ -66,7 +68,7 @@ def form_faults(value: Any, kind: Any, path: str = "") -> Iterator[str]:
             yield from form_faults(item, args[1], _joined(path, key))
     elif origin is tuple and args[1:] == (...,) and isinstance(value, list):
         for place, item in enumerate(value, start=1):
-            yield from form_faults(item, args[0], f"{path}[{_label(item, place)}]")
+            yield from form_faults(item, args[0], f"{path}[{label(item, place)}]")
     else:
         yield from _value_faults(value, kind, path)
 
@@ -155,13 +157,25 @@ def _value_faults(value: Any, kind: Any, path: str) -> Iterator[str]:
         return
     if isinstance(found, Decimal | float) and not isfinite(found):
         yield f"{path}: {found} is not a number"
+    elif isinstance(value, Decimal) and not _carried(value):
+        yield f"{path}: has more than {DIGITS_MAX} digits before or after the point"
+    elif isinstance(value, int) and abs(value) >= WHOLE_MAX:
+        yield f"{path}: {_shown(value)} is not below 2^53"
+
+
+def _carried(number: Decimal) -> bool:
+    """Tell whether an event can carry `number`."""
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    return len(digits) <= DIGITS_MAX and -DIGITS_MAX <= exponent <= DIGITS_MAX - len(digits)
 
 
 def _joined(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _label(item: Any, place: int) -> str:
+def label(item: Any, place: int) -> str:
+    """Return how an element of an array is called: by its name, or by its place."""
     name = item.get("name") if isinstance(item, dict) else None
     return name if isinstance(name, str) else str(place)
 

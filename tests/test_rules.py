@@ -70,6 +70,46 @@ def test_faults_of_form_and_of_sense_are_named_together() -> None:
     ]
 
 
+def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
+    said = faults(
+        ("largest = 21_000_000", "largest = nan"),
+        ("decimals = 6             # of", "decimals = 19 # of"),
+        ("lot = 0.001 ", "lot = -1 "),
+        ('funding = "venue"              #', 'funding = "none" #'),
+        ('style = "inverse"', "settel = 1\nstyle = 3"),
+        ("tick = 0.5", 'tick = "much"'),
+        ("lot = 1\n", "lot = 0\n"),
+        ("{ cap = 5,", "{ cap = true,"),
+        ("{ cap = 500,", "{ cap = -500,"),
+        ("{ cap = 100_000, maintenance_rate = 0.01,", "{ cap = 0, maintenance_rate = nan,"),
+        ("at = 0.8 ", 'at = "x" '),
+        ("order_ttl = 5_000_000 ", "order_ttl = 0 "),
+        ("shard = 0", 'shard = "x"'),
+        ("sequence = 1\n", "sequence = -1\n"),
+        ('numeraire = "USDT"', "numeraire = 1"),
+    )
+    assert said == [
+        "assets[BTC].largest: NaN is not a number",
+        "perpetuals[BTC-PERP].funding: Invalid enum value 'none', here 'none'",
+        "perpetuals[BTCUSD-PERP].settel: unknown key; did you mean settle?",
+        "perpetuals[BTCUSD-PERP].style: Expected `str`, got `int`, here 3",
+        "perpetuals[BTCUSD-PERP].tick: Invalid decimal string, here 'much'",
+        "profile.numeraire: Expected `str`, got `int`, here 1",
+        "profile.brackets.BTCUSD-PERP[1].cap: Expected `decimal`, got `bool`, here True",
+        "profile.brackets.ETH-25DEC26[1].maintenance_rate: NaN is not a number",
+        "profile.margin_call.at: Invalid decimal string, here 'x'",
+        "fund[1].shard: Expected `int`, got `str`, here 'x'",
+        "assets[USDT]: price_decimals 19: not in 0..18",
+        "perpetuals[BTC-PERP]: lot -1: not positive",
+        "perpetuals[BTCUSD-PERP]: lot 0: not positive",
+        "profile: brackets BTCUSD-PERP: bracket 3: cap -500 not positive",
+        "profile: brackets BTCUSD-PERP: bracket 3: cap -500 not above 50",
+        "profile: brackets ETH-25DEC26: bracket 1: cap 0 not positive",
+        "profile: liquidation: order_ttl 0 µs not in a millisecond to an hour",
+        "fund[1].sequence: -1 is negative",
+    ]
+
+
 ONE_FAULT = [
     ('numeraire = "USDT"', 'numeraire = "USD"', "profile.numeraire: USD is not among the assets"),
     ('settle = "BTC"', 'settle = "XBT"', "perpetuals[BTCUSD-PERP].settle: XBT is not among"),
@@ -83,6 +123,14 @@ ONE_FAULT = [
     ("shard = 0", "shard = -1", "fund[1].shard: -1 is negative"),
     ("amount = 1_000_000\n", "amount = 0\n", "fund[1].amount: zero"),
     ("[profile.trigger]", "[trigger]", "trigger: unknown key"),
+    ("sequence = 1\n", "sequence = -1\n", "fund[1].sequence: -1 is negative"),
+    ("sequence = 1\n", f"sequence = {2**53}\n", f"fund[1].sequence: {2**53} is not below 2^53"),
+    (
+        "multiplier = 100 ",
+        "multiplier = 1e-40 ",
+        "perpetuals[BTCUSD-PERP].multiplier: has more than 30 digits",
+    ),
+    ("expiry = 1_", "expiry = -1_", "futures[ETH-25DEC26]: expiry: -1798185600000000 is not in"),
     ('[[assets]]\nname = "USDT"', "[[assets]]\nname = 3", "assets[1].name: Expected `str`"),
 ]
 
