@@ -22,6 +22,9 @@ import zstandard
 from producers.event_log import STANDARD_STREAM
 
 CHUNK = 1 << 16
+LONGEST_LINE = 16 << 20
+"""Bytes of a line; no record of Kafka's comes near."""
+
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -94,6 +97,9 @@ class EventLogReader:
     def _events(self, file: BufferedReader) -> Iterator[tuple[int | None, bytes]]:
         for raw in _lines(self._unpacked(file)):
             self.line += 1
+            if len(raw) > LONGEST_LINE:
+                self._refuse(self.fault(f"longer than {LONGEST_LINE >> 20} MiB"))
+                continue
             if not raw.strip():
                 continue
             try:
@@ -150,9 +156,16 @@ def _size(path: str) -> int | None:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
+    """Give line by line; of one that is too long, no more than shows that it is."""
+    parts: list[bytes] = []
+    length = 0
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join((*parts, end))
+            parts, length = [], 0
+        if length <= LONGEST_LINE:
+            parts.append(rest)
+            length += len(rest)
+    if length:
+        yield b"".join(parts)

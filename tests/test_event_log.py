@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from consumers.event_log import EventLogError, EventLogReader, read
+from consumers.event_log import LONGEST_LINE, EventLogError, EventLogReader, read
 from producers.event_log import EventLogWriter
 
 EVENTS = [
@@ -90,6 +90,27 @@ def test_a_broken_line_can_be_passed_over(tmp_path: Path) -> None:
     faults: list[EventLogError] = []
     assert list(EventLogReader(path, on_fault=faults.append)) == EVENTS
     assert [str(fault).split(": ")[1] for fault in faults] == ["line 1"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_without_end_is_refused_and_passed_over(tmp_path: Path, name: str) -> None:
+    endless = tmp_path / f"endless-{name}"
+    with EventLogWriter(endless) as log:
+        log.write(0, b'{"reason":"%b"}' % (b"x" * (LONGEST_LINE * 4)))
+    whole = written(tmp_path / name).read_bytes()
+    endless.write_bytes(whole + endless.read_bytes() + whole)
+    with pytest.raises(EventLogError, match="line 4: longer than 16 MiB"):
+        list(read(endless))
+    faults: list[EventLogError] = []
+    assert list(EventLogReader(endless, on_fault=faults.append)) == EVENTS * 2
+    assert len(faults) == 1
+
+
+def test_the_longest_line_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    line = b'{"shard":0,"event":{}}'
+    path.write_bytes(b"\n" + line.ljust(LONGEST_LINE) + b"\n" + line)
+    assert list(read(path)) == [(0, b"{}")] * 2
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
