@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from consumers import config, journal
+from consumers import batch, config, journal
 from consumers.daemon import Daemon, StartError
-from consumers.market import shard_of, venue_rules
+from consumers.market import Scene, shard_of, venue_rules
 from consumers.rules import events as rules_events
-from engine import wire
+from engine import core, wire
 from engine.core import Engine
 from engine.decisions import Decision
 from engine.events import Deposit, Event, TimePassed
@@ -23,11 +23,13 @@ from engine.money import ONE
 from producers import topics
 from producers.kafka import ShardWriter
 from tests.broker import Broker
+from tests.kafka.day import play
 from tests.kafka.plant import Plant
 
 pytestmark = pytest.mark.kafka
 
 ACCOUNT = "alice"
+FEW = Scene(accounts=150, symbols=3, start_minute=12 * 60 + 55, end_minute=13 * 60 + 5)
 
 
 @asynccontextmanager
@@ -77,6 +79,24 @@ async def test_nothing_is_applied_before_the_rules(broker: Broker, tmp_path: Pat
         assert [event.time for event in told[-2:]] == [10, 20]
         assert {event.time for event in told[:-2]} == {1_000}
         assert await plant.decisions() == [[]]
+
+
+@pytest.mark.parametrize("events_a_commit", [1, 7, 500])
+async def test_commits_of_any_size_give_one_answer(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events_a_commit: int
+) -> None:
+    """Slices of one group at a time too: a commit may fall between two of them."""
+    monkeypatch.setattr(batch, "EVENTS_MAX", events_a_commit)
+    monkeypatch.setattr(batch, "DECISIONS_MAX", events_a_commit)
+    day = play(FEW)
+    monkeypatch.setattr(core, "SLICE", 1)
+    async with Plant(broker.bootstrap, tmp_path, 1) as plant:
+        await plant.put(day.records)
+        async with running(plant):
+            await plant.until_taken(plant.counts(day.records))
+        assert await plant.decisions() == day.decisions
+        assert await plant.digest() == day.digest
+    assert sum(map(len, day.decisions)) > 20
 
 
 async def test_the_clock_lets_time_pass_when_all_is_read(broker: Broker, tmp_path: Path) -> None:
