@@ -7,12 +7,15 @@ Kafka loads its client.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import click
+
+from consumers import mishaps
 
 PASSED_OVER = 3
 
@@ -50,37 +53,18 @@ def source_options(command: Command) -> Command:
     return command
 
 
-class _Reporting(click.Group):
-    """A group whose commands tell expected failures in words instead of a traceback."""
+class _Finite(click.FloatRange):
+    """A number in a range; neither infinity nor "nan" is one."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
-            # Click's own ways to end; the last one when whoever read the output has had enough.
-            raise
-        except _expected() as error:
-            raise click.ClickException(str(error)) from error
-
-
-def _expected() -> tuple[type[Exception], ...]:
-    """Return what may go wrong; what belongs to Kafka only where its client was loaded."""
-    from consumers.event_log import EventLogError
-    from consumers.replay import BrokenInvariant
-    from consumers.toml_file import FileFaults
-
-    kinds = [BrokenInvariant, EventLogError, FileFaults, OSError]
-    if "aiokafka" in sys.modules:
-        from aiokafka.errors import KafkaError
-
-        from consumers.presence import TopicMissing
-
-        kinds += [KafkaError, TopicMissing]
-    return tuple(kinds)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return found
 
 
 @click.group(
-    cls=_Reporting,
+    cls=mishaps.Reporting,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )
@@ -95,7 +79,7 @@ def main() -> None:
 @main.command()
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Finite(min=0, min_open=True),
     help="Seconds of the day in one second; as fast as possible when not given.",
 )
 @click.option(
@@ -134,7 +118,8 @@ def demo(**options: Any) -> None:
     from consumers import demo as day
 
     try:
-        day.run(**options)
+        with mishaps.unfinished(options["log"]):
+            day.run(**options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -147,10 +132,11 @@ def run(config_file: Path) -> None:
     It takes the shards that the consumer group gives it. More of them, here or on other machines,
     share the work; one that dies is replaced by the others.
     """
-    from consumers import config, daemon
+    from consumers import daemon
 
     try:
-        daemon.run(config.read(config_file))
+        with mishaps.settings(config_file) as settings:
+            daemon.run(settings)
     except daemon.StartError as error:
         raise click.ClickException(str(error)) from error
 
@@ -179,9 +165,10 @@ def export(config_file: Path, output: str) -> None:
 
     `liquidator replay` of it gives the daemon's own decisions back, exactly.
     """
-    from consumers import config, export
+    from consumers import export
 
-    count = asyncio.run(export.write(config.read(config_file), output))
+    with mishaps.settings(config_file) as settings, mishaps.unfinished(output):
+        count = asyncio.run(export.write(settings, output))
     click.echo(f"{count:,} events", err=True)
 
 
@@ -246,7 +233,8 @@ def inspect(
     if log is not None:
         engines = inspection.from_log(log)
     else:
-        engines = asyncio.run(inspection.from_state(cast(Path, config_file)))
+        with mishaps.settings(cast(Path, config_file)):
+            engines = asyncio.run(inspection.from_state(cast(Path, config_file)))
     if account is not None:
         inspection.show_account(engines, account, as_json=as_json)
     else:
@@ -270,7 +258,8 @@ def explain(order: str, config_file: Path | None, log: str | None, as_json: bool
         if log is not None:
             found = explanation.from_log(order, log)
         else:
-            found = asyncio.run(explanation.from_journal(order, cast(Path, config_file)))
+            with mishaps.settings(cast(Path, config_file)):
+                found = asyncio.run(explanation.from_journal(order, cast(Path, config_file)))
     except explanation.NotFound as error:
         raise click.ClickException(str(error)) from error
     explanation.show(found, as_json=as_json)
@@ -304,11 +293,11 @@ def topics() -> None:
 )
 def topics_create(config_file: Path, shards: int, **options: Any) -> None:
     """Create the topics that are missing; those that exist are left as they are."""
-    from consumers import config
     from producers import topics as kafka_topics
 
-    settings = config.read(config_file)
-    made = asyncio.run(kafka_topics.create(settings.client(), settings.topics, shards, **options))
+    with mishaps.settings(config_file) as settings:
+        creation = kafka_topics.create(settings.client(), settings.topics, shards, **options)
+        made = asyncio.run(creation)
     for name in made:
         click.echo(f"created {name}")
     if not made:
@@ -319,11 +308,10 @@ def topics_create(config_file: Path, shards: int, **options: Any) -> None:
 @config_option
 def topics_check(config_file: Path) -> None:
     """Check partitions and settings of the topics and name every fault."""
-    from consumers import config
     from producers import topics as kafka_topics
 
-    settings = config.read(config_file)
-    faults = asyncio.run(kafka_topics.check(settings.client(), settings.topics))
+    with mishaps.settings(config_file) as settings:
+        faults = asyncio.run(kafka_topics.check(settings.client(), settings.topics))
     if faults:
         raise click.ClickException("\n".join(faults))
     click.echo("topics: sound")
@@ -355,12 +343,13 @@ def rules_publish(file: Path, config_file: Path) -> None:
 
     The same content again changes nothing. What the engine would refuse is not sent.
     """
-    from consumers import config, control
+    from consumers import control
     from consumers import rules as rules_file
 
-    found, settings = rules_file.read(file), config.read(config_file)
+    found = rules_file.read(file)
     try:
-        sent = asyncio.run(control.publish(settings.client(), settings.topics.control, found))
+        with mishaps.settings(config_file) as settings:
+            sent = asyncio.run(control.publish(settings.client(), settings.topics.control, found))
     except control.WouldBeRefused as error:
         raise click.ClickException(f"{file}: {error}") from error
     for line in sent:
@@ -374,11 +363,11 @@ def rules_publish(file: Path, config_file: Path) -> None:
 @json_option
 def rules_show(config_file: Path, as_json: bool) -> None:
     """Show the rules that the topic `control` has put in force."""
-    from consumers import config, control
+    from consumers import control
     from producers import report, rules_report
 
-    settings = config.read(config_file)
-    engine = asyncio.run(control.in_force(settings.client(), settings.topics.control))
+    with mishaps.settings(config_file) as settings:
+        engine = asyncio.run(control.in_force(settings.client(), settings.topics.control))
     if as_json:
         click.echo(report.to_json(rules_report.data(engine.rules)))
     else:

@@ -45,8 +45,8 @@ async def publish(client: Client, topic: str, rules: Rules) -> list[str]:
     published = await _published(client, topic)
     sent = changes(rules_file.events(rules, time.time_ns() // 1000), published)
     producer = AIOKafkaProducer(**client, transactional_id=f"{topic}-rules")
-    await producer.start()
     try:
+        await producer.start()
         # All at once: a shard that waits for its rules must not begin with a part of them.
         async with producer.transaction():
             for event in sent:

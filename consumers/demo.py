@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CollectorRegistry
 
 from consumers.config import Http
@@ -59,6 +59,8 @@ def run(
     else:
         try:
             summary = asyncio.run(play_into(kafka, scene, speed=speed, quiet=as_json))
+        except KafkaConnectionError as error:
+            raise click.ClickException(f"kafka: no broker answers at {kafka} (--kafka)") from error
         except (KafkaError, NotPlayable) as error:
             raise click.ClickException(f"{kafka}: {error}") from error
     if as_json:

@@ -69,8 +69,8 @@ async def _consumer(client: Client) -> AsyncIterator[AIOKafkaConsumer]:
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         yield consumer
     finally:
         await consumer.stop()

@@ -99,13 +99,13 @@ class Player:
     async def __aenter__(self) -> Self:
         """Connect; raises `KafkaError`, `NotPlayable` when topics are missing or in use."""
         names = (self._topics.positions, self._topics.prices, self._topics.control)
-        counts = await topics.partitions(self._client, names)
-        if missing := [name for name in names if name not in counts]:
-            raise NotPlayable(f"demo: topic {', '.join(missing)}: does not exist")
-        self.shards = counts[self._topics.positions]
-        self._standing = dict.fromkeys(range(self.shards), 0)
-        await self._producer.start()
         try:
+            counts = await topics.partitions(self._client, names)
+            if missing := [name for name in names if name not in counts]:
+                raise NotPlayable(f"demo: topic {', '.join(missing)}: does not exist")
+            self.shards = counts[self._topics.positions]
+            self._standing = dict.fromkeys(range(self.shards), 0)
+            await self._producer.start()
             await self._consumer.start()
             await self._refuse_used(counts)
             outputs = self._outputs()

@@ -40,7 +40,12 @@ class Web:
         """Begin to serve; raises `OSError` when the port is taken."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            place = f"http: cannot serve on {self._host}:{self.port} (http.host, http.port)"
+            raise OSError(f"{place}: {error.strerror or error}") from error
         self.port = self._runner.addresses[0][1]
         self._beating = asyncio.create_task(self._keep_beating())
 

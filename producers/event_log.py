@@ -39,7 +39,11 @@ class EventLogWriter:
         # A line end inside JSON can only be white space between its tokens.
         flat = event.replace(b"\n", b" ").replace(b"\r", b" ")
         place = b"null" if shard is None else b"%d" % shard
-        self._file.write(b'{"shard":%b,"event":%b}\n' % (place, flat))
+        try:
+            self._file.write(b'{"shard":%b,"event":%b}\n' % (place, flat))
+        except OSError as error:
+            self._name(error)
+            raise
         self.events += 1
 
     def __enter__(self) -> Self:
@@ -55,9 +59,18 @@ class EventLogWriter:
         if self.path == STANDARD_STREAM:
             sys.stdout.flush()
         self._file = None
-        self._open.close()
+        try:
+            self._open.close()
+        except OSError as failure:
+            self._name(failure)
+            raise
         if kind is None and self._part is not None:
             self._part.replace(self.path)
+
+    def _name(self, error: OSError) -> None:
+        """Put the file's name into an error of writing, which comes without."""
+        if self.path != STANDARD_STREAM and error.filename is None:
+            error.filename = str(self._part or self.path)
 
     def _opened(self) -> BinaryIO:
         if self.path == STANDARD_STREAM:

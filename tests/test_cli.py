@@ -3,10 +3,13 @@
 import asyncio
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -342,12 +345,86 @@ def test_check_config_of_the_example_is_sound(tmp_path: Path) -> None:
     assert "http.port" in result.stderr
 
 
-def test_a_broker_that_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
-    (tmp_path / "liquidator.toml").write_text('[kafka]\nbrokers = ["127.0.0.1:9"]\n')
-    result = liquidator("topics", "check", "--config", tmp_path / "liquidator.toml")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("topics", "check"),
+        ("topics", "create"),
+        ("export",),
+        ("inspect",),
+        ("explain", "a:1:1:P"),
+        ("rules", "show"),
+        ("rules", "publish", RULES),
+    ],
+)
+def test_brokers_that_do_not_answer_are_named_with_their_key(
+    command: tuple[object, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "liquidator.toml"
+    file.write_text('[kafka]\nbrokers = ["127.0.0.1:9"]\n')
+    result = liquidator(*command, "--config", file)
     assert result.exit_code == 1
-    assert "127.0.0.1" in result.stderr
-    assert "Traceback" not in result.output
+    assert f"kafka: no broker answers at 127.0.0.1:9 ({file}: kafka.brokers)" in result.stderr
+
+
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, where clients left open would say so."""
+    command = [sys.executable, "-m", "consumers.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_the_demo_names_a_broker_that_does_not_answer() -> None:
+    done = run("demo", "--kafka", "127.0.0.1:9")
+    assert done.returncode == 1
+    assert "kafka: no broker answers at 127.0.0.1:9 (--kafka)" in done.stderr
+    assert "Unclosed" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_named_with_its_key(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        file = tmp_path / "liquidator.toml"
+        file.write_text(f"[http]\nport = {port}\n")
+        result = liquidator("run", "--config", file)
+    assert result.exit_code == 1
+    assert f"http: cannot serve on 127.0.0.1:{port} (http.host, http.port)" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = run("rules", "check", RULES, stdout=full)
+    assert done.returncode == 1
+    assert "standard output: No space left on device" in done.stderr
+    (tmp_path / "log").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device: ") as caught:
+        small_venue.write(tmp_path / "log")
+    assert caught.value.filename == str(tmp_path / "log")
+
+
+@pytest.mark.parametrize("speed", ["nan", "inf", "0", "-1"])
+def test_a_speed_is_a_number_above_zero(speed: str) -> None:
+    result = liquidator("demo", "--speed", speed)
+    assert result.exit_code == 2
+    assert "--speed" in result.stderr
+
+
+def test_a_demo_that_is_interrupted_says_what_is_left_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "day.jsonl"
+    command = [sys.executable, "-m", "consumers.cli", "demo", "--speed", "1", "--log", str(log)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as playing:
+        part = tmp_path / "day.jsonl.part"
+        deadline = time.monotonic() + 30
+        while not (part.exists() and part.stat().st_size):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        playing.send_signal(signal.SIGINT)
+        _, errors = playing.communicate(timeout=30)
+    assert playing.returncode == 1
+    assert f"{part}: left as it is, an unfinished event log" in errors
+    assert not log.exists()
 
 
 # --- what talks to Kafka
