@@ -30,7 +30,7 @@ from producers.event_log import EventLogWriter
 START = 1_621_382_400_000_000  # 19 May 2021, 00:00 UTC
 SECOND = 1_000_000
 
-USDT = Asset("USDT", decimals=8, largest=D(90_000_000_000))
+USDT = Asset("USDT", decimals=8, largest=D(40_000_000_000))
 BTC = Asset("BTC", decimals=8, largest=D(21_000_000), price_decimals=2)
 BTC_PERP = Perpetual("BTC-PERP", "USDT", 3, 1, D("0.1"), D("0.001"), D(1_000_000))
 ETH_PERP = Perpetual("ETH-PERP", "USDT", 3, 2, D("0.01"), D("0.001"), D(1_000_000))

@@ -23,7 +23,7 @@ MARKETS = tuple(f"M{number:02}-PERP" for number in range(20))
 FIRST_PRICE = Decimal(10_000)
 MAINTENANCE = Decimal("0.004")
 
-_USDT = Asset("USDT", decimals=8, largest=Decimal(90_000_000_000))
+_USDT = Asset("USDT", decimals=8, largest=Decimal(40_000_000_000))
 _PROFILE = RiskProfile(
     name="bench",
     numeraire="USDT",
