@@ -298,10 +298,13 @@ def topics_create(config_file: Path, shards: int, **options: Any) -> None:
     with mishaps.settings(config_file) as settings:
         creation = kafka_topics.create(settings.client(), settings.topics, shards, **options)
         made = asyncio.run(creation)
+        faults = asyncio.run(kafka_topics.check(settings.client(), settings.topics, shards))
     for name in made:
         click.echo(f"created {name}")
+    if faults:
+        raise click.ClickException("\n".join(faults))
     if not made:
-        click.echo("all topics exist; `liquidator topics check` says whether they are right")
+        click.echo("all topics exist, as asked for")
 
 
 @topics.command("check")

@@ -21,6 +21,9 @@ T = TypeVar("T")
 DIGITS_MAX = 30
 """Longest number that is read, in digits before and after the point."""
 
+HEDGE_MODE = ("position_side", "positionSide")
+"""Fields by which venues tell the long and the short leg of one symbol apart."""
+
 TEXT_MAX = 256
 """Longest name, id or reason that is read, in characters: decisions and state repeat them."""
 
@@ -55,6 +58,9 @@ def read_event(raw: bytes, topic: Topic | None = None) -> e.Event:
     try:
         event: e.Event = _DECODERS[topic].decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if any(f"unknown field `{field}`" in str(error) for field in HEDGE_MODE):
+            detail = "hedge mode: one net leg a margin group and symbol is all there is"
+            raise WireError("hedge_mode", detail, _name(raw)) from None
         raise WireError("json", str(error), _name(raw)) from None
     if type(event) is e.PriceUpdate:
         _check_number("price", event.price, raw)

@@ -446,6 +446,8 @@ async def test_topics_are_made_and_checked(broker: Broker, tmp_path: Path) -> No
     assert made.count("created ") == 8
     assert await cli("topics", "check", "--config", config) == "topics: sound\n"
     assert "all topics exist" in await cli("topics", "create", "--config", config, "--shards", 2)
+    told = await cli("topics", "create", "--config", config, "--shards", 3, code=1)
+    assert "positions" in told
 
 
 @pytest.mark.kafka

@@ -70,6 +70,8 @@ def test_amounts_are_written_without_exponents():
         (PRICE, {"time": 1.5}, "json", "time"),
         (PRICE, {"version": 2}, "version", "this reads 1"),
         (FILL, {"fee_asset": None}, "json", "fee_asset"),
+        (FILL, {"position_side": "LONG"}, "hedge_mode", "alice#3"),
+        (FILL, {"order_id": "x" * 257}, "text", "order_id has more"),
         (FILL, {"size": "1e400"}, "digits", "size"),
         (FILL, {"account": 5}, "json", "account"),
     ],
