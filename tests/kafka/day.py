@@ -22,6 +22,7 @@ class Day:
     records: list[Record] = field(default_factory=list)
     decisions: list[list[bytes]] = field(default_factory=list)
     digest: str = ""
+    accounts: dict[str, bytes] = field(default_factory=dict)
 
 
 def play(scene: Scene = SCENE) -> Day:
@@ -37,6 +38,9 @@ def play(scene: Scene = SCENE) -> Day:
                     day.decisions[engine.shard].append(wire.write_decision(decision))
                     world.hear(decision)
     day.digest = run_digest(engines)
+    for engine in engines:
+        records = state.records(engine).items()
+        day.accounts |= {key: raw for key, raw in records if key.startswith("account/")}
     return day
 
 

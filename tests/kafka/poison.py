@@ -83,6 +83,7 @@ class Poison:
         )
         yield Placed("prices", 0, b"poison", orjson.dumps({**good, **bad}), refused=True)
         yield Placed("prices", 0, None, orjson.dumps(good)[: self._chance.randrange(1, 90)], True)
+        yield Placed("prices", 0, None, orjson.dumps(good).replace(b'"100"', b"NaN"), refused=True)
         if self._chance.random() < 0.1:
             yield Placed("prices", 0, None, b"[" * LARGE, refused=True)
         if last.topic == "prices":
@@ -103,7 +104,7 @@ class Poison:
             "type": "Fill",
             "time": time_now,
             "account": name,
-            "sequence": 2,
+            "sequence": 3,
             "symbol": self._symbol,
             "margin": "cross",
             "size": "1",
@@ -118,8 +119,12 @@ class Poison:
         yield Placed("positions", other, key, orjson.dumps(deposit), refused=True)
         yield Placed("positions", home, key, orjson.dumps({**deposit, "asset": "?"}), refused=True)
         yield Placed("positions", home, key, orjson.dumps({**deposit, "amount": "-1"}), True)
+        future = {**deposit, "time": time.time_ns() // 1000 + YEAR}
+        yield Placed("positions", home, key, orjson.dumps(future), refused=True)
+        yield Placed("positions", home, key, orjson.dumps({**deposit, "sequence": 2}))
+        # Out of order: what comes later with an earlier number is not applied.
         yield Placed("positions", home, key, orjson.dumps(deposit))
-        yield Placed("positions", home, key, orjson.dumps(deposit))
+        yield Placed("positions", home, key, orjson.dumps({**deposit, "sequence": 2}))
         yield Placed("positions", home, key, orjson.dumps(fill), refused=True)
         yield Placed("positions", home, key, orjson.dumps({**fill, "order_id": 7}), refused=True)
         yield Placed("positions", home, key, None, refused=True)
@@ -129,7 +134,8 @@ class Poison:
     def _control(self, time_now: int, last: Placed) -> Iterator[Placed]:
         halt = {"type": "Halt", "time": time_now, "symbol": "NOBODY"}
         settled = {"type": "Settled", "time": time_now, "symbol": "NOBODY", "price": "1"}
-        for value in (halt, settled, {**halt, "symbol": ["all"]}, {"type": "Hello"}):
+        future = {**halt, "symbol": "", "time": time.time_ns() // 1000 + YEAR}
+        for value in (halt, settled, {**halt, "symbol": ["all"]}, {"type": "Hello"}, future):
             yield Placed("control", 0, None, orjson.dumps(value), refused=True)
 
     def _next(self) -> int:

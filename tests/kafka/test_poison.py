@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from consumers import journal
 from tests.broker import Broker
 from tests.kafka.day import play
 from tests.kafka.plant import Plant
@@ -45,6 +46,9 @@ async def test_poison_changes_nobody_else(broker: Broker, tmp_path: Path) -> Non
         decided = await plant.decisions()
         for found, wanted in zip(decided, day.decisions, strict=True):
             assert outcome(found) == outcome(wanted)
+        kept = await journal.read_state(plant.client, plant.topics.engine_state)
+        accounts = {key: raw for of_shard in kept.values() for key, raw in of_shard.items()}
+        assert {key: accounts[key] for key in day.accounts} == day.accounts
         await dead_letters_hold(plant, placed)
 
 
