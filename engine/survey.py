@@ -11,7 +11,7 @@ from typing import NamedTuple
 from engine.book import Group
 from engine.core import Engine
 from engine.margin import Health
-from engine.money import EXACT, ZERO, ceil_to
+from engine.money import EXACT, ZERO, ceil_to, from_units
 from engine.waterfall import split
 
 
@@ -78,8 +78,9 @@ def _interest(
     for symbol, table in engine.book.legs.items():
         mark = engine.prices.get((symbol, "mark"))
         exposure = table.exposure[: len(table)]
-        multiplier = float(table.instrument.multiplier)
-        unmatched[symbol] = float(exposure.sum()) / multiplier if len(table) else 0.0
+        # In whole units: a sum of floats would leave dust where longs and shorts are equal.
+        units = sum(table.size[: len(table)].tolist())
+        unmatched[symbol] = float(from_units(units, table.instrument.size_decimals))
         if mark is None:
             longs[symbol] = shorts[symbol] = 0.0
             continue
