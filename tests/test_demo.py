@@ -230,7 +230,7 @@ def test_the_command_refuses_what_does_not_go_together():
 
 
 def test_the_command_says_when_nobody_is_at_the_address(short_day):
-    with pytest.raises(click.ClickException, match=r"127\.0\.0\.1:1: "):
+    with pytest.raises(click.ClickException, match=r"no broker answers at 127\.0\.0\.1:1 "):
         demo.run(kafka="127.0.0.1:1")
 
 
