@@ -129,74 +129,71 @@ def _open(engine: Engine, group: Group, state: Health | None) -> None:
         engine.timers.await_cancellation(group, liquidation)
 
 
-def _next_order(engine: Engine, group: Group, symbol: str) -> tuple[str, int, str]:
-    """Enter an order in the account's history; return its id, its attempt, and the one it
-    replaces."""
-    account, number = group.account, _liquidation(group).number
-    symbols = account.orders[number][1]
+def _issue(
+    engine: Engine,
+    group: Group,
+    symbol: str,
+    side: d.Side,
+    size: Decimal,
+    limit: Decimal,
+    *,
+    bankruptcy: Decimal | None = None,
+    for_asset: str = "",
+) -> tuple[Order, str]:
+    """Enter an order or sale in the account's history, make it live; name the one before it too."""
+    account, liquidation = group.account, _liquidation(group)
+    symbols = account.orders[liquidation.number][1]
     earlier = [attempt for attempt, name in enumerate(symbols, start=1) if name == symbol]
-    replaces = account.order_id(number, earlier[-1]) if earlier else ""
+    replaces = account.order_id(liquidation.number, earlier[-1]) if earlier else ""
     symbols.append(symbol)
-    return account.order_id(number, len(symbols)), len(symbols), replaces
-
-
-def _put_live(engine: Engine, group: Group, order: Order) -> None:
-    _liquidation(group).orders[order.id] = order
+    order_id = account.order_id(liquidation.number, len(symbols))
+    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
+    order = Order(order_id, len(symbols), symbol, side, size, limit, expires, bankruptcy, for_asset)
+    liquidation.orders[order_id] = order
     engine.timers.await_order(group, order)
+    return order, replaces
 
 
 def _orders(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation = _liquidation(group)
     liquidation.waits = ""
-    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
     plan = plan_orders(_known(state), engine.rules, backstop=liquidation.backstop)
-    for planned in plan:
-        order_id, attempt, replaces = _next_order(engine, group, planned.symbol)
-        order = Order(
-            order_id, attempt, planned.symbol, planned.side, planned.size, planned.limit, expires
-        )
-        order.bankruptcy = planned.bankruptcy
-        _put_live(engine, group, order)
+    for symbol, side, size, limit, bankruptcy, stage, mark in plan:
+        order, replaces = _issue(engine, group, symbol, side, size, limit, bankruptcy=bankruptcy)
         engine.emit_for(
             group,
             d.LiquidationOrder,
-            order_id=order_id,
+            order_id=order.id,
             number=liquidation.number,
-            symbol=planned.symbol,
-            side=planned.side,
-            size=planned.size,
-            limit_price=planned.limit,
-            bankruptcy_price=planned.bankruptcy,
-            stage=planned.stage,
+            symbol=symbol,
+            side=side,
+            size=size,
+            limit_price=limit,
+            bankruptcy_price=bankruptcy,
+            stage=stage,
             reason=liquidation.reason,
-            expires=expires,
+            expires=order.expires,
             replaces=replaces,
-            decided_mark=planned.mark,
+            decided_mark=mark,
         )
 
 
 def _sales(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation = _liquidation(group)
     liquidation.waits = ""
-    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
     owed = owed_assets(group.cash, liquidation.reason, engine.rules)
-    for planned in plan_sales(_known(state), owed, engine.rules):
-        order_id, attempt, replaces = _next_order(engine, group, planned.asset)
-        order = Order(
-            order_id, attempt, planned.asset, "sell", planned.amount, planned.limit, expires
-        )
-        order.for_asset = planned.for_asset
-        _put_live(engine, group, order)
+    for asset, amount, debt, limit in plan_sales(_known(state), owed, engine.rules):
+        order, replaces = _issue(engine, group, asset, "sell", amount, limit, for_asset=debt)
         engine.emit_for(
             group,
             d.CollateralSale,
-            order_id=order_id,
+            order_id=order.id,
             number=liquidation.number,
-            asset=planned.asset,
-            amount=planned.amount,
-            for_asset=planned.for_asset,
-            limit_price=planned.limit,
-            expires=expires,
+            asset=asset,
+            amount=amount,
+            for_asset=debt,
+            limit_price=limit,
+            expires=order.expires,
             replaces=replaces,
         )
 
