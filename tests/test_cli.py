@@ -40,7 +40,9 @@ def said(*arguments: object) -> str:
     """Return what a command that must succeed says, its tables checked for width."""
     result = liquidator(*arguments)
     assert result.exit_code == 0, result.output
-    assert max(map(len, result.output.splitlines())) <= WIDTH or "json" in str(arguments)
+    # A path is as long as the machine has it; what we write ourselves is not.
+    lines = result.output.replace(f"{ROOT}/", "").splitlines()
+    assert max(map(len, lines)) <= WIDTH or "json" in str(arguments)
     return result.stdout
 
 
