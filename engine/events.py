@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from engine.instruments import Instrument
+from engine.money import ONE
 from engine.profile import RiskProfile
 
 CROSS = "cross"
@@ -50,6 +51,21 @@ class PriceUpdate(Event, frozen=True, kw_only=True):
     source: str
     sequence: int
     confidence: Decimal | None = None
+
+
+class OptionMark(Event, frozen=True, kw_only=True):
+    """What an option is valued by: its implied volatility (a fraction, of a year), and forward and
+    discount factor of its expiry.
+
+    `source` and `sequence` are those of the option's mark price, which this gives.
+    """
+
+    symbol: str
+    iv: Decimal
+    forward: Decimal
+    discount: Decimal = ONE
+    source: str
+    sequence: int
 
 
 # --- topic `positions`, keyed by account
@@ -211,6 +227,23 @@ class Settled(Event, frozen=True, kw_only=True):
     price: Decimal
 
 
+class MarketState(Event, frozen=True, kw_only=True):
+    """Open interest of the whole venue in `symbol`: the sizes of all longs and of all shorts, both
+    unsigned."""
+
+    symbol: str
+    long_size: Decimal
+    short_size: Decimal
+
+
+class PoolState(Event, frozen=True, kw_only=True):
+    """What is supplied to and borrowed from the venue's pool of the asset `pool`, in the asset."""
+
+    pool: str
+    supplied: Decimal
+    borrowed: Decimal
+
+
 class Halt(Event, frozen=True, kw_only=True):
     """Liquidation orders stop in `symbol`, everywhere if empty."""
 
@@ -228,7 +261,7 @@ class TimePassed(Event, frozen=True, kw_only=True):
     """Nothing happened until `time`."""
 
 
-PriceEvent = PriceUpdate
+PriceEvent = PriceUpdate | OptionMark
 PositionEvent = (
     AccountOpened
     | AccountClosed
@@ -249,6 +282,8 @@ ControlEvent = (
     | FundMoved
     | FundingRate
     | Settled
+    | MarketState
+    | PoolState
     | Halt
     | Resume
     | TimePassed

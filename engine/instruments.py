@@ -5,7 +5,8 @@ size of an instrument is a multiple of 10^-size_decimals and at most `largest_si
 index or fill) has at most `price_decimals`; an order's limit is a multiple of `tick`.
 
 Values, in the settlement asset, of a size s (signed) at price P with multiplier m:
-linear s·m·P, inverse −s·m/P (a contract is worth m of the quote currency).
+linear s·m·P, inverse −s·m/P (a contract is worth m of the quote currency). An option's is always
+s·m·P: its price is in its settlement asset, whatever that is.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ class Asset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="asset"
 
 
 class Derivative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What perpetuals and futures share.
+    """What perpetuals, futures and options share.
 
     `lot` is the smallest order, `size_decimals` the resolution of positions, `taker_fee` a fraction
     of notional, `multiplier` the base amount (linear) or the quote amount (inverse) of one
-    contract.
+    contract. What has the same `underlying` shares rules and portfolios.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Derivative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     style: Literal["linear", "inverse"] = "linear"
     multiplier: Decimal = ONE
     taker_fee: Decimal = Decimal("0.0005")
+    underlying: str = ""
 
     @property
     def inverse(self) -> bool:
@@ -88,8 +90,31 @@ class Future(Derivative, frozen=True, forbid_unknown_fields=True, tag="future", 
     expiry: int
 
 
-Instrument = Asset | Perpetual | Future
-Listed = Perpetual | Future
+class Option(Derivative, frozen=True, forbid_unknown_fields=True, tag="option", kw_only=True):
+    """A European option on `underlying`, settled in cash when `Settled` arrives.
+
+    Quoted in the quote currency ("linear") or in coin ("inverse"), either of them its settlement
+    asset; `multiplier` is the base amount of one contract, `strike` in the quote currency, `expiry`
+    in microseconds UTC.
+    """
+
+    kind: Literal["call", "put"]
+    strike: Decimal
+    expiry: int
+
+    @property
+    def inverse(self) -> bool:
+        """Whether its value goes by one over its price: never, also when it is quoted in coin."""
+        return False
+
+    @property
+    def in_coin(self) -> bool:
+        """Whether it is quoted, and settles, in the underlying coin."""
+        return self.style == "inverse"
+
+
+Instrument = Asset | Perpetual | Future | Option
+Listed = Perpetual | Future | Option
 
 
 def faults(instrument: Instrument) -> list[str]:
@@ -117,6 +142,19 @@ def faults(instrument: Instrument) -> list[str]:
         found.append(f"lot {instrument.lot}: finer than size_decimals {instrument.size_decimals}")
     if not instrument.taker_fee.is_finite() or not 0 <= instrument.taker_fee < 1:
         found.append(f"taker_fee {instrument.taker_fee}: not in [0, 1)")
+    if isinstance(instrument, Option):
+        found += _option_faults(instrument)
+    return found
+
+
+def _option_faults(option: Option) -> list[str]:
+    found = []
+    if not option.underlying:
+        found.append("underlying '': an option needs one")
+    if not option.strike.is_finite() or option.strike <= 0:
+        found.append(f"strike {option.strike}: not positive")
+    if option.expiry <= 0:
+        found.append(f"expiry {option.expiry}: not positive")
     return found
 
 

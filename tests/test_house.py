@@ -45,13 +45,14 @@ def test_engine_imports_only_what_is_pure(path):
 @pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.name)
 def test_engine_uses_floats_in_screens_and_pictures_only(path):
     """Money never passes through a float: `float(` stands only where numpy screens or gauges are
-    made."""
+    made, and where an option is valued, to be rounded at once."""
     calls = [
         node
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "float"
     ]
     screens = {"watch.py", "survey.py", "book.py", "repricing.py", "situation.py", "venue.py"}
+    screens |= {"options.py", "portfolio_screen.py"}
     assert not calls or path.name in screens
 
 

@@ -1,0 +1,143 @@
+"""Scenario margin of everything a margin group holds on one underlying; pure and exact.
+
+The grid is every move of the price with every move of the volatility, then moves beyond it that
+count in part. What a portfolio needs is its worst loss over all of them, at least a minimum for its
+short options, and contingencies. The formulas stand in docs/semantics.md, 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from engine.instruments import Listed, Option
+from engine.money import ONE, ZERO, charge, credit
+from engine.options import OptionInputs, moved_volatility, valued
+from engine.profile import Portfolio
+
+
+class Scenario(NamedTuple):
+    """A move of the price (a fraction), one of the volatility, and how much of the loss counts."""
+
+    price_move: Decimal
+    volatility_move: Decimal
+    weight: Decimal
+
+
+class PortfolioLeg(NamedTuple):
+    """One leg at its mark; `unit` and `price` (in the numeraire) are its settlement asset's, and
+    `inputs` what an option was valued by."""
+
+    instrument: Listed
+    size: Decimal
+    mark: Decimal
+    unit: Decimal
+    price: Decimal = ONE
+    inputs: OptionInputs | None = None
+
+    @property
+    def is_option(self) -> bool:
+        """Whether this is an option rather than its hedge."""
+        return isinstance(self.instrument, Option)
+
+    @property
+    def underlying_value(self) -> Decimal:
+        """What the leg stands for of its underlying, unsigned, in the settlement asset."""
+        exposure = abs(self.size) * self.instrument.multiplier
+        if isinstance(self.instrument, Option):
+            return exposure if self.instrument.in_coin else exposure * _known(self).forward
+        if self.instrument.inverse:
+            return charge(exposure, self.unit, self.mark)
+        return exposure * self.mark
+
+
+class PortfolioMargin(NamedTuple):
+    """What a portfolio needs, in the numeraire; `worst` is the loss that counts in `scenario`, none
+    where no scenario loses."""
+
+    worst: Decimal
+    scenario: Scenario | None
+    short_minimum: Decimal
+    contingency: Decimal
+
+    @property
+    def maintenance(self) -> Decimal:
+        """The requirement: the worst loss or the minimum of short options, and contingencies."""
+        return max(self.worst, self.short_minimum) + self.contingency
+
+
+class Grid:
+    """The scenarios of a rule, and what options are worth in them.
+
+    An option is valued once a mark and scenario, whoever holds it: the values are kept until it is
+    marked anew.
+    """
+
+    __slots__ = ("_valued", "rule", "scenarios")
+
+    def __init__(self, rule: Portfolio) -> None:
+        self.rule = rule
+        self.scenarios = [
+            Scenario(price_move, volatility_move, ONE)
+            for price_move in rule.price_moves
+            for volatility_move in rule.volatility_moves
+        ]
+        self.scenarios += [Scenario(one.move, ZERO, one.weight) for one in rule.extremes]
+        self._valued: dict[str, tuple[Option, OptionInputs, tuple[Decimal, ...]]] = {}
+
+    def values(self, option: Option, inputs: OptionInputs) -> tuple[Decimal, ...]:
+        """Return what a unit of an option is worth in every scenario."""
+        known = self._valued.get(option.name)
+        if known is None or known[0] is not option or known[1] != inputs:
+            known = option, inputs, self._revalued(option, inputs)
+            self._valued[option.name] = known
+        return known[2]
+
+    def results(self, leg: PortfolioLeg) -> list[Decimal]:
+        """Return what a leg gains (loses if < 0) in every scenario, in its settlement asset."""
+        instrument = leg.instrument
+        exposure = leg.size * instrument.multiplier
+        if isinstance(instrument, Option):
+            values = self.values(instrument, _known(leg))
+            return [exposure * (value - leg.mark) for value in values]
+        if instrument.inverse:
+            return [
+                credit(exposure * one.price_move, leg.unit, leg.mark * (ONE + one.price_move))
+                for one in self.scenarios
+            ]
+        worth = exposure * leg.mark
+        return [worth * one.price_move for one in self.scenarios]
+
+    def _revalued(self, option: Option, inputs: OptionInputs) -> tuple[Decimal, ...]:
+        found = []
+        for price_move, move, _ in self.scenarios:
+            volatility = moved_volatility(option, inputs, move, self.rule)
+            found.append(valued(option, volatility, inputs.forward * (ONE + price_move), inputs))
+        return tuple(found)
+
+
+def portfolio_margin(grid: Grid, legs: Iterable[PortfolioLeg]) -> PortfolioMargin:
+    """Return what the legs on one underlying need together. To be called in the exact context."""
+    rule = grid.rule
+    totals = [ZERO] * len(grid.scenarios)
+    short_options = other = ZERO
+    for leg in legs:
+        for place, result in enumerate(grid.results(leg)):
+            totals[place] += result * leg.price
+        if not leg.is_option:
+            other += leg.underlying_value * leg.price
+        elif leg.size < 0:
+            short_options += leg.underlying_value * leg.price
+    worst, scenario = ZERO, None
+    for one, total in zip(grid.scenarios, totals, strict=True):
+        if -one.weight * total > worst:
+            worst, scenario = -one.weight * total, one
+    contingency = rule.option_contingency * short_options + rule.future_contingency * other
+    return PortfolioMargin(worst, scenario, rule.short_option_minimum * short_options, contingency)
+
+
+def _known(leg: PortfolioLeg) -> OptionInputs:
+    if leg.inputs is None:
+        raise LookupError(f"portfolio {leg.instrument.name}: an option without a mark")
+    return leg.inputs
