@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Self, TypeVar
@@ -13,11 +13,11 @@ import msgspec
 
 from consumers import toml_file
 from consumers.toml_file import Key
-from engine import instruments, profile, wire
+from engine import instruments, profile_faults, wire
 from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
 from engine.instruments import Asset, Future, Listed, Perpetual
 from engine.money import fits, plain
-from engine.profile import RiskProfile
+from engine.profile import RiskProfile, by_symbol
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -73,8 +73,8 @@ def parse(raw: bytes, file: str) -> Rules:
 def events(rules: Rules, time: int) -> list[ControlEvent]:
     """Return the control events that put `rules` in force, in the order in which they must go out.
 
-    `time` is in microseconds UTC. The profile goes first: an instrument is listed only when
-    brackets for it are in force.
+    `time` is in microseconds UTC. The profile goes first: an instrument is listed only when a rule
+    of margin for it is in force.
     """
     found: list[ControlEvent] = [ProfileChanged(time=time, profile=rules.profile)]
     for instrument in rules.assets + rules.derivatives:
@@ -158,16 +158,21 @@ def _names(items: Any) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+_ELEMENTS = {"brackets": "bracket", "extremes": "extreme"}
+"""How the engine names an element of these arrays: `bracket 2`."""
+
+
 def _about(fault: str, key: Key) -> bool:
     """Tell whether the engine's words are about `key`, a path inside their table."""
     match key:
-        case ("brackets", str(symbol), int(place), str(field)):
-            falls = field != "cap" and "a rate falls" in fault
-            if fault.startswith(f"brackets {symbol}: bracket {place}: "):
-                return falls or _says(fault, field)
+        case (str(table), str(symbol), str(array), int(place), str(field)) if array in _ELEMENTS:
+            element = f"{table} {symbol}: {_ELEMENTS[array]}"
+            if fault.startswith(f"{element} {place}: "):
+                return _says(fault, field)
             # A bracket is also compared with the one before it.
-            follows = fault.startswith(f"brackets {symbol}: bracket {place + 1}: ")
-            return follows and (falls or (field == "cap" and " not above " in fault))
+            follows = fault.startswith(f"{element} {place + 1}: ")
+            compared = "a rate falls" in fault or " not above " in fault
+            return follows and compared and _says(fault, field)
     return all(_says(fault, name) for name in key if isinstance(name, str))
 
 
@@ -184,16 +189,24 @@ def _faults(draft: _Draft) -> Iterator[str]:
         yield from table.faults(instruments.faults(instrument))
         if table.has("settle") and instrument.settle not in draft.asset_names:
             yield f"{table.path}.settle: {instrument.settle} is not among the assets"
-        named = venue is not None and venue.has("brackets") and table.has("name")
-        if venue is not None and named and instrument.name not in venue.item.brackets:
-            yield f"{table.path}: profile.brackets has no entry for it"
+        if venue is not None and table.has("name") and not _has_margin(venue, instrument):
+            yield f"{table.path}: profile.requirements and profile.portfolios have no entry for it"
     for name, count in Counter(draft.asset_names + draft.symbols).items():
         if count > 1:
             yield f"{name}: listed {count} times"
     if venue is not None:
-        yield from venue.faults(profile.faults(venue.item))
+        yield from venue.faults(profile_faults.faults(venue.item))
         yield from _reference_faults(draft, venue)
     yield from _fund_faults(draft)
+
+
+def _has_margin(venue: _Table[RiskProfile], instrument: Listed) -> bool:
+    """Tell whether the profile has a rule of margin for an instrument, as far as it can be read."""
+    if not (venue.has("requirements") and venue.has("portfolios")):
+        return True
+    tables: tuple[Mapping[str, object], ...] = (venue.item.requirements, venue.item.portfolios)
+    names = instrument.name, instrument.underlying
+    return any(by_symbol(table, *names) is not None for table in tables)
 
 
 def _reference_faults(draft: _Draft, table: _Table[RiskProfile]) -> Iterator[str]:
@@ -204,9 +217,11 @@ def _reference_faults(draft: _Draft, table: _Table[RiskProfile]) -> Iterator[str
     for asset in venue.collateral:
         if asset not in draft.asset_names:
             yield f"profile.collateral.{asset}: not among the assets"
-    for symbol in venue.brackets:
-        if symbol not in draft.symbols:
-            yield f"profile.brackets.{symbol}: no perpetual or future of that name"
+    listed = {"*", *draft.symbols, *(item.item.underlying for item in draft.derivatives)}
+    for name in ("requirements", "portfolios"):
+        for symbol in getattr(venue, name):
+            if symbol not in listed:
+                yield f"profile.{name}.{symbol}: nothing is listed under that name or underlying"
     for symbol in venue.prices.symbols:
         if symbol not in draft.asset_names + draft.symbols:
             yield f"profile.prices.symbols.{symbol}: nothing is listed under that name"

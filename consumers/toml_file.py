@@ -1,7 +1,8 @@
 """Read a TOML file into a struct, strictly, and name every fault at once.
 
 Numbers with a point become exact decimals; "nan" and "inf" are refused. A key is named by its path,
-`profile.brackets.BTC-PERP[2].cap`: `[2]` is the second element, `assets[BTC]` the table named BTC.
+`profile.requirements.BTC-PERP.brackets[2].cap`: `[2]` is the second element, `assets[BTC]` the
+table named BTC.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -60,6 +62,7 @@ def parse(raw: bytes, file: str) -> dict[str, Any]:
 
 def form_faults(value: Any, kind: Any, path: str = "") -> Iterator[str]:
     """Yield every way in which `value`, found at `path`, is no `kind`, with the path of the key."""
+    kind = _given(kind)
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield from _table_faults(value, kind, path)
@@ -100,6 +103,7 @@ def mended(table: Any, kind: type[T], dropped: set[Key], path: Key = ()) -> T:
 
 def _mended(value: Any, kind: Any, dropped: set[Key], path: Key) -> Any:
     """Return what can be used of `value`; `UNSET` when nothing can."""
+    kind = _given(kind)
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return mended(value, kind, dropped, path)
@@ -124,6 +128,14 @@ def _element(value: Any, kind: Any, dropped: set[Key], path: Key) -> Any:
         return found
     dropped.add(path)
     return () if get_origin(kind) is tuple else msgspec.UNSET
+
+
+def _given(kind: Any) -> Any:
+    """Return what a key that may be left out holds when it is given: TOML has no null."""
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    kinds = [arg for arg in get_args(kind) if arg is not NoneType]
+    return kinds[0] if len(kinds) == 1 else kind
 
 
 def _stand_in(kind: Any, dropped: set[Key], path: Key) -> Any:

@@ -9,6 +9,7 @@ from msgspec import structs
 from consumers import rules
 from consumers.control import WouldBeRefused, changes
 from consumers.toml_file import FileFaults
+from engine import profile
 from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "rules.toml"
@@ -29,14 +30,24 @@ def faults(*changes: tuple[str, str]) -> list[str]:
 def test_the_example_is_sound_and_exact() -> None:
     found = rules.read(EXAMPLE)
     assert found.perpetuals[0].taker_fee == Decimal("0.0005")
-    assert found.profile.brackets["BTC-PERP"][0].maintenance_rate == Decimal("0.004")
+    brackets = found.profile.requirements["BTC-PERP"].brackets
+    assert brackets[0].maintenance_rate == Decimal("0.004")
 
 
 def test_every_default_of_the_example_is_spelt_out() -> None:
     text = EXAMPLE.read_text()
-    for struct in ("Trigger", "MarginCallRule", "LiquidationRule", "PriceSources"):
-        for field in getattr(rules.profile, struct).__struct_fields__:
-            assert f"\n{field} = " in text, field
+    kinds = (
+        profile.Profit,
+        profile.Trigger,
+        profile.Entry,
+        profile.Threshold,
+        profile.LiquidationRule,
+        profile.PriceSources,
+    )
+    for kind in kinds:
+        for field in structs.fields(kind):
+            # What is none by default is a rule that the example does without.
+            assert field.default is None or f"\n{field.name} = " in text, field.name
 
 
 def test_events_go_out_profile_first_then_assets_then_derivatives_then_fund() -> None:
@@ -62,7 +73,7 @@ def test_faults_of_form_and_of_sense_are_named_together() -> None:
     assert said == [
         "perpetuals[BTCUSD-PERP].tik: unknown key; did you mean tick?",
         "perpetuals[BTCUSD-PERP].tick: missing",
-        "profile.brackets.BTCUSD-PERP[1].cap: Expected `decimal`, got `bool`, here True",
+        "profile.requirements.BTCUSD-PERP.brackets[1].cap: Expected `decimal`, got `bool`, here True",
         "profile.collateral.ETH.haircut: NaN is not a number",
         "profile.margin_call.reset: Invalid decimal string, here 'much'",
         "perpetuals[BTC-PERP]: tick 0.001: finer than price_decimals 2",
@@ -82,7 +93,7 @@ def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
         ("{ cap = 5,", "{ cap = true,"),
         ("{ cap = 500,", "{ cap = -500,"),
         ("{ cap = 100_000, maintenance_rate = 0.01,", "{ cap = 0, maintenance_rate = nan,"),
-        ("at = 0.8 ", 'at = "x" '),
+        ("\nat = 0.8 ", '\nat = "x" '),
         ("order_ttl = 5_000_000 ", "order_ttl = 0 "),
         ("shard = 0", 'shard = "x"'),
         ("sequence = 1\n", "sequence = -1\n"),
@@ -95,16 +106,16 @@ def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
         "perpetuals[BTCUSD-PERP].style: Expected `str`, got `int`, here 3",
         "perpetuals[BTCUSD-PERP].tick: Invalid decimal string, here 'much'",
         "profile.numeraire: Expected `str`, got `int`, here 1",
-        "profile.brackets.BTCUSD-PERP[1].cap: Expected `decimal`, got `bool`, here True",
-        "profile.brackets.ETH-25DEC26[1].maintenance_rate: NaN is not a number",
+        "profile.requirements.BTCUSD-PERP.brackets[1].cap: Expected `decimal`, got `bool`, here True",
+        "profile.requirements.ETH-25DEC26.brackets[1].maintenance_rate: NaN is not a number",
         "profile.margin_call.at: Invalid decimal string, here 'x'",
         "fund[1].shard: Expected `int`, got `str`, here 'x'",
         "assets[USDT]: price_decimals 19: not in 0..18",
         "perpetuals[BTC-PERP]: lot -1: not positive",
         "perpetuals[BTCUSD-PERP]: lot 0: not positive",
-        "profile: brackets BTCUSD-PERP: bracket 3: cap -500 not positive",
-        "profile: brackets BTCUSD-PERP: bracket 3: cap -500 not above 50",
-        "profile: brackets ETH-25DEC26: bracket 1: cap 0 not positive",
+        "profile: requirements BTCUSD-PERP: bracket 3: cap -500 not positive",
+        "profile: requirements BTCUSD-PERP: bracket 3: cap -500 not above 50",
+        "profile: requirements ETH-25DEC26: bracket 1: cap 0 not positive",
         "profile: liquidation: order_ttl 0 µs not in a millisecond to an hour",
         "fund[1].sequence: -1 is negative",
     ]
@@ -113,9 +124,9 @@ def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
 ONE_FAULT = [
     ('numeraire = "USDT"', 'numeraire = "USD"', "profile.numeraire: USD is not among the assets"),
     ('settle = "BTC"', 'settle = "XBT"', "perpetuals[BTCUSD-PERP].settle: XBT is not among"),
-    ("{ cap = 5,", "{ cap = 60,", "brackets BTCUSD-PERP: bracket 2: cap 50 not above 60"),
-    ("ETH-25DEC26 = [", "ETH-25DEC25 = [", "futures[ETH-25DEC26]: profile.brackets has no entry"),
-    ("ETH-25DEC26 = [", "ETH-25DEC25 = [", "ETH-25DEC25: no perpetual or future of that name"),
+    ("{ cap = 5,", "{ cap = 60,", "requirements BTCUSD-PERP: bracket 2: cap 50 not above 60"),
+    ("ETH-25DEC26.b", "ETH-25DEC25.b", "futures[ETH-25DEC26]: profile.requirements and profile."),
+    ("ETH-25DEC26.b", "ETH-25DEC25.b", "requirements.ETH-25DEC25: nothing is listed under that"),
     ("ETH = { haircut", "ETC = { haircut", "profile.collateral.ETC: not among the assets"),
     ('{ ETH = "', '{ ETC = "', "profile.prices.symbols.ETC: nothing is listed under that name"),
     ('name = "ETH"', 'name = "BTC"', "BTC: listed 2 times"),
