@@ -70,10 +70,11 @@ def test_faults_of_form_and_of_sense_are_named_together() -> None:
         ("amount = 1_000_000\n", "amount = 0.00000001\n"),
         ("tick = 0.1", "tick = 0.001"),
     )
+    cap = "profile.requirements.BTCUSD-PERP.brackets[1].cap"
     assert said == [
         "perpetuals[BTCUSD-PERP].tik: unknown key; did you mean tick?",
         "perpetuals[BTCUSD-PERP].tick: missing",
-        "profile.requirements.BTCUSD-PERP.brackets[1].cap: Expected `decimal`, got `bool`, here True",
+        f"{cap}: Expected `decimal`, got `bool`, here True",
         "profile.collateral.ETH.haircut: NaN is not a number",
         "profile.margin_call.reset: Invalid decimal string, here 'much'",
         "perpetuals[BTC-PERP]: tick 0.001: finer than price_decimals 2",
@@ -99,6 +100,7 @@ def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
         ("sequence = 1\n", "sequence = -1\n"),
         ('numeraire = "USDT"', "numeraire = 1"),
     )
+    cap = "profile.requirements.BTCUSD-PERP.brackets[1].cap"
     assert said == [
         "assets[BTC].largest: NaN is not a number",
         "perpetuals[BTC-PERP].funding: Invalid enum value 'none', here 'none'",
@@ -106,7 +108,7 @@ def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
         "perpetuals[BTCUSD-PERP].style: Expected `str`, got `int`, here 3",
         "perpetuals[BTCUSD-PERP].tick: Invalid decimal string, here 'much'",
         "profile.numeraire: Expected `str`, got `int`, here 1",
-        "profile.requirements.BTCUSD-PERP.brackets[1].cap: Expected `decimal`, got `bool`, here True",
+        f"{cap}: Expected `decimal`, got `bool`, here True",
         "profile.requirements.ETH-25DEC26.brackets[1].maintenance_rate: NaN is not a number",
         "profile.margin_call.at: Invalid decimal string, here 'x'",
         "fund[1].shard: Expected `int`, got `str`, here 'x'",
