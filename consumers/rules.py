@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from consumers import toml_file
-from consumers.toml_file import Key
+from consumers.drafts import Table, tables
 from engine import instruments, profile_faults, wire
 from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
-from engine.instruments import Asset, Future, Listed, Perpetual
+from engine.instruments import Asset, Future, Listed, Option, Perpetual
 from engine.money import fits, plain
-from engine.profile import RiskProfile, by_symbol
-
-T = TypeVar("T", bound=msgspec.Struct)
+from engine.profile import RiskProfile, margin_rule
 
 
 class FundDeposit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,12 +35,13 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     assets: tuple[Asset, ...]
     perpetuals: tuple[Perpetual, ...] = ()
     futures: tuple[Future, ...] = ()
+    options: tuple[Option, ...] = ()
     fund: tuple[FundDeposit, ...] = ()
 
     @property
     def derivatives(self) -> tuple[Listed, ...]:
-        """Perpetuals, then futures."""
-        return self.perpetuals + self.futures
+        """Perpetuals, then futures, then options."""
+        return self.perpetuals + self.futures + self.options
 
 
 def read(path: str | Path) -> Rules:
@@ -90,6 +88,7 @@ def _refusals(rules: Rules) -> Iterator[str]:
     paths += [f"assets[{asset.name}]" for asset in rules.assets]
     paths += [f"perpetuals[{perpetual.name}]" for perpetual in rules.perpetuals]
     paths += [f"futures[{future.name}]" for future in rules.futures]
+    paths += [f"options[{option.name}]" for option in rules.options]
     paths += [f"fund[{place}]" for place, _ in enumerate(rules.fund, start=1)]
     for path, event in zip(paths, events(rules, time=0), strict=True):
         try:
@@ -98,86 +97,40 @@ def _refusals(rules: Rules) -> Iterator[str]:
             yield f"{path}: {error.rule}: {error.detail}"
 
 
-class _Table(NamedTuple, Generic[T]):
-    """What can be read of one table, where it is, and its keys that only stand for something."""
-
-    path: str
-    item: T
-    dropped: set[Key]
-
-    def faults(self, found: Iterable[str]) -> Iterator[str]:
-        """Yield those of the engine's words that are about what is in the file."""
-        for fault in found:
-            if not any(_about(fault, key) for key in self.dropped):
-                yield f"{self.path}: {fault}"
-
-    def has(self, key: str) -> bool:
-        """Tell whether `key` could be read."""
-        return (key,) not in self.dropped
-
-
 class _Draft(NamedTuple):
     """What can be read of a file that may have faults of form, and every name that it lists."""
 
-    profile: _Table[RiskProfile] | None
-    assets: list[_Table[Asset]]
-    derivatives: list[_Table[Perpetual] | _Table[Future]]
-    fund: list[_Table[FundDeposit]]
+    profile: Table[RiskProfile] | None
+    assets: list[Table[Asset]]
+    derivatives: list[Table[Perpetual] | Table[Future] | Table[Option]]
+    fund: list[Table[FundDeposit]]
     asset_names: list[str]
     symbols: list[str]
 
     @classmethod
     def of(cls, tree: dict[str, Any]) -> Self:
-        profiles = _tables([tree.get("profile")], RiskProfile, "profile")
-        perpetuals = _tables(tree.get("perpetuals"), Perpetual, "perpetuals")
-        futures = _tables(tree.get("futures"), Future, "futures")
+        profiles = tables([tree.get("profile")], RiskProfile, "profile")
+        perpetuals = tables(tree.get("perpetuals"), Perpetual, "perpetuals")
+        futures = tables(tree.get("futures"), Future, "futures")
+        options = tables(tree.get("options"), Option, "options")
         return cls(
             profile=profiles[0]._replace(path="profile") if profiles else None,
-            assets=_tables(tree.get("assets"), Asset, "assets"),
-            derivatives=[*perpetuals, *futures],
-            fund=_tables(tree.get("fund"), FundDeposit, "fund"),
+            assets=tables(tree.get("assets"), Asset, "assets"),
+            derivatives=[*perpetuals, *futures, *options],
+            fund=tables(tree.get("fund"), FundDeposit, "fund"),
             asset_names=_names(tree.get("assets")),
-            symbols=_names(tree.get("perpetuals")) + _names(tree.get("futures")),
+            symbols=[
+                name
+                for kind in ("perpetuals", "futures", "options")
+                for name in _names(tree.get(kind))
+            ],
         )
 
 
-def _tables(items: Any, kind: type[T], path: str) -> list[_Table[T]]:
-    """Return those of `items` that are tables, without what has faults of form."""
-    found = []
-    for place, item in enumerate(items if isinstance(items, list) else [], start=1):
-        if isinstance(item, dict):
-            dropped: set[Key] = set()
-            draft = toml_file.mended(item, kind, dropped)
-            found.append(_Table(f"{path}[{toml_file.label(item, place)}]", draft, dropped))
-    return found
-
-
 def _names(items: Any) -> list[str]:
-    tables = items if isinstance(items, list) else []
-    names = [item.get("name") for item in tables if isinstance(item, dict)]
+    listed = items if isinstance(items, list) else []
+    names = [item.get("name") for item in listed if isinstance(item, dict)]
     return [name for name in names if isinstance(name, str)]
-
-
-_ELEMENTS = {"brackets": "bracket", "extremes": "extreme"}
-"""How the engine names an element of these arrays: `bracket 2`."""
-
-
-def _about(fault: str, key: Key) -> bool:
-    """Tell whether the engine's words are about `key`, a path inside their table."""
-    match key:
-        case (str(table), str(symbol), str(array), int(place), str(field)) if array in _ELEMENTS:
-            element = f"{table} {symbol}: {_ELEMENTS[array]}"
-            if fault.startswith(f"{element} {place}: "):
-                return _says(fault, field)
-            # A bracket is also compared with the one before it.
-            follows = fault.startswith(f"{element} {place + 1}: ")
-            compared = "a rate falls" in fault or " not above " in fault
-            return follows and compared and _says(fault, field)
-    return all(_says(fault, name) for name in key if isinstance(name, str))
-
-
-def _says(fault: str, name: str) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", fault) is not None
 
 
 def _faults(draft: _Draft) -> Iterator[str]:
@@ -200,16 +153,16 @@ def _faults(draft: _Draft) -> Iterator[str]:
     yield from _fund_faults(draft)
 
 
-def _has_margin(venue: _Table[RiskProfile], instrument: Listed) -> bool:
+def _has_margin(venue: Table[RiskProfile], instrument: Listed) -> bool:
     """Tell whether the profile has a rule of margin for an instrument, as far as it can be read."""
     if not (venue.has("requirements") and venue.has("portfolios")):
         return True
-    tables: tuple[Mapping[str, object], ...] = (venue.item.requirements, venue.item.portfolios)
+    option = isinstance(instrument, Option)
     names = instrument.name, instrument.underlying
-    return any(by_symbol(table, *names) is not None for table in tables)
+    return margin_rule(venue.item, *names, option=option) is not None
 
 
-def _reference_faults(draft: _Draft, table: _Table[RiskProfile]) -> Iterator[str]:
+def _reference_faults(draft: _Draft, table: Table[RiskProfile]) -> Iterator[str]:
     """Yield every name in the profile that stands for nothing the file lists."""
     venue = table.item
     if table.has("numeraire") and venue.numeraire not in draft.asset_names:
