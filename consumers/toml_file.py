@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -141,6 +141,8 @@ def _given(kind: Any) -> Any:
 def _stand_in(kind: Any, dropped: set[Key], path: Key) -> Any:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return mended({}, kind, dropped, path)
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
     return _STAND_INS[get_origin(kind) or kind]
 
 
