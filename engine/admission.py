@@ -12,12 +12,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from engine import events as e
-from engine import instruments, profile
+from engine import instruments, profile_faults
 from engine.book import Leg
 from engine.booking import funding_cash, funding_price, settlement_cash
 from engine.fills import fill_effect
-from engine.instruments import Asset, Listed
+from engine.instruments import Asset, Listed, Option
 from engine.money import ZERO, fits, plain
+from engine.profile import RiskProfile, margin_rule
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -338,8 +339,8 @@ def _instrument_listed(engine: Engine, event: e.InstrumentListed) -> Checks:
     if isinstance(new, Asset):
         return
     yield _asset(engine, new.settle)
-    if new.name not in rules.maintenance:
-        yield "instrument", f"{new.name} has no brackets in force"
+    if not _has_margin(rules.in_force, new):
+        yield "instrument", f"{new.name} has no rule of margin in force"
 
 
 def _identity(instrument: instruments.Instrument) -> tuple[Any, ...]:
@@ -355,12 +356,17 @@ def _identity(instrument: instruments.Instrument) -> tuple[Any, ...]:
     )
 
 
+def _has_margin(profile: RiskProfile, listed: Listed) -> bool:
+    option = isinstance(listed, Option)
+    return margin_rule(profile, listed.name, listed.underlying, option=option) is not None
+
+
 def _profile_changed(engine: Engine, event: e.ProfileChanged) -> Checks:
-    found = profile.faults(event.profile)
+    found = profile_faults.faults(event.profile)
     found += [
-        f"brackets {symbol}: missing, and {symbol} is listed"
-        for symbol in sorted(engine.rules.derivatives)
-        if symbol not in event.profile.brackets
+        f"requirements {symbol}: missing, and {symbol} is listed"
+        for symbol, listed in sorted(engine.rules.derivatives.items())
+        if not _has_margin(event.profile, listed)
     ]
     old = engine.rules.profile
     if old is not None and old.numeraire != event.profile.numeraire and engine.accounts:

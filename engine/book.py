@@ -7,7 +7,7 @@ reads its row as exact decimals and writes it through `Book`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +29,14 @@ class Leg(NamedTuple):
 
     size: Decimal
     cost: Decimal
+
+
+class Holdings(NamedTuple):
+    """What a margin group holds: cash by asset, legs and own open orders (buy, sell) by symbol."""
+
+    cash: Mapping[str, Decimal]
+    legs: Mapping[str, Leg]
+    orders: Mapping[str, tuple[Decimal, Decimal]] = {}
 
 
 class LegTable:
@@ -170,6 +178,7 @@ class Group:
         "liquidation",
         "margin",
         "open_orders",
+        "orders_told",
         "row",
         "symbols",
     )
@@ -183,6 +192,7 @@ class Group:
         self.called = False
         self.last_market = ""
         self.open_orders: dict[str, tuple[Decimal, Decimal]] = {}
+        self.orders_told = False
         self.liquidation: Liquidation | None = None
 
     @property
@@ -204,6 +214,11 @@ class Group:
             if leg is not None:
                 found[symbol] = leg
         return found
+
+    @property
+    def holdings(self) -> Holdings:
+        """What margin is computed of."""
+        return Holdings(self.cash, self.legs, self.open_orders)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Events in, decisions out; what happens in which order stands in docs/semantics.m
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
 from engine.liquidation import Order, Step, next_step, risk_key
 from engine.margin import Health, asset_price, health
+from engine.markets import Markets
 from engine.money import EXACT
 from engine.rules import Rules
 from engine.situation import (
@@ -69,11 +71,11 @@ class Engine:
         self.rules = Rules()
         self.book = Book()
         self.ledger = Ledger()
-        self.prices: dict[tuple[str, str], d.MarkUsed] = {}
+        self.markets = Markets()
         self.price_sequences: dict[str, dict[str, int]] = {}
         self.changed = Changed()
         self.liquidating: dict[Group, None] = {}
-        self.watch = Watch(self.book, self.rules)
+        self.watch = Watch(self.book, self.rules, self.markets)
         self.timers = Timers()
         self._touched: dict[Group, None] = {}
         self._pending: list[Pending] = []
@@ -84,6 +86,11 @@ class Engine:
     def accounts(self) -> dict[str, Account]:
         """Every account, by id."""
         return self.book.accounts
+
+    @property
+    def prices(self) -> MutableMapping[tuple[str, str], d.MarkUsed]:
+        """Every price that counts, by symbol and kind."""
+        return self.markets.prices
 
     @property
     def ready(self) -> bool:
@@ -179,7 +186,7 @@ class Engine:
 
     def price_of(self, asset: str) -> Decimal | None:
         """Return the price of an asset in the numeraire, if known."""
-        return asset_price(asset, self.rules, self.prices)
+        return asset_price(asset, self.rules, self.markets)
 
     def find_live(self, account: str, order_id: str) -> tuple[Group, Order] | None:
         """Return a live order or sale with its group."""
@@ -198,7 +205,7 @@ class Engine:
 
     def health_of(self, group: Group) -> Health | None:
         """Return a group's health at the prices of now."""
-        return health(group.cash, group.legs, self.rules, self.prices)
+        return health(group.holdings, self.rules, self.markets)
 
     def list_instrument(self, instrument: Instrument) -> None:
         """Add or replace a definition, and make room for it in the book."""

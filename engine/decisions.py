@@ -87,8 +87,24 @@ class LiquidationStarted(GroupDecision, frozen=True, kw_only=True):
     marks: tuple[MarkUsed, ...]
 
 
+class RequirementChanged(Decision, frozen=True, kw_only=True):
+    """The factor of volatility on the requirements of a symbol changed.
+
+    `volatility` is the volatility of a day that the factor follows, `pushed_under` counts the
+    margin groups that met the requirement before, and at the same prices do not now.
+    """
+
+    symbol: str
+    requirement: Literal["initial", "maintenance"]
+    before: Decimal
+    after: Decimal
+    volatility: Decimal
+    pushed_under: int
+
+
 class CancelOpenOrders(GroupDecision, frozen=True, kw_only=True):
-    """The venue is to cancel every own order of the group."""
+    """The venue is to cancel every own order of the group; `number` is its liquidation's, 0 where
+    there is none yet."""
 
     number: int
 
@@ -250,6 +266,7 @@ class Anomaly(GroupDecision, frozen=True, kw_only=True):
 AnyDecision = (
     MarginCall
     | LiquidationStarted
+    | RequirementChanged
     | CancelOpenOrders
     | LiquidationOrder
     | CancelOrder

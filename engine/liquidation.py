@@ -14,16 +14,18 @@ from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any, Literal, NamedTuple
 
-from engine.book import Group
+from engine.book import Group, Holdings
 from engine.decisions import Side, Stage, StartReason, Waits
 from engine.margin import (
     Health,
     LegHealth,
     bankruptcy_price,
+    fillable_price,
+    health,
     limit_price,
-    margin_equity_of,
     suffices,
 )
+from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, credit, floor_to
 from engine.rules import Rules
 from engine.situation import Reason, Situation
@@ -35,6 +37,8 @@ Step = Literal[
     "start_auto_convert",
     "call",
     "reset_call",
+    "cancel_own",
+    "reset_told",
     "cancel_halted",
     "cancel_restored",
     "end_flat",
@@ -58,6 +62,8 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
         ({"priced": False}, "rest"),
         ({"breached": True}, "start_breach"),
         ({"overdrawn": True, "convertible": True}, "start_auto_convert"),
+        ({"told": True, "eased": True}, "reset_told"),
+        ({"told": False, "resting": True, "strained": True}, "cancel_own"),
         ({"called": True, "clear": True}, "reset_call"),
         ({"called": False, "near": True}, "call"),
         ({}, "rest"),
@@ -214,29 +220,40 @@ class PlannedSale(NamedTuple):
     limit: Decimal
 
 
-def plan_orders(state: Health, rules: Rules, *, backstop: bool) -> list[PlannedOrder]:
+def plan_orders(
+    state: Health, holdings: Holdings, rules: Rules, markets: Markets, *, backstop: bool
+) -> list[PlannedOrder]:
     """Return the orders that would restore the group if filled at the marks, whole legs, largest
     first.
 
     Legs whose symbol is halted are left alone.
     """
-    fee_rate = rules.in_force.liquidation.fee_rate
     legs = [leg for leg in state.legs if not rules.halts(leg.symbol)]
     legs.sort(key=lambda leg: (-leg.required, leg.symbol))
-    net, maintenance = dict(state.net), state.maintenance
     planned: list[PlannedOrder] = []
     for leg in legs:
         planned.append(_plan_order(leg, state, rules, backstop=backstop))
-        net[leg.settle] -= (rules.derivatives[leg.symbol].taker_fee + fee_rate) * leg.notional
-        maintenance -= leg.required
-        if suffices(margin_equity_of(net, state.prices, rules), maintenance, rules):
+        holdings = _without(leg, holdings, rules)
+        after = health(holdings, rules, markets)
+        if after is not None and suffices(after, holdings, rules, markets):
             break
     return planned
 
 
+def _without(leg: LegHealth, holdings: Holdings, rules: Rules) -> Holdings:
+    """Return what a group would hold with a leg closed at its mark, fees paid."""
+    rate = rules.derivatives[leg.symbol].taker_fee + rules.in_force.liquidation.fee_rate
+    cash = dict(holdings.cash)
+    gained = leg.value - leg.cost - rate * leg.notional
+    cash[leg.settle] = cash.get(leg.settle, ZERO) + gained
+    legs = {symbol: held for symbol, held in holdings.legs.items() if symbol != leg.symbol}
+    return holdings._replace(cash=cash, legs=legs)
+
+
 def _plan_order(leg: LegHealth, state: Health, rules: Rules, *, backstop: bool) -> PlannedOrder:
     side: Side = "sell" if leg.size > 0 else "buy"
-    limit = limit_price(leg, state, rules)
+    fillable = rules.in_force.liquidation.fillable
+    limit = (limit_price if fillable is None else fillable_price)(leg, state, rules)
     if limit is None:
         beyond = state.equity < 0
     else:

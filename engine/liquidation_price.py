@@ -1,15 +1,29 @@
-"""Liquidation prices: where a leg's mark would take its group to its maintenance requirement."""
+"""Liquidation prices: the marks of a leg between which its group is not breached.
+
+Every price that is tried values the whole account anew (brackets, weights, profit there), so what
+is found is true by construction. Between two edges (caps of brackets, the mark) the slack of margin
+equity over maintenance is concave in the price, or in its reciprocal, so a price at which it is
+gone is found by halving; at an edge it may jump where brackets hold for the whole position.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from fractions import Fraction
-from itertools import pairwise
+from functools import cache
 from typing import NamedTuple
 
-from engine.margin import Health, LegHealth
-from engine.money import ceil_to, exact, floor_to
+from engine.book import Holdings
+from engine.margin import breached, health
+from engine.markets import Markets
+from engine.money import exact, floor_to
 from engine.rules import Rules
+
+DOUBLINGS = 64
+"""How often the mark is doubled in search of a price above: 10^19 times the mark is none."""
+
+PEAK_STEPS = 96
+"""How often an interval that must hold the largest slack is cut by a third in search of it."""
 
 
 class LiquidationPrices(NamedTuple):
@@ -19,86 +33,105 @@ class LiquidationPrices(NamedTuple):
     above: Decimal | None
 
 
+class _Slack(NamedTuple):
+    """Whether a group is breached, and by how much it is not."""
+
+    breached: bool
+    amount: Decimal
+
+
 @exact
-def liquidation_prices(leg: LegHealth, state: Health, rules: Rules) -> LiquidationPrices:
+def liquidation_prices(
+    symbol: str, holdings: Holdings, rules: Rules, markets: Markets
+) -> LiquidationPrices:
     """Return the liquidation prices of a leg, true for the whole group.
 
-    Other marks and all index prices are held; brackets and the haircut or borrow weight of the
-    settlement asset are taken at the price found. The slack (margin equity − maintenance) is
-    concave and piecewise linear in the price (inverse: in its reciprocal), so it has at most one
-    root on each side. Rounded to the instrument's price decimals towards the healthy side.
+    Other marks and all index prices are held. Multiples of the instrument's price resolution: at
+    the price found the group is not breached, one unit beyond it is. Where it is breached at the
+    mark, the prices between which it would not be, if there are any. Raises `LookupError` for a
+    group without a leg in `symbol` or that is unpriced.
     """
-    instrument = rules.derivatives[leg.symbol]
-    slack = _Slack(leg, state, rules)
-    low, high = _healthy_interval(slack)
-    if instrument.inverse:
-        low, high = (1 / high if high else None), (1 / low if low else None)
-    step = instrument.price_unit
-    below = None if not low else ceil_to(Decimal(low.numerator), step, Decimal(low.denominator))
-    above = None if not high else floor_to(Decimal(high.numerator), step, Decimal(high.denominator))
-    return LiquidationPrices(below, above)
+    unit = rules.derivatives[symbol].price_unit
+
+    @cache
+    def at(units: int) -> _Slack:
+        state = health(holdings, rules, markets.with_price(symbol, units * unit))
+        if state is None:
+            raise LookupError(f"liquidation price {symbol}: the group is unpriced")
+        return _Slack(breached(state, rules), state.margin_equity - state.maintenance)
+
+    mark = int(floor_to(markets.prices[symbol, "mark"].price, unit) / unit)
+    edges = sorted(_edges(symbol, holdings, rules, markets, unit))
+    start = mark if not at(mark).breached else _healthy_nearby(at, mark)
+    if start is None:
+        return LiquidationPrices(None, None)
+    below = _last_healthy(at, start, [edge for edge in reversed(edges) if 0 < edge < start] + [1])
+    doubled = [start << times for times in range(1, DOUBLINGS)]
+    above = _last_healthy(at, start, sorted([e for e in edges if e > start] + doubled))
+    return LiquidationPrices(
+        None if below is None else below * unit, None if above is None else above * unit
+    )
 
 
-class _Slack:
-    """Margin equity less maintenance, as a function of x: the price, or its reciprocal if
-    inverse."""
-
-    def __init__(self, leg: LegHealth, state: Health, rules: Rules) -> None:
-        instrument = rules.derivatives[leg.symbol]
-        self.curve = rules.maintenance[leg.symbol]
-        self.slope = Fraction(leg.size * instrument.multiplier) * (-1 if instrument.inverse else 1)
-        self.now = 1 / Fraction(leg.mark) if instrument.inverse else Fraction(leg.mark)
-        self.net = Fraction(state.net[leg.settle]) - self.slope * self.now
-        price = Fraction(state.prices[leg.settle])
-        rule = rules.in_force.collateral_of(leg.settle)
-        self.owned = price * (1 - Fraction(rule.haircut))
-        self.owed = price * Fraction(rule.borrow_weight)
-        self.price = price
-        others = (leg.settle, state.net[leg.settle])
-        held = others[1] * state.prices[leg.settle] * rules.weight(*others)
-        self.rest = (
-            Fraction(state.margin_equity)
-            - Fraction(held)
-            - Fraction(state.maintenance)
-            + Fraction(leg.required)
-        )
-
-    def __call__(self, x: Fraction) -> Fraction:
-        net = self.net + self.slope * x
-        notional = abs(self.slope) * x
-        place = next(
-            (k for k, cap in enumerate(self.curve.caps) if notional <= cap),
-            len(self.curve.caps) - 1,
-        )
-        required = Fraction(self.curve.rates[place]) * notional - Fraction(
-            self.curve.amounts[place]
-        )
-        return self.rest + net * (self.owned if net > 0 else self.owed) - required * self.price
-
-    def kinks(self) -> list[Fraction]:
-        """Return every x > 0 where the slope may change, in order, and one beyond the last."""
-        found = {Fraction(cap) / abs(self.slope) for cap in self.curve.caps[:-1]}
-        found |= {-self.net / self.slope, self.now}
-        kept = sorted(x for x in found if x > 0)
-        return [*kept, kept[-1] * 2]
+def _edges(
+    symbol: str, holdings: Holdings, rules: Rules, markets: Markets, unit: Decimal
+) -> set[int]:
+    """Return the units of price on both sides of every place where the requirement may jump."""
+    instrument, size = rules.derivatives[symbol], abs(holdings.legs[symbol].size)
+    exposure = size * instrument.multiplier
+    curve = rules.curve(symbol).brackets
+    found: set[int] = set()
+    if curve.by_size and not instrument.inverse:
+        return found
+    for cap in curve.caps[:-1]:
+        if instrument.inverse:
+            units = int(floor_to(exposure, unit, cap) / unit)
+        else:
+            units = int(floor_to(cap, unit, exposure) / unit)
+        found |= {units - 1, units, units + 1}
+    return {units for units in found if units > 0}
 
 
-def _healthy_interval(slack: _Slack) -> tuple[Fraction | None, Fraction | None]:
-    """Return the roots of a concave piecewise linear function on x > 0, (rising, falling)."""
-    points = [Fraction(0), *slack.kinks()]
-    low: Fraction | None = None
-    high: Fraction | None = None
-    for start, end in pairwise(points):
-        before, after = slack(start), slack(end)
-        if before < 0 <= after:
-            low = start - before * (end - start) / (after - before)
-        if before >= 0 > after:
-            high = start - before * (end - start) / (after - before)
-    start, end = points[-2], points[-1]
-    before, after = slack(start), slack(end)
-    slope = (after - before) / (end - start)
-    if after >= 0 and slope < 0:
-        high = end - after / slope
-    if after < 0 and slope > 0:
-        low = end - after / slope
-    return low, high
+def _last_healthy(at: Callable[[int], _Slack], start: int, stations: Iterable[int]) -> int | None:
+    """Return the last price before the first breach on the way over `stations`, none without
+    one."""
+    healthy = start
+    for station in stations:
+        if not at(station).breached:
+            healthy = station
+            continue
+        failing = station
+        while abs(failing - healthy) > 1:
+            middle = (failing + healthy) // 2
+            if at(middle).breached:
+                failing = middle
+            else:
+                healthy = middle
+        return healthy
+    return None
+
+
+def _healthy_nearby(at: Callable[[int], _Slack], mark: int) -> int | None:
+    """Return a price at which a breached group would not be: where its slack is largest."""
+    low, high = 1, mark
+    for _ in range(DOUBLINGS):
+        if not at(high).breached:
+            return high
+        if at(high * 2).amount <= at(high).amount:
+            break
+        low, high = high, high * 2
+    high *= 2
+    for _ in range(PEAK_STEPS):
+        third = (high - low) // 3
+        if third == 0:
+            break
+        lower, upper = low + third, high - third
+        if not at(lower).breached:
+            return lower
+        if not at(upper).breached:
+            return upper
+        if at(lower).amount < at(upper).amount:
+            low = lower
+        else:
+            high = upper
+    return next((units for units in range(low, high + 1) if not at(units).breached), None)

@@ -1,23 +1,23 @@
-"""Margin of one group: values, requirements, health, bankruptcy, limit and liquidation prices.
+"""Margin of one group: values, requirements, health, bankruptcy and limit prices.
 
-Pure functions of a group's cash and legs, the rules and the prices. Amounts of a leg are in its
+Pure functions of a group's holdings, the rules and the markets. Amounts of a leg are in its
 settlement asset; equity and requirements of a group in the profile's numeraire. Sums and products
-are exact; a division rounds once, by name.
+are exact; a division rounds once, by name. The formulas stand in docs/semantics.md, 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.book import Leg
-from engine.decisions import MarkUsed
+from engine.book import Holdings, Leg
 from engine.instruments import Listed
+from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, exact, floor_to
+from engine.requirement import Exposure
 from engine.rules import Rules
-
-Prices = Mapping[tuple[str, str], MarkUsed]
+from engine.weights import Context, counted, weight
 
 
 class LegHealth(NamedTuple):
@@ -32,20 +32,19 @@ class LegHealth(NamedTuple):
     value: Decimal
     notional: Decimal
     maintenance: Decimal
-    initial: Decimal
     required: Decimal
 
 
 class Health(NamedTuple):
-    """One margin group at the marks; `net` by asset (cash and unrealised), the rest in the
-    numeraire."""
+    """One margin group at the marks, in the numeraire; `net` is cash and unrealised by asset,
+    `counted` the same with profit at its weight."""
 
     equity: Decimal
     margin_equity: Decimal
     maintenance: Decimal
-    initial: Decimal
     cash: dict[str, Decimal]
     net: dict[str, Decimal]
+    counted: dict[str, Decimal]
     prices: dict[str, Decimal]
     legs: tuple[LegHealth, ...]
 
@@ -53,6 +52,31 @@ class Health(NamedTuple):
     def exposed(self) -> bool:
         """Whether the group has a position or owes something."""
         return bool(self.legs) or any(amount < 0 for amount in self.cash.values())
+
+    @property
+    def notional(self) -> Decimal:
+        """What the legs are worth without their signs, in the numeraire."""
+        return sum((leg.notional * self.prices[leg.settle] for leg in self.legs), ZERO)
+
+
+class Level(NamedTuple):
+    """Margin equity and what it has to meet in some context, in the numeraire; `required` by
+    symbol."""
+
+    margin_equity: Decimal
+    requirement: Decimal
+    required: dict[str, Decimal]
+
+
+class _Marked(NamedTuple):
+    """A leg (of size 0 where only orders are) at the price of a context."""
+
+    symbol: str
+    leg: Leg
+    instrument: Listed
+    price: Decimal
+    value: Decimal
+    notional: Decimal
 
 
 def notional(instrument: Listed, size: Decimal, price: Decimal, unit: Decimal) -> Decimal:
@@ -63,77 +87,201 @@ def notional(instrument: Listed, size: Decimal, price: Decimal, unit: Decimal) -
     return abs(size) * instrument.multiplier * price
 
 
-def health(
-    cash: Mapping[str, Decimal], legs: Mapping[str, Leg], rules: Rules, prices: Prices
-) -> Health | None:
+def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
     """Return the health of a group; none while a price that counts is missing.
 
     Raises `LookupError` without a profile. To be called in the exact context.
     """
-    profile = rules.in_force
-    net = dict(cash)
-    looked_at: list[tuple[str, Leg, Decimal, Decimal, Decimal]] = []
-    for symbol, leg in legs.items():
-        mark = prices.get((symbol, "mark"))
+    marked: list[_Marked] = []
+    for symbol, leg in holdings.legs.items():
+        mark = markets.price(symbol, "mark")
         if mark is None:
             return None
-        instrument = rules.derivatives[symbol]
-        unit = rules.assets[instrument.settle].unit
-        value = instrument.value(leg.size, mark.price, unit)
-        size_value = notional(instrument, leg.size, mark.price, unit)
-        net[instrument.settle] = net.get(instrument.settle, ZERO) + value - leg.cost
-        looked_at.append((symbol, leg, mark.price, value, size_value))
-    asset_prices: dict[str, Decimal] = {}
-    equity = margin_equity = ZERO
-    needed = {rules.derivatives[symbol].settle for symbol in legs}
-    for asset in sorted(net):
-        amount = net[asset]
-        price = asset_price(asset, rules, prices)
-        if price is None:
-            owned_and_unnamed = asset not in profile.collateral and amount >= 0
-            if asset in needed or not (owned_and_unnamed or amount == 0):
-                return None
-            price = ZERO
-        asset_prices[asset] = price
-        worth = amount * price
-        equity += worth
-        margin_equity += worth * rules.weight(asset, amount)
-    maintenance = initial = ZERO
-    found: list[LegHealth] = []
-    for symbol, leg, mark_price, value, size_value in looked_at:
-        settle = rules.derivatives[symbol].settle
-        required = rules.maintenance[symbol].requirement(size_value)
-        opening = rules.initial[symbol].requirement(size_value)
-        price = asset_prices[settle]
-        maintenance += required * price
-        initial += opening * price
-        found.append(
+        marked.append(_mark(symbol, leg, mark, rules))
+    net = _net(holdings.cash, marked)
+    prices = _prices(net, marked, rules, markets)
+    if prices is None:
+        return None
+    equity = ZERO
+    for asset, amount in net.items():
+        equity += amount * prices[asset]
+    needed = {
+        one.symbol: _needed(one, one.leg.size, rules, markets, "maintenance") for one in marked
+    }
+    maintenance = ZERO
+    legs: list[LegHealth] = []
+    for one in marked:
+        settle, needs = one.instrument.settle, needed[one.symbol]
+        required = needs * prices[settle]
+        maintenance += required
+        legs.append(
             LegHealth(
-                symbol, leg.size, leg.cost, mark_price, settle, value, size_value,
-                required, opening, required * price,
+                one.symbol, one.leg.size, one.leg.cost, one.price, settle, one.value, one.notional,
+                needs, required,
             )
         )  # fmt: skip
+    if marked:
+        maintenance += rules.in_force.trigger.fixed_cost
+    counts = _counted(holdings.cash, net, marked, needed, rules, "maintenance")
+    margin_equity = _margin_equity(counts, maintenance, prices, rules, markets, "maintenance")
     return Health(
-        equity, margin_equity, maintenance, initial, dict(cash), net, asset_prices, tuple(found)
+        equity, margin_equity, maintenance, dict(holdings.cash), net, counts, prices, tuple(legs)
     )
 
 
-def asset_price(asset: str, rules: Rules, prices: Prices) -> Decimal | None:
+def level(
+    holdings: Holdings, rules: Rules, markets: Markets, context: Context = "entry"
+) -> Level | None:
+    """Return margin equity and requirement of a group at initial weights and rates.
+
+    In the context "entry" with open orders, averages, told totals and the factor of volatility as
+    the profile has it; in "initial" without. None while a price is missing. To be called in the
+    exact context.
+    """
+    entry = context == "entry"
+    legs = dict(holdings.legs)
+    if entry and rules.in_force.entry.open_orders == "worst_case":
+        for symbol in holdings.orders:
+            legs.setdefault(symbol, Leg(ZERO, ZERO))
+    marked: list[_Marked] = []
+    for symbol in sorted(legs):
+        price = _worse(symbol, "mark", legs[symbol].size >= 0, markets, entry=entry)
+        if price is None:
+            return None
+        marked.append(_mark(symbol, legs[symbol], price, rules))
+    net = _net(holdings.cash, marked)
+    prices = _prices(net, marked, rules, markets)
+    if prices is None:
+        return None
+    if entry:
+        for asset in prices:
+            worse = _worse(asset, "index", net[asset] > 0, markets, entry=True)
+            prices[asset] = prices[asset] if worse is None else worse
+    needed: dict[str, Decimal] = {}
+    for one in marked:
+        buys, sells = holdings.orders.get(one.symbol, (ZERO, ZERO)) if entry else (ZERO, ZERO)
+        if rules.in_force.entry.open_orders == "ignored":
+            buys = sells = ZERO
+        size = max(abs(one.leg.size + buys), abs(one.leg.size - sells))
+        needed[one.symbol] = _needed(one, size, rules, markets, context)
+    required = {one.symbol: needed[one.symbol] * prices[one.instrument.settle] for one in marked}
+    requirement = sum(required.values(), ZERO)
+    counts = _counted(holdings.cash, net, marked, needed, rules, context)
+    margin_equity = _margin_equity(counts, requirement, prices, rules, markets, context)
+    return Level(margin_equity, requirement, required)
+
+
+def _mark(symbol: str, leg: Leg, price: Decimal, rules: Rules) -> _Marked:
+    instrument = rules.derivatives[symbol]
+    unit = rules.assets[instrument.settle].unit
+    value = instrument.value(leg.size, price, unit)
+    return _Marked(
+        symbol, leg, instrument, price, value, notional(instrument, leg.size, price, unit)
+    )
+
+
+def _worse(symbol: str, kind: str, owned: bool, markets: Markets, *, entry: bool) -> Decimal | None:
+    """Return a price, at entry the worse of it and its average for who owns or owes."""
+    price = markets.price(symbol, kind)
+    average = markets.averages.get((symbol, kind)) if entry else None
+    if price is None or average is None:
+        return price
+    return min(price, average) if owned else max(price, average)
+
+
+def _net(cash: Mapping[str, Decimal], marked: Iterable[_Marked]) -> dict[str, Decimal]:
+    net = dict(cash)
+    for one in marked:
+        settle = one.instrument.settle
+        net[settle] = net.get(settle, ZERO) + one.value - one.leg.cost
+    return net
+
+
+def _prices(
+    net: Mapping[str, Decimal], marked: Iterable[_Marked], rules: Rules, markets: Markets
+) -> dict[str, Decimal] | None:
+    """Return the price of every asset of `net`, none while one that counts is missing."""
+    collateral = rules.in_force.collateral
+    needed = {one.instrument.settle for one in marked}
+    found: dict[str, Decimal] = {}
+    for asset in sorted(net):
+        price = asset_price(asset, rules, markets)
+        if price is None:
+            owned_and_unnamed = asset not in collateral and net[asset] >= 0
+            if asset in needed or not (owned_and_unnamed or net[asset] == 0):
+                return None
+            price = ZERO
+        found[asset] = price
+    return found
+
+
+def _needed(
+    one: _Marked, size: Decimal, rules: Rules, markets: Markets, context: Context
+) -> Decimal:
+    """Return the requirement of a position of `size` where `one` is, in its settlement asset."""
+    instrument, symbol = one.instrument, one.symbol
+    unit = rules.assets[instrument.settle].unit
+    worth = one.notional
+    if size != one.leg.size:
+        worth = notional(instrument, size, one.price, unit)
+    if instrument.inverse:
+        at = Exposure(worth, worth, ONE)
+    else:
+        at = Exposure(abs(size) * instrument.multiplier, worth, one.price)
+    curve = rules.curve(symbol)
+    if context == "maintenance":
+        factor = markets.maintenance_factor(symbol)
+        return curve.maintenance(at, factor) + rules.closing_rate(symbol) * worth
+    if context == "initial":
+        return curve.initial(at)
+    told = markets.interest.get(symbol)
+    interest = None if told is None else notional(instrument, max(told), one.price, unit)
+    return curve.initial(at, interest, markets.initial_factor(symbol))
+
+
+def _counted(
+    cash: Mapping[str, Decimal],
+    net: dict[str, Decimal],
+    marked: Iterable[_Marked],
+    needed: Mapping[str, Decimal],
+    rules: Rules,
+    context: Context,
+) -> dict[str, Decimal]:
+    """Return cash and unrealised results by asset, profit at its weight."""
+    if not rules.weighs_profit:
+        return net
+    profit, found = rules.in_force.profit, dict(cash)
+    for one in marked:
+        settle, result = one.instrument.settle, one.value - one.leg.cost
+        if profit.after_requirement:
+            result -= needed[one.symbol]
+        found[settle] = found.get(settle, ZERO) + counted(profit, result, context)
+    return found
+
+
+def _margin_equity(
+    counts: Mapping[str, Decimal],
+    requirement: Decimal,
+    prices: Mapping[str, Decimal],
+    rules: Rules,
+    markets: Markets,
+    context: Context,
+) -> Decimal:
+    """Return Σ counted·price·weight, and the requirement that was already taken off."""
+    profile = rules.in_force
+    total = requirement if profile.profit.after_requirement else ZERO
+    for asset, amount in counts.items():
+        price = prices[asset]
+        rule = profile.collateral_of(asset)
+        total += amount * price * weight(rule, amount, context, price, markets.pools.get(asset))
+    return total
+
+
+def asset_price(asset: str, rules: Rules, markets: Markets) -> Decimal | None:
     """Return the price of `asset` in the numeraire, if there is one."""
     if asset == rules.in_force.numeraire:
         return ONE
-    mark = prices.get((asset, "index"))
-    return None if mark is None else mark.price
-
-
-def margin_equity_of(
-    net: Mapping[str, Decimal], prices: Mapping[str, Decimal], rules: Rules
-) -> Decimal:
-    """Return Σ net·price·weight, in the numeraire."""
-    total = ZERO
-    for asset, amount in net.items():
-        total += amount * prices[asset] * rules.weight(asset, amount)
-    return total
+    return markets.price(asset, "index")
 
 
 def breached(state: Health, rules: Rules) -> bool:
@@ -146,15 +294,33 @@ def breached(state: Health, rules: Rules) -> bool:
     return state.margin_equity < state.maintenance
 
 
-def restored(state: Health, rules: Rules) -> bool:
+def restored(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> bool:
     """Tell whether liquidation stops."""
-    enough = suffices(state.margin_equity, state.maintenance, rules)
-    return enough and not breached(state, rules)
+    return not breached(state, rules) and suffices(state, holdings, rules, markets)
 
 
-def suffices(margin_equity: Decimal, maintenance: Decimal, rules: Rules) -> bool:
-    """Tell whether margin equity is at or above the buffered maintenance."""
-    return margin_equity >= maintenance * (ONE + rules.in_force.trigger.stop_buffer)
+def suffices(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> bool:
+    """Tell whether margin equity meets the requirement at which liquidation stops."""
+    equity, requirement = stop_level(state, holdings, rules, markets)
+    return equity >= requirement
+
+
+def stop_level(
+    state: Health, holdings: Holdings, rules: Rules, markets: Markets
+) -> tuple[Decimal, Decimal]:
+    """Return the margin equity and the requirement, buffers included, at which liquidation
+    stops."""
+    trigger = rules.in_force.trigger
+    equity, requirement = state.margin_equity, state.maintenance
+    if trigger.stop_at == "initial":
+        found = level(holdings, rules, markets, "initial")
+        if found is None:
+            raise LookupError("stop level: a group with a health has a level")
+        equity, requirement = found.margin_equity, found.requirement
+    requirement *= ONE + trigger.stop_buffer
+    if trigger.stop_notional_buffer:
+        requirement += trigger.stop_notional_buffer * state.notional
+    return equity, requirement
 
 
 class Target(NamedTuple):
@@ -165,19 +331,55 @@ class Target(NamedTuple):
     divisor: Decimal
 
 
+def _shares(leg: LegHealth, state: Health) -> tuple[Decimal, Decimal]:
+    """Return a leg's share of the group's equity, as a part and its whole."""
+    whole = sum((other.required for other in state.legs), ZERO)
+    if whole:
+        return leg.required, whole
+    return leg.notional * state.prices[leg.settle], state.notional
+
+
+def _value(leg: LegHealth, rules: Rules) -> Target:
+    """Return a leg's value at mark without rounding."""
+    instrument = rules.derivatives[leg.symbol]
+    if instrument.inverse:
+        return Target(-leg.size * instrument.multiplier, leg.mark)
+    return Target(leg.size * instrument.multiplier * leg.mark, ONE)
+
+
 def target(leg: LegHealth, state: Health, rules: Rules) -> Target:
     """Return T = V − E·mm / (MM·p): the leg's share of equity goes by maintenance requirement.
 
     V is the leg's value at mark without rounding, E equity, mm of MM its maintenance requirement, p
     the price of its settlement asset.
     """
-    instrument = rules.derivatives[leg.symbol]
-    scale = state.maintenance * state.prices[leg.settle]
-    if instrument.inverse:
-        value = -leg.size * instrument.multiplier
-        return Target(value * scale - state.equity * leg.required * leg.mark, leg.mark * scale)
-    value = leg.size * instrument.multiplier * leg.mark
-    return Target(value * scale - state.equity * leg.required, scale)
+    part, whole = _shares(leg, state)
+    scale = whole * state.prices[leg.settle]
+    value = _value(leg, rules)
+    return Target(
+        value.numerator * scale - state.equity * part * value.divisor, value.divisor * scale
+    )
+
+
+@exact
+def fillable_price(leg: LegHealth, state: Health, rules: Rules) -> Decimal | None:
+    """Return the price whose distance from the mark widens with distress, to the tick.
+
+    Value V − clamp(adjustment·(1 − e/M), 0, 1)·spread·mm: the mark at e = M, further by spread ·
+    maintenance once margin equity e is used up. Up for sells, down for buys; none where no positive
+    price exists, or the profile has no such rule. (dYdX v4, x/clob/keeper/liquidations.go:500.)
+    """
+    rule = rules.in_force.liquidation.fillable
+    if rule is None:
+        return None
+    whole = state.maintenance
+    distress = min(max(rule.adjustment * (whole - state.margin_equity), ZERO), whole)
+    value = _value(leg, rules)
+    goal = Target(value.numerator, value.divisor)
+    if whole > 0:
+        taken = distress * rule.spread * leg.maintenance * value.divisor
+        goal = Target(value.numerator * whole - taken, value.divisor * whole)
+    return _price_at(goal, leg, rules, ZERO, rules.derivatives[leg.symbol].tick)
 
 
 @exact

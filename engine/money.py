@@ -22,6 +22,7 @@ from decimal import (
     localcontext,
 )
 from functools import cache, wraps
+from math import isqrt
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -41,6 +42,9 @@ that is allowed: a sum may pass it on the way to its result."""
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+
+RATE_STEP = Decimal("1e-12")
+"""What rates and weights that come of a division or a root are multiples of."""
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
@@ -65,6 +69,18 @@ def floor_to(value: Decimal, step: Decimal, divisor: Decimal = ONE) -> Decimal:
 def ceil_to(value: Decimal, step: Decimal, divisor: Decimal = ONE) -> Decimal:
     """Return the smallest multiple of `step` that is at least `value / divisor`."""
     return -floor_to(-value, step, divisor)
+
+
+def nearest_to(value: Decimal, step: Decimal, divisor: Decimal = ONE) -> Decimal:
+    """Return the multiple of `step` that is nearest to `value / divisor`, the upper one of two."""
+    return floor_to(2 * value + divisor * step, step, 2 * divisor)
+
+
+def sqrt_up(value: Decimal, step: Decimal) -> Decimal:
+    """Return the smallest multiple of `step` that is at least √value; `value` is not negative."""
+    squares = int(ceil_to(value, step * step) / (step * step))
+    root = isqrt(squares)
+    return (root + (root * root < squares)) * step
 
 
 def credit(value: Decimal, unit: Decimal, divisor: Decimal = ONE) -> Decimal:

@@ -1,41 +1,91 @@
 """A venue's rules as data: one tree, read from TOML, sent as one event, kept in state.
 
-Rates are fractions of notional, amounts are in the settlement asset of their symbol, times in
-microseconds. A profile never refers to code; two venues differ in their files only.
+Rates and weights are fractions, amounts are in the asset named beside them, times in microseconds.
+A profile never refers to code; two venues differ in their files only. What makes a profile unsound
+stands in `profile_faults`.
+
+Tables by symbol are looked up by the instrument's name, then by its underlying, then by "*".
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from itertools import pairwise
+from typing import Literal, TypeVar
 
 import msgspec
 
 from engine.money import ZERO
 
 SECOND = 1_000_000
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+
+T = TypeVar("T")
 
 
 class Bracket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates for the part of a notional up to `cap`; the last bracket goes on without end.
+    """Rates up to `cap`; the last bracket goes on without end.
 
-    Requirements are marginal (Binance's form): rate·notional − amount, where amount of bracket k is
-    amount(k−1) + floor(k)·(rate(k) − rate(k−1)), so that the curve is continuous.
+    The initial rate is given, or follows from `max_leverage` as 1 ÷ max_leverage. The maintenance
+    rate is given, or follows from the requirement's `maintenance_share`.
     """
 
     cap: Decimal
-    maintenance_rate: Decimal
-    initial_rate: Decimal
+    initial_rate: Decimal | None = None
+    maintenance_rate: Decimal | None = None
+    max_leverage: Decimal | None = None
+
+
+class OpenInterest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Open interest, in the settlement asset, from which the initial rate rises, and at which it
+    is 1 (dYdX v4, x/perpetuals/types/liquidity_tier.go:103)."""
+
+    lower: Decimal
+    upper: Decimal
+
+
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The requirement curve of one position; docs/semantics.md, 2, has the formulas.
+
+    `brackets` by notional (settlement asset) or size (base units), marginal or for the whole
+    position. With one bracket the rates may grow with the size s in base units: by
+    slope · s ÷ slope_per (Deribit; Synthetix with slope_per = the skew scale), or to
+    root_blend · rate + root_factor · √s where that is more (Drift; FTX with root_blend = 0).
+    `maintenance_share` makes maintenance that share of initial. `fixed` is added per position, and
+    `step` is what a requirement is rounded up to, both in the settlement asset.
+    """
+
+    brackets: tuple[Bracket, ...]
+    marginal: bool = True
+    measure: Literal["notional", "size"] = "notional"
+    maintenance_share: Decimal | None = None
+    slope: Decimal = ZERO
+    slope_per: Decimal = Decimal(1)
+    root_factor: Decimal = ZERO
+    root_blend: Decimal = Decimal("0.8")
+    fixed: Decimal = ZERO
+    step: Decimal | None = None
+    open_interest: OpenInterest | None = None
 
 
 class Collateral(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one asset counts in margin equity: owned at 1 − haircut, owed at borrow_weight.
 
-    A cross balance below −`auto_convert_below` (in the asset) is converted without a breach.
+    The initial ones hold at entry, and are the same where not given. With `size_factor` f an amount
+    s counts at min(w, 1.1 ÷ (1 + f·√s)) while owned and max(w, 0.8·w + f·√s) while owed (Drift). At
+    entry the weight owned falls as the pool's deposits, and the weight owed rises as its borrows,
+    go beyond `deposits_from` and `borrows_from`, both values in the numeraire (Drift, Mango). A
+    cross balance below −`auto_convert_below` (in the asset) is converted without a breach.
     """
 
     haircut: Decimal = ZERO
     borrow_weight: Decimal = Decimal(1)
+    initial_haircut: Decimal | None = None
+    initial_borrow_weight: Decimal | None = None
+    size_factor: Decimal = ZERO
+    deposits_from: Decimal | None = None
+    borrows_from: Decimal | None = None
     auto_convert_below: Decimal | None = None
 
 
@@ -44,33 +94,132 @@ NO_COLLATERAL = Collateral(haircut=Decimal(1))
 owed."""
 
 
+class Profit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a leg's unrealised profit counts in margin equity; a loss always counts in full.
+
+    At `weight`, at entry at `initial_weight`, there also no more than 1.1 ÷ (1 + f·√p) of a profit
+    p with `initial_size_factor` f (Drift), and at most `initial_cap` (settlement asset) of it. With
+    `after_requirement` what is weighted is the profit less the leg's requirement (Mango), and both
+    then count at the settlement asset's weight.
+    """
+
+    weight: Decimal = Decimal(1)
+    initial_weight: Decimal | None = None
+    initial_size_factor: Decimal = ZERO
+    initial_cap: Decimal | None = None
+    after_requirement: bool = False
+
+
 class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When liquidation starts and stops.
 
-    Starts when margin equity < maintenance (<= with `at_equality`); stops when margin equity >=
-    maintenance · (1 + stop_buffer).
+    Starts when margin equity < maintenance (<= with `at_equality`). Maintenance includes what
+    closing costs where `taker_fee` or `liquidation_fee` says so, and `fixed_cost` (numeraire) for a
+    group with a position. Stops when margin equity at the weights of `stop_at` >= the requirement
+    of `stop_at` · (1 + stop_buffer) + stop_notional_buffer · notional.
     """
 
     at_equality: bool = False
+    taker_fee: bool = False
+    liquidation_fee: bool = False
+    fixed_cost: Decimal = ZERO
+    stop_at: Literal["maintenance", "initial"] = "maintenance"
     stop_buffer: Decimal = Decimal("0.1")
+    stop_notional_buffer: Decimal = ZERO
 
 
-class MarginCallRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Thresholds on maintenance ÷ margin equity: a call goes out at `at`, and may again below
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Thresholds on maintenance ÷ margin equity: crossed at `at`, and anew after it was below
     `reset`."""
 
     at: Decimal = Decimal("0.8")
     reset: Decimal = Decimal("0.7")
 
 
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What counts at entry alone, in initial margin.
+
+    `open_orders`: "ignored", or "worst_case": a position counts as if all its own orders of the
+    worse side were filled. `average_window`: prices are the worse of the mark and its average over
+    this time.
+    """
+
+    open_orders: Literal["ignored", "worst_case"] = "ignored"
+    average_window: int | None = None
+
+
+class Volatility(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A factor on initial requirements that follows realised volatility.
+
+    Every `interval` the squared return of the mark enters an exponentially weighted average with
+    weight `decay` on what was; the volatility is that of a day, never below `lookback_share` of its
+    peak in the last `lookback_days`. The factor is volatility ÷ `reference` (by symbol, a day's),
+    in [floor, cap], rises and falls by at most `rise` and `fall` an hour, and is rounded up to
+    `step`. Maintenance follows it only where a `maintenance_ramp` (at least an hour) is given: the
+    time in which its factor may go from floor to cap.
+    """
+
+    reference: dict[str, Decimal]
+    interval: int = 60 * SECOND
+    decay: Decimal = Decimal("0.97")
+    lookback_days: int = 30
+    lookback_share: Decimal = Decimal("0.25")
+    floor: Decimal = Decimal(1)
+    cap: Decimal = Decimal(3)
+    rise: Decimal = Decimal(1)
+    fall: Decimal = Decimal("0.1")
+    step: Decimal = Decimal("0.1")
+    maintenance_ramp: int | None = None
+
+
+class Extreme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A price move beyond the grid, of whose loss `weight` counts; volatility is left as it is."""
+
+    move: Decimal
+    weight: Decimal
+
+
+class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Scenario margin of everything on one underlying: options and what hedges them.
+
+    The grid is every price move of `price_moves` with every one of `volatility_moves`, each a
+    fraction of what is (relative) or points (absolute), scaled by (30 ÷ days to expiry) ^
+    `near_exponent` below 30 days and ^ `far_exponent` above, days at least one. Maintenance is the
+    worst loss over grid and `extremes`, at least `short_option_minimum` of each short option's
+    underlying value, plus `option_contingency` of the underlying value of short options and
+    `future_contingency` of that of all else. Initial is `initial_factor` times maintenance.
+    """
+
+    price_moves: tuple[Decimal, ...]
+    volatility_moves: tuple[Decimal, ...]
+    volatility: Literal["relative", "absolute"] = "relative"
+    near_exponent: Decimal = ZERO
+    far_exponent: Decimal = ZERO
+    extremes: tuple[Extreme, ...] = ()
+    short_option_minimum: Decimal = ZERO
+    option_contingency: Decimal = ZERO
+    future_contingency: Decimal = ZERO
+    initial_factor: Decimal = Decimal("1.2")
+
+
+class Fillable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit whose distance from the mark, as a part of the leg's maintenance, is
+    clamp(adjustment·(1 − margin equity ÷ maintenance), 0, 1)·spread (dYdX v4)."""
+
+    adjustment: Decimal
+    spread: Decimal
+
+
 class LiquidationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Orders: life, waits, slippage beyond the mark in stage backstop, and the liquidation fee."""
+    """Orders: life, waits, slippage beyond the mark in stage backstop, the liquidation fee, and the
+    limit where it is not what uses up the leg's share of equity."""
 
     order_ttl: int = 5 * SECOND
     ack_timeout: int = 5 * SECOND
     gap_timeout: int = 5 * SECOND
     max_slippage: Decimal = Decimal("0.05")
     fee_rate: Decimal = ZERO
+    fillable: Fillable | None = None
 
 
 class PriceSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,18 +236,26 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of a venue's rules.
 
     `numeraire` is the asset in which health is counted; `conversion` the order in which collateral
-    is sold; `brackets` the requirement curve of each symbol.
+    is sold; `requirements` and `portfolios` the margin of each symbol. `sources` and `leaves_out`
+    say to people what the numbers rest on, and what of the venue's rules is not expressed.
     """
 
     name: str
     numeraire: str
-    brackets: dict[str, tuple[Bracket, ...]]
+    requirements: dict[str, Requirement] = {}
+    portfolios: dict[str, Portfolio] = {}
     collateral: dict[str, Collateral] = {}
     conversion: tuple[str, ...] = ()
+    profit: Profit = Profit()
     trigger: Trigger = Trigger()
-    margin_call: MarginCallRule = MarginCallRule()
+    entry: Entry = Entry()
+    volatility: Volatility | None = None
+    margin_call: Threshold = Threshold()
+    cancel_orders: Threshold | None = None
     liquidation: LiquidationRule = LiquidationRule()
     prices: PriceSources = PriceSources()
+    sources: tuple[str, ...] = ()
+    leaves_out: tuple[str, ...] = ()
 
     def collateral_of(self, asset: str) -> Collateral:
         """Return the rule of `asset`."""
@@ -110,84 +267,21 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return source
 
 
-def faults(profile: RiskProfile) -> list[str]:
-    """Return every fault of a profile, in words; none when it may be put in force."""
-    found: list[str] = []
-    for symbol in sorted(profile.brackets):
-        found += [
-            f"brackets {symbol}: {fault}" for fault in _bracket_faults(profile.brackets[symbol])
-        ]
-    if profile.numeraire not in profile.collateral:
-        found.append(f"collateral: numeraire {profile.numeraire} has no entry")
-    for asset in sorted(profile.collateral):
-        found += [f"collateral {asset}: {fault}" for fault in _collateral_faults(profile, asset)]
-    for asset in profile.conversion:
-        if asset not in profile.collateral:
-            found.append(f"conversion {asset}: not a collateral")
-    if len(set(profile.conversion)) != len(profile.conversion):
-        found.append("conversion: names an asset twice")
-    trigger, call, rule = profile.trigger, profile.margin_call, profile.liquidation
-    if not _within(trigger.stop_buffer, 0, 10):
-        found.append(f"trigger: stop_buffer {trigger.stop_buffer} not in [0, 10)")
-    elif trigger.at_equality and trigger.stop_buffer == 0:
-        found.append(
-            "trigger: at_equality needs a stop_buffer above 0, or a stop is at once a start"
-        )
-    if not _within(call.at, 0, 1) or not _within(call.reset, 0, 1) or call.reset >= call.at:
-        found.append(f"margin_call: needs 0 <= reset < at < 1, has {call.reset} and {call.at}")
-    for field in ("order_ttl", "ack_timeout", "gap_timeout"):
-        if not SECOND // 1000 <= getattr(rule, field) <= 3600 * SECOND:
-            found.append(
-                f"liquidation: {field} {getattr(rule, field)} µs not in a millisecond to an hour"
-            )
-    for field in ("max_slippage", "fee_rate"):
-        if not _within(getattr(rule, field), 0, 1):
-            found.append(f"liquidation: {field} {getattr(rule, field)} not in [0, 1)")
-    return found
+def by_symbol(table: Mapping[str, T], symbol: str, underlying: str) -> T | None:
+    """Return what a table by symbol says of an instrument, none where it says nothing."""
+    for key in (symbol, underlying, "*"):
+        if key and key in table:
+            return table[key]
+    return None
 
 
-def _within(value: Decimal, low: int, high: int) -> bool:
-    return value.is_finite() and low <= value < high
-
-
-def _bracket_faults(brackets: tuple[Bracket, ...]) -> list[str]:
-    if not brackets:
-        return ["none given"]
-    found: list[str] = []
-    for place, bracket in enumerate(brackets, start=1):
-        if not bracket.cap.is_finite() or bracket.cap <= 0:
-            found.append(f"bracket {place}: cap {bracket.cap} not positive")
-        if not (_within(bracket.maintenance_rate, 0, 1) and bracket.maintenance_rate > 0):
-            found.append(
-                f"bracket {place}: maintenance_rate {bracket.maintenance_rate} not in (0, 1)"
-            )
-        if not bracket.maintenance_rate <= bracket.initial_rate <= 1:
-            found.append(
-                f"bracket {place}: initial_rate {bracket.initial_rate} not in [maintenance_rate, 1]"
-            )
-    for place, (lower, upper) in enumerate(pairwise(brackets), start=2):
-        if upper.cap <= lower.cap:
-            found.append(f"bracket {place}: cap {upper.cap} not above {lower.cap}")
-        if (
-            upper.maintenance_rate < lower.maintenance_rate
-            or upper.initial_rate < lower.initial_rate
-        ):
-            found.append(f"bracket {place}: a rate falls as size grows")
-    return found
-
-
-def _collateral_faults(profile: RiskProfile, asset: str) -> list[str]:
-    rule = profile.collateral[asset]
-    found: list[str] = []
-    if not (rule.haircut == 1 or _within(rule.haircut, 0, 1)):
-        found.append(f"haircut {rule.haircut} not in [0, 1]")
-    elif rule.haircut < 1 and asset not in profile.conversion:
-        found.append("counts as collateral but is missing in conversion")
-    if not (_within(rule.borrow_weight, 1, 100)):
-        found.append(f"borrow_weight {rule.borrow_weight} not in [1, 100)")
-    below = rule.auto_convert_below
-    if below is not None and not (below.is_finite() and below >= 0):
-        found.append(f"auto_convert_below {below} negative")
-    if asset == profile.numeraire and (rule.haircut != 0 or rule.borrow_weight != 1):
-        found.append("is the numeraire and takes neither haircut nor borrow weight")
-    return found
+def margin_rule(
+    profile: RiskProfile, symbol: str, underlying: str, *, option: bool
+) -> Requirement | Portfolio | None:
+    """Return the rule by which a position is margined; an option's can be a portfolio's only."""
+    for key in (symbol, underlying, "*"):
+        if key and key in profile.portfolios:
+            return profile.portfolios[key]
+        if key and key in profile.requirements and not option:
+            return profile.requirements[key]
+    return None

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from engine import events as e
 from engine.book import Group
 from engine.decisions import MarkUsed
+from engine.instruments import Option
+from engine.volatility import averaged
+from engine.volatility_steps import follow_volatility
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -14,13 +17,41 @@ if TYPE_CHECKING:
 
 def price_moved(engine: Engine, event: e.PriceUpdate) -> None:
     """Take over a price, and touch the groups that it may have taken over a threshold."""
-    symbol, kind = event.symbol, event.kind
+    repriced(engine, MarkUsed(event.symbol, event.kind, event.price, event.source, event.time))
+
+
+def repriced(engine: Engine, mark: MarkUsed) -> None:
+    """Put a price in force: averages and volatility follow, then groups are touched."""
+    symbol, kind = mark.symbol, mark.kind
     before = engine.prices.get((symbol, kind))
-    engine.prices[symbol, kind] = MarkUsed(symbol, kind, event.price, event.source, event.time)
     is_asset = symbol in engine.rules.assets
-    if kind == "last" or (kind == "index" and not is_asset):
+    counts = kind == ("index" if is_asset else "mark")
+    if counts:
+        _average(engine, mark, before)
+    engine.prices[symbol, kind] = mark
+    if not counts:
         return
-    was, now = float((before or event).price), float(event.price)
+    _touch_moved(engine, mark, before, is_asset=is_asset)
+    follow_volatility(engine, symbol, mark.price)
+
+
+def _average(engine: Engine, mark: MarkUsed, before: MarkUsed | None) -> None:
+    window = engine.rules.in_force.entry.average_window
+    listed = engine.rules.derivatives.get(mark.symbol)
+    if window is None or isinstance(listed, Option):
+        return
+    key = (mark.symbol, mark.kind)
+    since = None if before is None else (before.price, before.time)
+    averages = engine.markets.averages
+    averages[key] = averaged(averages.get(key), window, mark.price, since, engine.time)
+
+
+def _touch_moved(
+    engine: Engine, mark: MarkUsed, before: MarkUsed | None, *, is_asset: bool
+) -> None:
+    """Touch the groups that a price may have taken over a threshold."""
+    symbol = mark.symbol
+    was, now = float((before or mark).price), float(mark.price)
     if engine.watch.strayed(symbol, was, now) or before is None:
         holders = _holders_of_asset(engine, symbol) if is_asset else engine.book.holders(symbol)
         engine.look_at(holders)
@@ -30,7 +61,7 @@ def price_moved(engine: Engine, event: e.PriceUpdate) -> None:
     elif is_asset:
         engine.look_at(engine.watch.index_moved(symbol, was, now))
     else:
-        engine.look_at(engine.watch.mark_moved(symbol, was, now, engine.prices))
+        engine.look_at(engine.watch.mark_moved(symbol, was, now))
 
 
 def _holders_of_asset(engine: Engine, asset: str) -> list[Group]:
@@ -54,7 +85,19 @@ def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
     """Put a profile in force; the same content again changes nothing."""
     if engine.rules.profile != event.profile:
         engine.rules.put_in_force(event.profile)
+        _forget_what_no_rule_keeps(engine)
         rules_changed(engine)
+
+
+def _forget_what_no_rule_keeps(engine: Engine) -> None:
+    """Drop averages and samples that the profile in force has no use for."""
+    markets, rules = engine.markets, engine.rules
+    if rules.in_force.entry.average_window is None:
+        engine.changed.markets.update(symbol for symbol, _ in markets.averages)
+        markets.averages.clear()
+    for symbol in [name for name in markets.volatilities if rules.volatility_of(name) is None]:
+        del markets.volatilities[symbol]
+        engine.changed.markets.add(symbol)
 
 
 def rules_changed(engine: Engine) -> None:

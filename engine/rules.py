@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from decimal import Decimal
 
-from engine.instruments import Asset, Instrument, Listed
-from engine.money import ONE, ZERO
-from engine.profile import Bracket, Collateral, RiskProfile
-
-
-class Curve:
-    """A requirement by marginal brackets: rate·notional − amount, continuous in the notional.
-
-    amount(k) = amount(k−1) + cap(k−1)·(rate(k) − rate(k−1)): the "cumulative amount" of Binance's
-    tables.
-    """
-
-    __slots__ = ("amounts", "caps", "rates")
-
-    def __init__(self, caps: list[Decimal], rates: list[Decimal]) -> None:
-        self.caps = caps
-        self.rates = rates
-        self.amounts = [ZERO]
-        for place in range(1, len(rates)):
-            step = caps[place - 1] * (rates[place] - rates[place - 1])
-            self.amounts.append(self.amounts[-1] + step)
-
-    def bracket(self, notional: Decimal) -> int:
-        """Return the place of the bracket that `notional` falls into, the lower one at a cap."""
-        return min(bisect_left(self.caps, notional), len(self.rates) - 1)
-
-    def requirement(self, notional: Decimal) -> Decimal:
-        """Return the requirement of `notional`, both in the settlement asset."""
-        place = self.bracket(notional)
-        return self.rates[place] * notional - self.amounts[place]
-
-
-def curves(brackets: tuple[Bracket, ...]) -> tuple[Curve, Curve]:
-    """Return the maintenance and the initial curve of a symbol."""
-    caps = [bracket.cap for bracket in brackets]
-    return (
-        Curve(caps, [bracket.maintenance_rate for bracket in brackets]),
-        Curve(caps, [bracket.initial_rate for bracket in brackets]),
-    )
+from engine.instruments import Asset, Instrument, Listed, Option
+from engine.money import ZERO
+from engine.profile import Portfolio, Profit, Requirement, RiskProfile, by_symbol, margin_rule
+from engine.requirement import RequirementCurve
+from engine.weights import weight
 
 
 class Rules:
-    """What is listed, the profile in force with its curves, halts and settlements."""
+    """What is listed, the profile in force with its curves, halts and settlements.
+
+    `weighs_profit` tells whether unrealised profit counts for less than it is.
+    """
 
     def __init__(self) -> None:
         self.profile: RiskProfile | None = None
         self.assets: dict[str, Asset] = {}
         self.derivatives: dict[str, Listed] = {}
-        self.maintenance: dict[str, Curve] = {}
-        self.initial: dict[str, Curve] = {}
+        self.weighs_profit = False
+        self._curves: dict[str, RequirementCurve] = {}
+        self._portfolios: dict[str, Portfolio | None] = {}
         self.halted: set[str] = set()
         self.halted_all = False
         self.settled: set[str] = set()
@@ -71,9 +40,8 @@ class Rules:
     def put_in_force(self, profile: RiskProfile) -> None:
         """Replace the profile and its curves."""
         self.profile = profile
-        self.maintenance, self.initial = {}, {}
-        for symbol, brackets in profile.brackets.items():
-            self.maintenance[symbol], self.initial[symbol] = curves(brackets)
+        self.weighs_profit = profile.profit != Profit()
+        self._curves, self._portfolios = {}, {}
 
     def list_instrument(self, instrument: Instrument) -> None:
         """Add or replace a definition."""
@@ -81,6 +49,8 @@ class Rules:
             self.assets[instrument.name] = instrument
         else:
             self.derivatives[instrument.name] = instrument
+            self._curves.pop(instrument.name, None)
+            self._portfolios.pop(instrument.name, None)
 
     def definition(self, name: str) -> Instrument | None:
         """Return what is listed under `name`, if anything."""
@@ -90,10 +60,48 @@ class Rules:
         """Return the settlement asset of a derivative."""
         return self.assets[self.derivatives[symbol].settle]
 
+    def margin_rule(self, symbol: str) -> Requirement | Portfolio | None:
+        """Return the rule by which positions in a derivative are margined, if there is one."""
+        listed = self.derivatives[symbol]
+        option = isinstance(listed, Option)
+        return margin_rule(self.in_force, symbol, listed.underlying, option=option)
+
+    def portfolio_of(self, symbol: str) -> Portfolio | None:
+        """Return the rule of the portfolio that a derivative belongs to, if it does to any."""
+        if symbol not in self._portfolios:
+            rule = self.margin_rule(symbol)
+            self._portfolios[symbol] = rule if isinstance(rule, Portfolio) else None
+        return self._portfolios[symbol]
+
+    def curve(self, symbol: str) -> RequirementCurve:
+        """Return the requirement curve of a derivative; raises `LookupError` if it has none."""
+        curve = self._curves.get(symbol)
+        if curve is None:
+            rule = self.margin_rule(symbol)
+            if not isinstance(rule, Requirement):
+                raise LookupError(f"{symbol}: no requirement in force")
+            curve = self._curves[symbol] = RequirementCurve(rule)
+        return curve
+
+    def volatility_of(self, symbol: str) -> Decimal | None:
+        """Return the calm volatility of a derivative's day, none where no factor follows it."""
+        rule, listed = self.in_force.volatility, self.derivatives[symbol]
+        if rule is None or self.portfolio_of(symbol) is not None:
+            return None
+        return by_symbol(rule.reference, symbol, listed.underlying)
+
+    def closing_rate(self, symbol: str) -> Decimal:
+        """Return what of the notional closing costs and is part of maintenance."""
+        profile, rate = self.in_force, ZERO
+        if profile.trigger.taker_fee:
+            rate += self.derivatives[symbol].taker_fee
+        if profile.trigger.liquidation_fee:
+            rate += profile.liquidation.fee_rate
+        return rate
+
     def weight(self, asset: str, net: Decimal) -> Decimal:
         """Return what a unit of `net` counts in margin equity."""
-        rule: Collateral = self.in_force.collateral_of(asset)
-        return ONE - rule.haircut if net > 0 else rule.borrow_weight
+        return weight(self.in_force.collateral_of(asset), net)
 
     def halts(self, symbol: str) -> bool:
         """Tell whether orders in `symbol` are halted."""

@@ -11,6 +11,7 @@ from engine.decisions import StartReason, Waits
 from engine.events import CROSS
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
+from engine.profile import RiskProfile, Threshold
 from engine.rules import Rules
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class Situation(NamedTuple):
     breached: bool  # margin equity below maintenance
     restored: bool  # margin equity at or above the stop requirement
     overdrawn: bool  # some cash is below −auto_convert_below
+    strained: bool  # at or above the threshold at which own orders are cancelled
+    eased: bool  # not exposed, or below the threshold at which that may happen again
+    told: bool  # the venue was told to cancel own orders
+    resting: bool  # it has own open orders
     called: bool  # a margin call is out
     near: bool  # at or above the margin call threshold
     clear: bool  # not exposed, or below the reset threshold
@@ -96,7 +101,8 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
     live = liquidation.in_order() if liquidation else []
     active = [order for order in live if order.cancelling_until is None]
     block = block_of(engine, group)
-    near, clear = _against_call(state, rules)
+    near, clear = _against(rules.in_force.margin_call, state)
+    strained, eased = _against(rules.in_force.cancel_orders, state)
     return Situation(
         protected=group.account.protected,
         legs=bool(group.symbols),
@@ -107,8 +113,16 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         waiting=bool(block) and liquidation is not None and liquidation.waits == block,
         priced=state is not None,
         breached=state is not None and breached(state, rules),
-        restored=state is not None and restored(state, rules),
+        restored=(
+            liquidation is not None
+            and state is not None
+            and restored(state, group.holdings, rules, engine.markets)
+        ),
         overdrawn=group.margin == CROSS and _overdrawn(cash, rules),
+        strained=strained,
+        eased=eased,
+        told=group.orders_told,
+        resting=bool(group.open_orders),
         called=group.called,
         near=near,
         clear=clear,
@@ -129,15 +143,16 @@ def _overdrawn(cash: dict[str, Decimal], rules: Rules) -> bool:
     return False
 
 
-def _against_call(state: Health | None, rules: Rules) -> tuple[bool, bool]:
-    """Return whether a margin call is due, and whether one that is out may be forgotten."""
+def _against(threshold: Threshold | None, state: Health | None) -> tuple[bool, bool]:
+    """Return whether a threshold is crossed, and whether it may be crossed anew after this."""
     if state is None:
         return False, False
     if not state.exposed:
         return False, True
-    call = rules.in_force.margin_call
-    near = state.maintenance >= call.at * state.margin_equity
-    return near, state.maintenance < call.reset * state.margin_equity
+    if threshold is None:
+        return False, True
+    near = state.maintenance >= threshold.at * state.margin_equity
+    return near, state.maintenance < threshold.reset * state.margin_equity
 
 
 def standing_of(group: Group, state: Health | None) -> str:
@@ -155,11 +170,29 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
     if reason == "idle":
         if situation.protected or not (situation.legs or situation.owes):
             return Thresholds(math.nan, math.nan)
-        if group.called:
-            return Thresholds(1.0, float(profile.margin_call.reset))
-        return Thresholds(float(profile.margin_call.at), math.nan)
+        rise, fall = 1.0, math.nan
+        if not group.called:
+            rise = float(profile.margin_call.at)
+        else:
+            fall = float(profile.margin_call.reset)
+        if profile.cancel_orders is not None:
+            if group.orders_told:
+                reset = float(profile.cancel_orders.reset)
+                fall = reset if math.isnan(fall) else max(fall, reset)
+            elif group.open_orders:
+                rise = min(rise, float(profile.cancel_orders.at))
+        return Thresholds(rise, fall)
     if reason == "breach" and (situation.orders_live or not situation.live):
-        return Thresholds(math.nan, 1.0 / float(ONE + profile.trigger.stop_buffer))
+        return Thresholds(math.nan, _stop_ratio(profile))
     if reason == "auto_convert" and not situation.live:
         return Thresholds(1.0, math.nan)
     return Thresholds(math.nan, math.nan)
+
+
+def _stop_ratio(profile: RiskProfile) -> float:
+    """Return maintenance over margin equity at which liquidation may stop; infinite, so that every
+    price is looked at, where that is no matter of these two."""
+    trigger = profile.trigger
+    if trigger.stop_at != "maintenance" or trigger.stop_notional_buffer:
+        return math.inf
+    return 1.0 / float(ONE + trigger.stop_buffer)

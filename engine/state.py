@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,9 @@ from engine.instruments import Instrument
 from engine.ledger import Ledger
 from engine.liquidation import Liquidation, Order
 from engine.money import EXACT
+from engine.options import OptionInputs
 from engine.profile import RiskProfile
+from engine.volatility import VolatilityState
 
 
 class OrderRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +63,7 @@ class GroupRecord(msgspec.Struct, forbid_unknown_fields=True):
     cash: dict[str, Decimal]
     legs: dict[str, tuple[Decimal, Decimal]]
     called: bool
+    orders_told: bool
     last_market: str
     open_orders: dict[str, tuple[Decimal, Decimal]]
     liquidation: LiquidationRecord | None
@@ -77,14 +81,27 @@ class AccountRecord(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
-    """Prices of a symbol with their sequences, and what its market brought, by asset."""
+    """Prices of a symbol with their sequences, what is known of its market, and what it brought, by
+    asset.
+
+    `averages` by kind of price; `interest` (long size, short size), `pool` (deposits, borrows) and
+    `option` where they were told.
+    """
 
     prices: list[MarkUsed]
+    averages: dict[str, Decimal]
+    interest: tuple[Decimal, Decimal] | None
+    pool: tuple[Decimal, Decimal] | None
+    option: OptionInputs | None
+    volatility: VolatilityState | None
     sequences: dict[str, int]
     clearing: dict[str, Decimal]
     shortfall: dict[str, Decimal]
     paid_by_fund: dict[str, Decimal]
     bad_debt: dict[str, Decimal]
+
+
+_NOTHING = MarketRecord([], {}, None, None, None, None, {}, {}, {}, {}, {})
 
 
 class FundRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,6 +216,7 @@ def restore(shard: int, items: Iterable[tuple[str, bytes]]) -> Engine:
 def _markets(engine: Engine) -> list[str]:
     ledger = engine.ledger
     names = {symbol for symbol, _ in engine.prices} | set(engine.price_sequences)
+    names |= set(engine.markets.interest) | set(engine.markets.pools)
     names |= {market for market, _ in ledger.clearing}
     names |= {market for _, market in ledger.shortfall}
     return sorted(names)
@@ -239,7 +257,7 @@ def _restore_rules(engine: Engine, record: RulesRecord) -> None:
 
 def _market(engine: Engine, market: str) -> bytes | None:
     """Return a market's record, none while there is nothing to remember of it."""
-    ledger, assets = engine.ledger, sorted(engine.rules.assets)
+    ledger, markets, assets = engine.ledger, engine.markets, sorted(engine.rules.assets)
 
     def by_asset(sums: dict[tuple[str, str], Decimal]) -> dict[str, Decimal]:
         return {a: sums[a, market] for a in assets if sums.get((a, market))}
@@ -249,18 +267,36 @@ def _market(engine: Engine, market: str) -> bytes | None:
     clearing = {a: ledger.clearing[market, a] for a in assets if ledger.clearing.get((market, a))}
     record = MarketRecord(
         prices=[price for price in prices if price is not None],
+        averages=dict(
+            sorted((k, v) for (name, k), v in markets.averages.items() if name == market)
+        ),
+        interest=markets.interest.get(market),
+        pool=markets.pools.get(market),
+        option=markets.options.get(market),
+        volatility=markets.volatilities.get(market),
         sequences=dict(sorted(sequences.items())),
         clearing=clearing,
         shortfall=by_asset(ledger.shortfall),
         paid_by_fund=by_asset(ledger.paid_by_fund),
         bad_debt=by_asset(ledger.bad_debt),
     )
-    return wire.write(record) if record != MarketRecord([], {}, {}, {}, {}, {}) else None
+    return wire.write(record) if record != _NOTHING else None
 
 
 def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
     for price in record.prices:
         engine.prices[market, price.kind] = price
+    for kind, average in record.averages.items():
+        engine.markets.averages[market, kind] = average
+    known: tuple[tuple[dict[str, Any], Any], ...] = (
+        (engine.markets.interest, record.interest),
+        (engine.markets.pools, record.pool),
+        (engine.markets.options, record.option),
+        (engine.markets.volatilities, record.volatility),
+    )
+    for table, value in known:
+        if value is not None:
+            table[market] = value
     if record.sequences:
         engine.price_sequences[market] = record.sequences
     for asset, amount in record.clearing.items():
@@ -302,6 +338,7 @@ def _group(group: Group) -> GroupRecord:
         cash=group.cash,
         legs={symbol: (leg.size, leg.cost) for symbol, leg in group.legs.items()},
         called=group.called,
+        orders_told=group.orders_told,
         last_market=group.last_market,
         open_orders=dict(sorted(group.open_orders.items())),
         liquidation=_liquidation(liquidation) if liquidation else None,
@@ -348,6 +385,7 @@ def _restore_account(engine: Engine, name: str, record: AccountRecord) -> None:
         for symbol, (size, cost) in stored.legs.items():
             engine.book.set_leg(group, symbol, size, cost)
         group.called = stored.called
+        group.orders_told = stored.orders_told
         group.last_market = stored.last_market
         group.open_orders = stored.open_orders
         if stored.liquidation is not None:

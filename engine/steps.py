@@ -102,6 +102,15 @@ def _reset_call(engine: Engine, group: Group, state: Health | None) -> None:
     group.called = False
 
 
+def _cancel_own(engine: Engine, group: Group, state: Health | None) -> None:
+    group.orders_told = True
+    engine.emit_for(group, d.CancelOpenOrders, number=0)
+
+
+def _reset_told(engine: Engine, group: Group, state: Health | None) -> None:
+    group.orders_told = False
+
+
 def _cancel_halted(engine: Engine, group: Group, state: Health | None) -> None:
     for order in _liquidation(group).in_order():
         if under_halt(order, engine.rules) and order.cancelling_until is None:
@@ -157,7 +166,13 @@ def _issue(
 def _orders(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation = _liquidation(group)
     liquidation.waits = ""
-    plan = plan_orders(_known(state), engine.rules, backstop=liquidation.backstop)
+    plan = plan_orders(
+        _known(state),
+        group.holdings,
+        engine.rules,
+        engine.markets,
+        backstop=liquidation.backstop,
+    )
     for symbol, side, size, limit, bankruptcy, stage, mark in plan:
         order, replaces = _issue(engine, group, symbol, side, size, limit, bankruptcy=bankruptcy)
         engine.emit_for(
@@ -280,6 +295,8 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "start_auto_convert": _start_auto_convert,
     "call": _call,
     "reset_call": _reset_call,
+    "cancel_own": _cancel_own,
+    "reset_told": _reset_told,
     "cancel_halted": _cancel_halted,
     "cancel_restored": _cancel_restored,
     "hold": _hold,

@@ -35,7 +35,7 @@ def survey(engine: Engine) -> Survey:
     """Return the book at a glance."""
     unrealised: dict[tuple[str, str], Decimal] = {}
     with localcontext(EXACT):
-        for group in engine.watch.underwater(engine.prices):
+        for group in engine.watch.underwater():
             _add_unrealised(engine, group, unrealised)
         waiting = [engine.health_of(group) for group in engine.watch.standing("gap")]
     gap_notional = sum(_gap_notional(state) for state in waiting)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.money import ZERO
+from engine.money import RATE_STEP, ZERO, ceil_to, exact, floor_to
 
 HALF_LIFE = 60_000_000
 """Microseconds in which half of a displacement is gone."""
@@ -127,6 +127,21 @@ class SimulatedMarket:
         units = price * 10**self._price_decimals
         whole = max(1, math.ceil(units) if up else math.floor(units))
         return Decimal(whole).scaleb(-self._price_decimals)
+
+
+@exact
+def skewed_fill_price(
+    price: Decimal, size: Decimal, skew: Decimal, skew_scale: Decimal, step: Decimal = RATE_STEP
+) -> Decimal:
+    """Return what a signed `size` trades at where the price goes by the skew of open positions.
+
+    price·(1 + (skew + size/2) ÷ skew_scale): halfway between before and after the trade; skew is
+    longs less shorts, in base units. Rounded to `step`, against the taker. (Synthetix v3, perps
+    market, storage/AsyncOrder.sol, calculateFillPrice.)
+    """
+    doubled = price * (2 * skew_scale + 2 * skew + size)
+    rounded = ceil_to if size > 0 else floor_to
+    return rounded(doubled, step, 2 * skew_scale)
 
 
 def _within(order: Working, largest: float) -> Decimal:

@@ -10,14 +10,16 @@ A group has up to two thresholds on its margin equity e and maintenance m, by wh
 call may be forgotten, a liquidation may stop) with the relief fall·e − m. NaN: nothing to watch
 for.
 
-Between two bracket edges a leg's part in both is a straight line in x, its price (inverse: one over
-its price), so a tick costs one multiplication and one addition a holder. A tick that takes any
-holder over an edge revalues them all.
+Where marginal brackets are all there is to a requirement, a leg's part in both is a straight line
+in x, its price (inverse: one over its price), between two bracket edges: a tick costs one
+multiplication and one addition a holder, and a tick that takes any holder over an edge revalues
+those. Other requirements are computed in numpy before and after; where one may have jumped, and for
+portfolios, the group is named.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +27,13 @@ from numpy.typing import NDArray
 
 from engine.book import FIRST_CAPACITY, Group
 from engine.margin import Health, asset_price
-from engine.rules import Curve, Rules
+from engine.rules import Rules
+from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
 
 if TYPE_CHECKING:
     from engine.book import Book, LegTable
-    from engine.margin import LegHealth, Prices
+    from engine.margin import LegHealth
+    from engine.markets import Markets
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -52,42 +56,13 @@ STANDINGS = ("healthy", "called", "liquidating", "halted", "gap", "unpriced")
 """What a margin group is counted as; a row that holds none has place 0 before them."""
 
 
-class ScreenCurve:
-    """A requirement curve in floats."""
-
-    def __init__(self, curve: Curve) -> None:
-        self.caps = [float(cap) for cap in curve.caps[:-1]]
-        self._caps = np.array(self.caps)
-        self._edges = np.array([0.0, *self.caps, np.inf])
-        self.rates = np.array([float(rate) for rate in curve.rates])
-        self._amounts = np.array([float(amount) for amount in curve.amounts])
-
-    def place(self, notional: Floats) -> Rows:
-        """Return the bracket of each notional."""
-        return self._caps.searchsorted(notional)
-
-    def edges(self, place: Rows) -> tuple[Floats, Floats]:
-        """Return the notionals between which each bracket applies."""
-        return self._edges[place], self._edges[place + 1]
-
-    def required(self, notional: Floats) -> Floats:
-        """Return the requirement of each notional."""
-        place = self.place(notional)
-        found: Floats = self.rates[place] * notional - self._amounts[place]
-        return found
-
-    def line(self, notional: float) -> tuple[float, float, float]:
-        """Return the rate at one notional, and the notionals between which it applies."""
-        place = bisect_left(self.caps, notional)
-        return float(self.rates[place]), self._edges[place], self._edges[place + 1]
-
-
 class Watch:
     """The screens of one shard's book."""
 
-    def __init__(self, book: Book, rules: Rules) -> None:
+    def __init__(self, book: Book, rules: Rules, markets: Markets) -> None:
         self._book = book
         self._rules = rules
+        self._markets = markets
         self._passes = 0
         self._alarm = np.full(FIRST_CAPACITY, np.nan)
         self._relief = np.full(FIRST_CAPACITY, np.nan)
@@ -98,23 +73,38 @@ class Watch:
         self._required: dict[str, Floats] = {}
         self._holders: dict[str, Rows | None] = {}
         self._curves: dict[str, ScreenCurve] = {}
-        self._weights: dict[str, tuple[float, float]] = {}
+        self._weights: dict[str, ScreenWeight] = {}
+        self._profit = ScreenProfit(None)
         self._references: dict[str, float] = {}
 
     def new_rules(self) -> None:
         """Take over changed rules; every group is to be noted again after."""
         profile = self._rules.in_force
-        self._curves = {
-            symbol: ScreenCurve(self._rules.maintenance[symbol])
-            for symbol in self._rules.derivatives
-        }
+        self._curves = {}
+        self._profit = ScreenProfit(profile.profit if self._rules.weighs_profit else None)
         self._weights = {}
         for asset in self._rules.assets:
-            rule = profile.collateral_of(asset)
-            self._weights[asset] = (1.0 - float(rule.haircut), float(rule.borrow_weight))
+            self._weights[asset] = ScreenWeight(profile.collateral_of(asset))
             if asset != profile.numeraire and asset not in self._net:
                 self._net[asset] = np.zeros(len(self._alarm))
                 self._required[asset] = np.zeros(len(self._alarm))
+
+    def new_factor(self, symbol: str) -> None:
+        """Take over a changed factor on a maintenance requirement; its holders are to be noted."""
+        self._curves.pop(symbol, None)
+
+    def _curve(self, symbol: str) -> ScreenCurve:
+        curve = self._curves.get(symbol)
+        if curve is None:
+            listed, rules = self._rules.derivatives[symbol], self._rules
+            curve = self._curves[symbol] = ScreenCurve(
+                rules.curve(symbol),
+                float(rules.closing_rate(symbol)),
+                float(self._markets.maintenance_factor(symbol)),
+                inverse=listed.inverse,
+                straight=listed.settle == rules.in_force.numeraire and not rules.weighs_profit,
+            )
+        return curve
 
     def note(
         self, group: Group, state: Health | None, standing: str, rise: float, fall: float
@@ -124,7 +114,8 @@ class Watch:
         if row >= len(self._alarm):
             self._grow()
         self._standing[row] = STANDINGS.index(standing) + 1
-        self._rise[row], self._fall[row] = rise, fall
+        # A group that every price is to be looked at for stays at a relief of infinity.
+        self._rise[row], self._fall[row] = rise, 0.0 if math.isinf(fall) else fall
         if state is None:
             self._alarm[row] = self._relief[row] = np.nan
             return
@@ -134,12 +125,10 @@ class Watch:
         for leg in state.legs:
             required[leg.settle] += float(leg.maintenance)
             gross += (float(leg.notional) + abs(float(leg.cost))) * float(state.prices[leg.settle])
-            if self._book.legs[leg.symbol].instrument.inverse:
-                unit = 10.0 ** -self._book.legs[leg.symbol].settle.decimals
-                rounded += unit * float(state.prices[leg.settle]) * self._weights[leg.settle][1]
-            self._note_leg(row, leg, rise, fall)
+            rounded += self._rounding(leg) * float(state.prices[leg.settle])
+            self._note_leg(row, leg)
         for asset, net in self._net.items():
-            amount = float(state.net.get(asset, 0))
+            amount = float(state.counted.get(asset, 0))
             needs = required.get(asset, 0.0)
             if (net[row] or self._required[asset][row]) != (amount or needs):
                 self._holders[asset] = None
@@ -147,7 +136,18 @@ class Watch:
         equity, maintenance = float(state.margin_equity), float(state.maintenance)
         error = RELATIVE_ERROR * gross + ROUNDINGS * rounded
         self._alarm[row] = maintenance - rise * equity + error
-        self._relief[row] = fall * equity - maintenance + error
+        relief = fall * equity - maintenance + error
+        self._relief[row] = math.inf if math.isinf(fall) else relief
+
+    def _rounding(self, leg: LegHealth) -> float:
+        """Return by how much the exact numbers of a leg are rounded, in its settlement asset."""
+        table = self._book.legs[leg.symbol]
+        rounded = 0.0
+        if table.instrument.inverse:
+            rounded += 10.0**-table.settle.decimals * self._weights[leg.settle].owed
+        if self._rules.portfolio_of(leg.symbol) is None:
+            rounded += self._curve(leg.symbol).step
+        return rounded
 
     def forget(self, group: Group) -> None:
         """Stop watching a group that is no more."""
@@ -165,7 +165,7 @@ class Watch:
         """Return the groups of a standing."""
         return self._groups(np.flatnonzero(self._standing == STANDINGS.index(name) + 1))
 
-    def underwater(self, prices: Prices) -> list[Group]:
+    def underwater(self) -> list[Group]:
         """Return every group whose equity may be negative, from the book's columns and the
         prices."""
         if self._rules.profile is None:
@@ -174,19 +174,19 @@ class Watch:
         equity, gross, rounded = np.zeros(size), np.zeros(size), np.zeros(size)
         net = {name: c * 10.0**-decimals for name, decimals, c in self._book.cash_columns()}
         for symbol, table in self._book.legs.items():
-            mark = prices.get((symbol, "mark"))
+            mark = self._markets.price(symbol, "mark")
             if mark is None or not len(table):
                 continue
-            rows, price = table.group[: len(table)], float(mark.price)
+            rows, price = table.group[: len(table)], float(mark)
             exposure = table.exposure[: len(table)]
             value = -exposure / price if table.instrument.inverse else exposure * price
             cost = table.cost[: len(table)] * 10.0**-table.settle.decimals
             net[table.settle.name][rows] += value - cost
-            worth = float(asset_price(table.settle.name, self._rules, prices) or 0)
+            worth = float(asset_price(table.settle.name, self._rules, self._markets) or 0)
             gross[rows] += (np.abs(value) + np.abs(cost)) * worth
             rounded[rows] += table.instrument.inverse * worth * 10.0**-table.settle.decimals
         for asset, amounts in net.items():
-            worth = float(asset_price(asset, self._rules, prices) or 0)
+            worth = float(asset_price(asset, self._rules, self._markets) or 0)
             equity += amounts * worth
             gross += np.abs(amounts) * worth
         return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross + rounded))
@@ -207,17 +207,19 @@ class Watch:
         """Take note that every group was noted again."""
         self._passes = 0
 
-    def mark_moved(self, symbol: str, before: float, after: float, prices: Prices) -> list[Group]:
+    def mark_moved(self, symbol: str, before: float, after: float) -> list[Group]:
         """Return the groups that a new mark of `symbol` may have taken over a threshold."""
         table = self._book.legs[symbol]
         count = len(table)
         if count == 0:
             return []
         self._passes += 1
+        if self._rules.portfolio_of(symbol) is not None:
+            return self._groups(table.group[:count])
         if table.instrument.inverse:
             before, after = 1.0 / before, 1.0 / after
-        if table.settle.name != self._rules.in_force.numeraire:
-            return self._move_coin_settled(table, symbol, before, after, prices)
+        if not self._curve(symbol).straight:
+            return self._move_by_curve(table, symbol, before, after)
         rows, step = table.group[:count], after - before
         crossing = None
         if not table.low_of_all < after <= table.high_of_all:
@@ -244,10 +246,20 @@ class Watch:
         if rows is None:
             rows = np.flatnonzero((self._net[asset] != 0) | (self._required[asset] != 0))
             self._holders[asset] = rows
-        net, step = self._net[asset][rows], after - before
-        owned, owed = self._weights[asset]
-        gained = net * np.where(net > 0, owned * step, owed * step)
-        return self._move(rows, gained, self._required[asset][rows] * step)
+        if self._settles_portfolios(asset):
+            return self._groups(rows)
+        step = after - before
+        gained = self._weights[asset].counted(self._net[asset][rows]) * step
+        raised = self._required[asset][rows] * step
+        if self._profit.after_requirement:
+            gained += raised
+        return self._move(rows, gained, raised)
+
+    def _settles_portfolios(self, asset: str) -> bool:
+        return any(
+            table.settle.name == asset and self._rules.portfolio_of(symbol) is not None
+            for symbol, table in self._book.legs.items()
+        )
 
     def _cross(self, table: LegTable, symbol: str, before: float, after: float) -> Rows:
         """Put right what the lines of legs that go over a bracket edge would miss; return them."""
@@ -264,7 +276,7 @@ class Watch:
 
     def _draw(self, table: LegTable, symbol: str, legs: Rows, x: float) -> None:
         """Draw the lines of legs anew, in the brackets that hold at x."""
-        count, curve = len(table), self._curves[symbol]
+        count, curve = len(table), self._curve(symbol)
         size, rows = np.abs(table.exposure[legs]), table.group[legs]
         place = curve.place(size * x)
         low, high = curve.edges(place)
@@ -279,25 +291,39 @@ class Watch:
         self, table: LegTable, symbol: str, legs: Rows | slice, before: float, after: float
     ) -> Floats:
         """Return how the requirements of legs rise between two values of x."""
-        curve, size = self._curves[symbol], np.abs(table.exposure[legs])
-        return curve.required(size * after) - curve.required(size * before)
+        curve, size = self._curve(symbol), np.abs(table.exposure[legs])
+        return curve.required(size, after) - curve.required(size, before)
 
-    def _move_coin_settled(
-        self, table: LegTable, symbol: str, before: float, after: float, prices: Prices
+    def _move_by_curve(
+        self, table: LegTable, symbol: str, before: float, after: float
     ) -> list[Group]:
-        """The same where a haircut or borrow weight of the settlement asset comes between."""
+        """The same for a requirement of any form, and where weights come between a leg's result and
+        margin equity."""
         count, settle = len(table), table.settle.name
-        raised = self._raised(table, symbol, slice(count), before, after)
-        rows = table.group[:count]
-        price = asset_price(settle, self._rules, prices)
-        worth = float(price) if price is not None else np.nan
-        owned, owed = self._weights[settle]
-        net = self._net[settle][rows]
-        moved = net + table.exposure[:count] * ((after - before) * table.direction)
-        self._net[settle][rows] = moved
-        self._required[settle][rows] += raised
-        gained = moved * np.where(moved > 0, owned, owed) - net * np.where(net > 0, owned, owed)
-        return self._move(rows, gained * worth, raised * worth)
+        rows, curve = table.group[:count], self._curve(symbol)
+        exposure = table.exposure[:count] * table.direction
+        size = np.abs(exposure)
+        cost = table.cost[:count] * 10.0**-table.settle.decimals
+        was, now = curve.required(size, before), curve.required(size, after)
+        result = self._profit.counted(exposure * after - cost, now)
+        moved = result - self._profit.counted(exposure * before - cost, was)
+        raised = now - was
+        if settle == self._rules.in_force.numeraire:
+            gained = moved
+        else:
+            price = asset_price(settle, self._rules, self._markets)
+            worth = float(price) if price is not None else np.nan
+            net = self._net[settle][rows]
+            self._net[settle][rows] = net + moved
+            self._required[settle][rows] += raised
+            weights = self._weights[settle]
+            gained = (weights.counted(net + moved) - weights.counted(net)) * worth
+            raised = raised * worth
+        if self._profit.after_requirement:
+            gained = gained + raised
+        found = self._move(rows, gained, raised)
+        jumped = curve.jumped(size, before, after)
+        return found if jumped is None else found + self._groups(rows[jumped])
 
     def _move(self, rows: Rows, gained: Floats, raised: Floats) -> list[Group]:
         """Carry gains of margin equity and rises of maintenance over to alarm and relief."""
@@ -306,19 +332,24 @@ class Watch:
         self._alarm[rows], self._relief[rows] = alarm, relief
         return self._groups(rows[(alarm >= 0) | (relief >= 0)])
 
-    def _note_leg(self, row: int, leg: LegHealth, rise: float, fall: float) -> None:
+    def _note_leg(self, row: int, leg: LegHealth) -> None:
         table = self._book.legs[leg.symbol]
+        if self._rules.portfolio_of(leg.symbol) is not None:
+            return
+        curve = self._curve(leg.symbol)
+        if not curve.straight:
+            return
         place = table.row_of[row]
         exposure = float(table.exposure[place])
         size, price = abs(exposure), float(leg.mark)
         x = 1.0 / price if table.instrument.inverse else price
-        rate, low, high = self._curves[leg.symbol].line(size * x)
+        rate, low, high = curve.line(size * x)
         table.low[place], table.high[place] = low / size, high / size
         table.low_of_all = max(table.low_of_all, low / size)
         table.high_of_all = min(table.high_of_all, high / size)
         gain = exposure * table.direction
-        table.alarm_slope[place] = rate * size - rise * gain
-        table.relief_slope[place] = fall * gain - rate * size
+        table.alarm_slope[place] = rate * size - float(self._rise[row]) * gain
+        table.relief_slope[place] = float(self._fall[row]) * gain - rate * size
         table.relieved = None
 
     def _groups(self, rows: Rows) -> list[Group]:

@@ -24,7 +24,7 @@ from engine.events import (
     TimePassed,
 )
 from engine.instruments import Asset, Perpetual
-from engine.profile import Bracket, Collateral, RiskProfile
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile
 from producers.event_log import EventLogWriter
 
 START = 1_621_382_400_000_000  # 19 May 2021, 00:00 UTC
@@ -37,11 +37,11 @@ ETH_PERP = Perpetual("ETH-PERP", "USDT", 3, 2, D("0.01"), D("0.001"), D(1_000_00
 INVERSE = Perpetual(
     "BTCUSD-PERP", "BTC", 0, 2, D("0.5"), D(1), D(1_000_000), style="inverse", multiplier=D(100)
 )
-BRACKETS = (Bracket(D(100_000_000), D("0.004"), D("0.01")),)
+BRACKETS = (Bracket(D(100_000_000), initial_rate=D("0.01"), maintenance_rate=D("0.004")),)
 PROFILE = RiskProfile(
     name="small",
     numeraire="USDT",
-    brackets=dict.fromkeys(("BTC-PERP", "ETH-PERP", "BTCUSD-PERP"), BRACKETS),
+    requirements=dict.fromkeys(("BTC-PERP", "ETH-PERP", "BTCUSD-PERP"), Requirement(BRACKETS)),
     collateral={"USDT": Collateral(), "BTC": Collateral(haircut=D("0.05"))},
     conversion=("USDT", "BTC"),
 )

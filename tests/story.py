@@ -8,7 +8,7 @@ from engine import events
 from engine.core import Engine
 from engine.decisions import Decision
 from engine.instruments import Asset, Perpetual
-from engine.profile import Bracket, Collateral, RiskProfile
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile
 
 USDT = Asset("USDT", 8, D(10) ** 9)
 BTC = Asset("BTC", 8, D(10) ** 6)
@@ -67,7 +67,7 @@ class Story:
 
     def rules(self, *perpetuals: Perpetual, rate: str, **fields: Any) -> None:
         """List instruments under one bracket with a maintenance `rate`."""
-        bracket = Bracket(D(10) ** 9, D(rate), D(1))
+        bracket = Bracket(D(10) ** 9, initial_rate=D(1), maintenance_rate=D(rate))
         rules: dict[str, Any] = {
             "collateral": {"USDT": Collateral(), "BTC": Collateral()},
             **fields,
@@ -75,7 +75,7 @@ class Story:
         profile = RiskProfile(
             name="worked",
             numeraire="USDT",
-            brackets={perpetual.name: (bracket,) for perpetual in perpetuals},
+            requirements={"*": Requirement((bracket,))},
             conversion=("USDT", "BTC"),
             **rules,
         )

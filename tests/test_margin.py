@@ -12,6 +12,7 @@ from engine.decisions import MarkUsed
 from engine.instruments import Asset, Perpetual
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (
+    Holdings,
     bankruptcy_price,
     breached,
     fill_cost,
@@ -19,12 +20,14 @@ from engine.margin import (
     limit_price,
     notional,
 )
+from engine.markets import Markets
 from engine.money import EXACT, charge
-from engine.profile import Bracket, Collateral, RiskProfile
-from engine.rules import Curve, Rules
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile
+from engine.requirement import Curve, Exposure
+from engine.rules import Rules
 
 BRACKETS = tuple(
-    Bracket(D(cap), D(maintenance), D(initial))
+    Bracket(D(cap), initial_rate=D(initial), maintenance_rate=D(maintenance))
     for cap, maintenance, initial in (
         ("20000", "0.004", "0.008"),
         ("100000", "0.01", "0.02"),
@@ -32,7 +35,7 @@ BRACKETS = tuple(
     )
 )
 COIN_BRACKETS = tuple(
-    Bracket(bracket.cap / 10_000, bracket.maintenance_rate, bracket.initial_rate)
+    Bracket(bracket.cap / 10_000, bracket.initial_rate, bracket.maintenance_rate)
     for bracket in BRACKETS
 )
 
@@ -50,7 +53,7 @@ def rules(haircut: str = "0") -> Rules:
         RiskProfile(
             name="test",
             numeraire="USDT",
-            brackets={"LIN": BRACKETS, "LIN2": BRACKETS, "INV": COIN_BRACKETS},
+            requirements={"*": Requirement(BRACKETS), "INV": Requirement(COIN_BRACKETS)},
             collateral={"USDT": Collateral(), "BTC": Collateral(haircut=D(haircut))},
             conversion=("BTC",),
         )
@@ -58,30 +61,32 @@ def rules(haircut: str = "0") -> Rules:
     return made
 
 
-def marks(**prices: D) -> dict[tuple[str, str], MarkUsed]:
-    kinds = {"BTC": "index"}
-    return {
-        (symbol, kinds.get(symbol, "mark")): MarkUsed(
-            symbol, kinds.get(symbol, "mark"), price, "venue", 0
-        )
-        for symbol, price in prices.items()
-    }
+def marks(**prices: D) -> Markets:
+    found = Markets()
+    for symbol, price in prices.items():
+        kind = "index" if symbol == "BTC" else "mark"
+        found.prices[symbol, kind] = MarkUsed(symbol, kind, price, "venue", 0)
+    return found
+
+
+def curve_of(brackets: tuple[Bracket, ...]) -> Curve:
+    return Curve(Requirement(brackets), [bracket.maintenance_rate for bracket in brackets])
 
 
 @given(st.integers(0, 2 * 10**8), st.integers(0, 10**8))
 def test_a_requirement_never_falls_as_size_grows_and_never_jumps(small, more):
-    curve = Curve(
-        [bracket.cap for bracket in BRACKETS], [bracket.maintenance_rate for bracket in BRACKETS]
-    )
+    curve = curve_of(BRACKETS)
     with localcontext(EXACT):
         low, high = D(small) / 100, D(small + more) / 100
-        rise = curve.requirement(high) - curve.requirement(low)
+        needed = [curve.requirement(Exposure(D(1), n, n)) for n in (low, high)]
+        rise = needed[1] - needed[0]
         assert 0 <= rise <= (high - low) * curve.rates[-1]
 
 
 def test_the_cumulative_amounts_are_the_exchange_s():
     """Binance, BTCUSDT: 50k 0.4 %, 250k 0.5 %, 1M 1 %: amounts 0, 50, 1,300."""
-    curve = Curve([D(50_000), D(250_000), D(10**6)], [D("0.004"), D("0.005"), D("0.01")])
+    table = (("50000", "0.004"), ("250000", "0.005"), ("1000000", "0.01"))
+    curve = curve_of(tuple(Bracket(D(cap), D(1), D(rate)) for cap, rate in table))
     assert curve.amounts == [0, 50, 1300]
 
 
@@ -120,7 +125,7 @@ def test_all_legs_filled_at_their_limits_leave_nothing_and_lose_nothing(group):
     made, cash, held, price = group
     with localcontext(EXACT):
         prices = marks(**price)
-        state = health(cash, held, made, prices)
+        state = health(Holdings(cash, held), made, prices)
         assume(state is not None and state.equity > 0)
         limits = {leg.symbol: limit_price(leg, state, made) for leg in state.legs}
         assume(all(limit is not None for limit in limits.values()))
@@ -148,7 +153,7 @@ def test_all_legs_filled_at_their_limits_leave_nothing_and_lose_nothing(group):
 def test_a_limit_never_is_worse_for_the_account_s_counterparties_than_bankruptcy(group):
     made, cash, held, price = group
     with localcontext(EXACT):
-        state = health(cash, held, made, marks(**price))
+        state = health(Holdings(cash, held), made, marks(**price))
         for leg in state.legs:
             bankrupt, limit = bankruptcy_price(leg, state, made), limit_price(leg, state, made)
             if bankrupt is None or limit is None:
@@ -161,15 +166,16 @@ def test_a_limit_never_is_worse_for_the_account_s_counterparties_than_bankruptcy
 def test_one_price_step_outside_a_liquidation_price_breaches_and_one_inside_does_not(group):
     made, cash, held, price = group
     with localcontext(EXACT):
-        prices = marks(**price)
-        state = health(cash, held, made, prices)
+        prices, holdings = marks(**price), Holdings(cash, held)
+        state = health(holdings, made, prices)
         for leg in state.legs:
             step = made.derivatives[leg.symbol].price_unit
 
             def at(moved, symbol=leg.symbol):
-                return breached(health(cash, held, made, prices | marks(**{symbol: moved})), made)
+                there = prices.with_price(symbol, moved)
+                return breached(health(holdings, made, there), made)
 
-            found = liquidation_prices(leg, state, made)
+            found = liquidation_prices(leg.symbol, holdings, made, prices)
             # Inverse values are rounded to a unit of the coin: leave that much room.
             room = _room(made, leg, found)
             if found.below is not None and found.below - step - room > 0:
@@ -199,20 +205,21 @@ def test_a_group_without_a_price_that_counts_has_no_health():
     made = rules()
     with localcontext(EXACT):
         leg = {"LIN": Leg(D(1), D(10_000))}
-        assert health({"USDT": D(1)}, leg, made, {}) is None
-        assert health({"BTC": D(1)}, {}, made, {}) is None
-        assert health({}, {"INV": Leg(D(1), D(-1))}, made, marks(INV=D(10))) is None
-        assert health({"USDT": D(1)}, leg, made, marks(LIN=D(1))) is not None
+        inverse = {"INV": Leg(D(1), D(-1))}
+        assert health(Holdings({"USDT": D(1)}, leg), made, Markets()) is None
+        assert health(Holdings({"BTC": D(1)}, {}), made, Markets()) is None
+        assert health(Holdings({}, inverse), made, marks(INV=D(10))) is None
+        assert health(Holdings({"USDT": D(1)}, leg), made, marks(LIN=D(1))) is not None
 
 
 def test_what_the_profile_does_not_name_counts_as_nothing_while_owned():
     made = rules()
     made.list_instrument(Asset("DUST", 8, D(10**6)))
     with localcontext(EXACT):
-        owned = health({"USDT": D(5), "DUST": D(7)}, {}, made, {})
+        owned = health(Holdings({"USDT": D(5), "DUST": D(7)}, {}), made, Markets())
         assert owned is not None
         assert (owned.equity, owned.margin_equity) == (5, 5)
-        assert health({"USDT": D(5), "DUST": D(-7)}, {}, made, {}) is None
+        assert health(Holdings({"USDT": D(5), "DUST": D(-7)}, {}), made, Markets()) is None
 
 
 @pytest.mark.parametrize("size", [D(10_000), D(-10_000)])

@@ -12,7 +12,7 @@ from engine import decisions as d
 from engine import events as e
 from engine.core import Engine
 from engine.instruments import Asset, Perpetual
-from engine.profile import Bracket, Collateral, RiskProfile
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile
 from producers.metrics import Lag, Metrics
 
 SERIES_MAX = 2_000
@@ -50,11 +50,11 @@ def venue(markets: int = 1) -> Engine:
     """Return an engine with rules and an account that is long one contract of the first market."""
     engine = Engine(0)
     names = [f"M{number}" for number in range(markets)]
-    bracket = Bracket(Decimal(1_000_000), Decimal("0.01"), Decimal("0.1"))
+    bracket = Bracket(Decimal(1_000_000), Decimal("0.1"), Decimal("0.01"))
     profile = RiskProfile(
         name="test",
         numeraire="USDT",
-        brackets=dict.fromkeys(names, (bracket,)),
+        requirements=dict.fromkeys(names, Requirement((bracket,))),
         collateral={"USDT": Collateral()},
         conversion=("USDT",),
     )

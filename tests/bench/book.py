@@ -17,17 +17,18 @@ from engine.events import (
     ProfileChanged,
 )
 from engine.instruments import Asset, Perpetual
-from engine.profile import Bracket, Collateral, RiskProfile
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile
 
 MARKETS = tuple(f"M{number:02}-PERP" for number in range(20))
 FIRST_PRICE = Decimal(10_000)
 MAINTENANCE = Decimal("0.004")
 
 _USDT = Asset("USDT", decimals=8, largest=Decimal(40_000_000_000))
+_BRACKET = Bracket(Decimal(10**9), initial_rate=Decimal("0.01"), maintenance_rate=MAINTENANCE)
 _PROFILE = RiskProfile(
     name="bench",
     numeraire="USDT",
-    brackets=dict.fromkeys(MARKETS, (Bracket(Decimal(10**9), MAINTENANCE, Decimal("0.01")),)),
+    requirements=dict.fromkeys(MARKETS, Requirement((_BRACKET,))),
     collateral={"USDT": Collateral()},
     conversion=("USDT",),
 )

@@ -1,0 +1,58 @@
+"""What is known of markets: prices, and what a venue tells of them or they tell of themselves."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import MutableMapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.decisions import MarkUsed
+from engine.money import ONE
+
+if TYPE_CHECKING:
+    from engine.options import OptionInputs
+    from engine.volatility import VolatilityState
+
+
+class Markets:
+    """Everything about markets that margin depends on.
+
+    `prices` and `averages` by (symbol, kind), `interest` (long size, short size) by symbol, `pools`
+    (deposits, borrows) by asset, `options` and `volatilities` by symbol.
+    """
+
+    def __init__(self) -> None:
+        self.prices: MutableMapping[tuple[str, str], MarkUsed] = {}
+        self.averages: dict[tuple[str, str], Decimal] = {}
+        self.interest: dict[str, tuple[Decimal, Decimal]] = {}
+        self.pools: dict[str, tuple[Decimal, Decimal]] = {}
+        self.options: dict[str, OptionInputs] = {}
+        self.volatilities: dict[str, VolatilityState] = {}
+
+    def price(self, symbol: str, kind: str) -> Decimal | None:
+        """Return a price, if there is one."""
+        found = self.prices.get((symbol, kind))
+        return None if found is None else found.price
+
+    def initial_factor(self, symbol: str) -> Decimal:
+        """Return the factor of volatility on the initial requirement of a symbol."""
+        state = self.volatilities.get(symbol)
+        return ONE if state is None else state.initial
+
+    def maintenance_factor(self, symbol: str) -> Decimal:
+        """Return the factor of volatility on the maintenance requirement of a symbol."""
+        state = self.volatilities.get(symbol)
+        return ONE if state is None else state.maintenance
+
+    def with_price(self, symbol: str, price: Decimal) -> Markets:
+        """Return the same markets but for the mark of one symbol."""
+        mark = self.prices[symbol, "mark"]
+        other = Markets()
+        for name in ("averages", "interest", "pools", "options", "volatilities"):
+            setattr(other, name, getattr(self, name))
+        changed = {(symbol, "mark"): msgspec.structs.replace(mark, price=price)}
+        other.prices = ChainMap(changed, self.prices)
+        return other
