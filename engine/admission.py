@@ -28,12 +28,15 @@ Checks = Iterator[Refusal | None]
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 NO_LEG = Leg(ZERO, ZERO)
+LARGEST_DISCOUNT = 2
+"""Discount factors up to this are believed: rates may be below zero."""
+
 OPENING = (e.AccountOpened, e.Deposit, e.PositionSnapshot)
 
 
 def unknown(engine: Engine, event: e.Event) -> Refusal | None:
     """Return why an event cannot be placed at all: no profile, or an unknown symbol or account."""
-    if isinstance(event, e.PriceUpdate):
+    if isinstance(event, e.PriceEvent):
         if not engine.ready:
             return "no_profile", "no profile is in force"
         if engine.rules.definition(event.symbol) is None:
@@ -45,8 +48,10 @@ def unknown(engine: Engine, event: e.Event) -> Refusal | None:
             return "account_id", f"{event.account!r} is no account id"
         if event.account not in engine.accounts and not isinstance(event, OPENING):
             return "unknown_account", f"{event.account} was never opened"
-    elif isinstance(event, e.FundingRate | e.Settled):
+    elif isinstance(event, e.FundingRate | e.Settled | e.MarketState):
         return _derivative(engine, event.symbol)
+    elif isinstance(event, e.PoolState):
+        return _asset(engine, event.pool)
     return None
 
 
@@ -153,9 +158,35 @@ def _price(engine: Engine, event: e.PriceUpdate) -> Checks:
             yield "numeraire", f"{event.symbol} is the numeraire: its price is 1"
         if event.kind != "index":
             yield "price_kind", f"{event.symbol} is an asset: it has an index price only"
+    if isinstance(listed, Option) and event.kind == "mark":
+        yield "price_kind", f"{event.symbol} is an option: its mark comes of OptionMark only"
     yield _positive("price", event.price)
     if listed is not None:
         yield _decimals("price", event.price, listed.price_decimals, event.symbol)
+
+
+def _option_mark(engine: Engine, event: e.OptionMark) -> Checks:
+    if not isinstance(engine.rules.definition(event.symbol), Option):
+        yield "not_option", f"{event.symbol} is no option"
+    yield _not_negative("iv", event.iv)
+    yield _positive("forward", event.forward)
+    if not 0 < event.discount <= LARGEST_DISCOUNT:
+        yield "discount", f"discount {plain(event.discount)} is not in (0, {LARGEST_DISCOUNT}]"
+
+
+def _market_state(engine: Engine, event: e.MarketState) -> Checks:
+    decimals = engine.rules.derivatives[event.symbol].size_decimals
+    for name in ("long_size", "short_size"):
+        size: Decimal = getattr(event, name)
+        yield _not_negative(name, size)
+        yield _decimals(name, size, decimals, event.symbol)
+
+
+def _pool_state(engine: Engine, event: e.PoolState) -> Checks:
+    for name in ("supplied", "borrowed"):
+        amount: Decimal = getattr(event, name)
+        yield _not_negative(name, amount)
+        yield _amount(engine, name, amount, event.pool)
 
 
 def _external(engine: Engine, event: e.Deposit | e.Withdrawal) -> Checks:
@@ -335,19 +366,23 @@ def _instrument_listed(engine: Engine, event: e.InstrumentListed) -> Checks:
     rules = engine.rules
     old = rules.definition(new.name)
     if old is not None and _identity(old) != _identity(new):
-        yield "instrument", f"{new.name}: type, settlement, style, multiplier, decimals stay"
+        yield "instrument", f"{new.name}: type, settlement, style, terms and decimals stay"
     if isinstance(new, Asset):
         return
     yield _asset(engine, new.settle)
-    if not _has_margin(rules.in_force, new):
+    if rules.profile is None or not _has_margin(rules.profile, new):
         yield "instrument", f"{new.name} has no rule of margin in force"
 
 
 def _identity(instrument: instruments.Instrument) -> tuple[Any, ...]:
     if isinstance(instrument, Asset):
         return (Asset, instrument.decimals, instrument.price_decimals)
+    terms: tuple[Any, ...] = ()
+    if isinstance(instrument, Option):
+        terms = instrument.kind, instrument.strike, instrument.expiry
     return (
         type(instrument),
+        terms,
         instrument.settle,
         instrument.style,
         instrument.multiplier,
@@ -377,6 +412,9 @@ def _profile_changed(engine: Engine, event: e.ProfileChanged) -> Checks:
 
 CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {
     e.PriceUpdate: _price,
+    e.OptionMark: _option_mark,
+    e.MarketState: _market_state,
+    e.PoolState: _pool_state,
     e.Deposit: _external,
     e.Withdrawal: _external,
     e.AccountClosed: _account_closed,

@@ -14,15 +14,20 @@ from engine import decisions as d
 from engine import events as e
 from engine import fills, repricing
 from engine.book import Group, Leg
-from engine.instruments import Listed
+from engine.instruments import Listed, Option
 from engine.money import ZERO, credit
+from engine.options import payoff
 
 if TYPE_CHECKING:
     from engine.core import Engine
 
 
 def settlement_cash(instrument: Listed, unit: Decimal, leg: Leg, price: Decimal) -> Decimal:
-    """Return the cash that settling `leg` at `price` brings, rounded down."""
+    """Return the cash that settling `leg` at `price` (of an option its underlying's) brings,
+    rounded down."""
+    if isinstance(instrument, Option):
+        gain, divisor = payoff(instrument, price)
+        return credit(leg.size * instrument.multiplier * gain, unit, divisor) - leg.cost
     return credit(instrument.value(leg.size, price, unit), unit) - leg.cost
 
 
@@ -197,6 +202,16 @@ def _settled(engine: Engine, event: e.Settled) -> None:
 # --- venue
 
 
+def _market_state(engine: Engine, event: e.MarketState) -> None:
+    engine.markets.interest[event.symbol] = (event.long_size, event.short_size)
+    engine.changed.markets.add(event.symbol)
+
+
+def _pool_state(engine: Engine, event: e.PoolState) -> None:
+    engine.markets.pools[event.pool] = (event.supplied, event.borrowed)
+    engine.changed.markets.add(event.pool)
+
+
 def _fund_moved(engine: Engine, event: e.FundMoved) -> None:
     if event.shard != engine.shard:
         return
@@ -253,6 +268,9 @@ BOOKING: dict[type[e.Event], Handler] = {
     e.Resume: _resume,
     e.TimePassed: _time_passed,
     e.PriceUpdate: repricing.price_moved,
+    e.OptionMark: repricing.option_marked,
+    e.MarketState: _market_state,
+    e.PoolState: _pool_state,
     e.InstrumentListed: repricing.instrument_listed,
     e.ProfileChanged: repricing.profile_changed,
 }

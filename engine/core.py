@@ -249,7 +249,7 @@ class Engine:
         if self._refused(event, admission.refusal(self, event)):
             if known:
                 self._note_sequence(event, self.time, gap=gap)
-        elif isinstance(event, e.PriceUpdate) and not self._counts(event):
+        elif isinstance(event, e.PriceEvent) and not self._counts(event):
             self._note_sequence(event, self.time, gap=False)
             self.emit(d.Ignored, symbol=event.symbol, kind=event.kind, source=event.source)
         else:
@@ -279,7 +279,7 @@ class Engine:
     def _sequences(self, event: e.Event) -> tuple[int | None, int | None]:
         """Return (last one noted, this event's), none where the event has no place in a
         sequence."""
-        if isinstance(event, e.PriceUpdate):
+        if isinstance(event, e.PriceEvent):
             return self.price_sequences.get(event.symbol, {}).get(event.source), event.sequence
         if isinstance(event, e.AccountEvent):
             account = self.accounts.get(event.account)
@@ -291,7 +291,7 @@ class Engine:
         return None, None
 
     def _note_sequence(self, event: e.Event, now: int, *, gap: bool) -> None:
-        if isinstance(event, e.PriceUpdate):
+        if isinstance(event, e.PriceEvent):
             self.price_sequences.setdefault(event.symbol, {})[event.source] = event.sequence
             self.changed.markets.add(event.symbol)
         elif isinstance(event, e.AccountEvent):
@@ -310,7 +310,7 @@ class Engine:
             self.rules.funding_sequences[event.symbol] = event.sequence
             self.changed.rules = True
 
-    def _counts(self, event: e.PriceUpdate) -> bool:
+    def _counts(self, event: e.PriceEvent) -> bool:
         return event.source == self.rules.in_force.source_of(event.symbol, event.kind)
 
     # --- deciding
@@ -362,7 +362,7 @@ def record_of(event: e.Event) -> str:
     """Name an event for people: what it is about, and its sequence."""
     if isinstance(event, e.AccountEvent):
         return f"{event.account}#{event.sequence}"
-    if isinstance(event, e.PriceUpdate):
+    if isinstance(event, e.PriceEvent):
         return f"{event.source}:{event.symbol}#{event.sequence}"
     if isinstance(event, e.FundMoved):
         return f"fund#{event.sequence}"

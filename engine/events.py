@@ -67,6 +67,11 @@ class OptionMark(Event, frozen=True, kw_only=True):
     source: str
     sequence: int
 
+    @property
+    def kind(self) -> PriceKind:
+        """The kind of price that this gives."""
+        return "mark"
+
 
 # --- topic `positions`, keyed by account
 

@@ -8,6 +8,7 @@ from engine import events as e
 from engine.book import Group
 from engine.decisions import MarkUsed
 from engine.instruments import Option
+from engine.options import OptionInputs, value
 from engine.volatility import averaged
 from engine.volatility_steps import follow_volatility
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 def price_moved(engine: Engine, event: e.PriceUpdate) -> None:
     """Take over a price, and touch the groups that it may have taken over a threshold."""
     repriced(engine, MarkUsed(event.symbol, event.kind, event.price, event.source, event.time))
+
+
+def option_marked(engine: Engine, event: e.OptionMark) -> None:
+    """Take over what an option is valued by, and its value as its mark."""
+    option = engine.rules.derivatives[event.symbol]
+    if not isinstance(option, Option):
+        raise LookupError(f"option mark {event.symbol}: no option")
+    inputs = OptionInputs(event.iv, event.forward, event.discount, engine.time)
+    engine.markets.options[event.symbol] = inputs
+    price = value(option, inputs)
+    repriced(engine, MarkUsed(event.symbol, event.kind, price, event.source, event.time))
 
 
 def repriced(engine: Engine, mark: MarkUsed) -> None:

@@ -143,10 +143,14 @@ def open_interest_share(scale: OpenInterest, interest: Decimal) -> Decimal:
     return ceil_to(interest - scale.lower, RATE_STEP, scale.upper - scale.lower)
 
 
-def initial_margin_fraction(base: Decimal, scale: OpenInterest, interest: Decimal) -> Decimal:
+def initial_margin_fraction(
+    base: Decimal, scale: OpenInterest, interest: Decimal, step: Decimal | None = None
+) -> Decimal:
     """Return min(base + max((OI − lower) ÷ (upper − lower)·(1 − base), 0), 1), rounded up to
-    10^-12 (dYdX v4, x/perpetuals/types/liquidity_tier.go:103)."""
-    return base + open_interest_share(scale, interest) * (ONE - base)
+    10^-12; with a `step` the result is rounded down to it, as dYdX's contracts do to a millionth
+    (dYdX v4, x/perpetuals/types/liquidity_tier.go:103)."""
+    raised = base + open_interest_share(scale, interest) * (ONE - base)
+    return raised if step is None else floor_to(raised, step)
 
 
 def size_slope(rule: Requirement, base: Decimal) -> Decimal:

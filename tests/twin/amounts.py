@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from math import isqrt
 
 ZERO = Fraction(0)
 ONE = Fraction(1)
+RATE_STEP = Fraction(1, 10**12)
 
 
 def floor(value: Fraction, unit: Fraction) -> Fraction:
@@ -15,6 +17,23 @@ def floor(value: Fraction, unit: Fraction) -> Fraction:
 def ceil(value: Fraction, unit: Fraction) -> Fraction:
     """Round to a multiple of `unit`, towards +∞."""
     return -(-value // unit) * unit
+
+
+def nearest(value: Fraction, unit: Fraction) -> Fraction:
+    """Round to the nearest multiple of `unit`, the upper one of two."""
+    return floor(value + unit / 2, unit)
+
+
+def root(value: Fraction, unit: Fraction = RATE_STEP) -> Fraction:
+    """Return the square root, rounded up to a multiple of `unit`."""
+    squares = int(ceil(value, unit * unit) / (unit * unit))
+    below = isqrt(squares)
+    return (below if below * below == squares else below + 1) * unit
+
+
+def clamp(value: Fraction, low: Fraction, high: Fraction) -> Fraction:
+    """Return the number of [low, high] that is nearest to `value`."""
+    return max(low, min(value, high))
 
 
 def decimal(value: Fraction) -> Decimal:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from engine.decisions import AnyDecision, GroupDecision, MarkUsed
-from engine.instruments import Asset, Future, Perpetual
+from engine.instruments import Asset, Future, Option, Perpetual
 from tests.twin.amounts import ONE, ZERO
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
 
@@ -62,6 +62,7 @@ class Group:
     legs: dict[str, Leg] = field(default_factory=dict)
     orders: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     called: bool = False
+    orders_told: bool = False
     last_market: str = ""
     liquidation: Liquidation | None = None
 
@@ -125,13 +126,36 @@ class Ledger:
 
 
 @dataclass
+class OptionInputs:
+    """What an option's mark was made of; its forward also as it was told."""
+
+    volatility: float
+    forward: float
+    discount: float
+    time: int
+    exact_forward: Fraction
+
+
+@dataclass
+class Swing:
+    """The volatility of one market: its last sample, and the factors that follow from it."""
+
+    sampled_at: int
+    sampled_price: Fraction
+    variance: Fraction
+    running: dict[str, Fraction]
+    in_force: dict[str, Fraction]
+    peaks: dict[int, Fraction] = field(default_factory=dict)
+
+
+@dataclass
 class World:
     """Everything the twin knows, and the decisions of the event at hand."""
 
     shard: int
     seq: int = 0
     time: int = 0
-    listed: dict[str, Asset | Perpetual | Future] = field(default_factory=dict)
+    listed: dict[str, Asset | Perpetual | Future | Option] = field(default_factory=dict)
     assets: dict[str, AssetTerms] = field(default_factory=dict)
     contracts: dict[str, ContractTerms] = field(default_factory=dict)
     policy: Policy | None = None
@@ -140,6 +164,11 @@ class World:
     settled: set[str] = field(default_factory=set)
     prices: dict[tuple[str, str], MarkUsed] = field(default_factory=dict)
     sequences: dict[tuple[str, str], int] = field(default_factory=dict)
+    options: dict[str, OptionInputs] = field(default_factory=dict)
+    interest: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    pools: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    averages: dict[tuple[str, str], Fraction] = field(default_factory=dict)
+    swings: dict[str, Swing] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     out: list[AnyDecision] = field(default_factory=list)
@@ -156,6 +185,11 @@ class World:
             return ONE
         known = self.prices.get((symbol, kind))
         return None if known is None else Fraction(known.price)
+
+    def factor(self, symbol: str, requirement: str) -> Fraction:
+        """Return the factor in force on the initial or the maintenance requirement."""
+        swing = self.swings.get(symbol)
+        return ONE if swing is None else swing.in_force[requirement]
 
     def unit(self, asset: str) -> Fraction:
         """Return the smallest amount of an asset."""

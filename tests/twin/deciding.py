@@ -39,9 +39,9 @@ def _riskier(one: Risk, other: Risk) -> int:
     if mine is None or its is None:
         return _compare(mine is None, its is None) or by_name
     return (
-        _compare(mine.margin_equity * its.maintenance, its.margin_equity * mine.maintenance)
-        or _compare(its.maintenance, mine.maintenance)
-        or (_compare(mine.margin_equity, its.margin_equity) if mine.maintenance == 0 else 0)
+        _compare(mine.margin_equity * its.requirement, its.margin_equity * mine.requirement)
+        or _compare(its.requirement, mine.requirement)
+        or (_compare(mine.margin_equity, its.margin_equity) if mine.requirement == 0 else 0)
         or by_name
     )
 
@@ -75,8 +75,9 @@ def _convertible(world: World, group: Group) -> bool:
 
 
 def _convert_limit(world: World, asset: str) -> Fraction | None:
-    rule = world.rules.collateral.get(asset)
-    return None if rule is None else rule.convert_below
+    rule = world.rules.source.collateral.get(asset)
+    below = None if rule is None else rule.auto_convert_below
+    return None if below is None else Fraction(below)
 
 
 # --- without a liquidation
@@ -100,23 +101,37 @@ def _without(world: World, group: Group) -> bool:
             below = _convert_limit(world, asset)
             if below is not None and group.cash[asset] < -below:
                 return _start(world, group, now, "auto_convert")
+    _cancel_own_orders(world, group, now)
     _margin_call(world, group, now)
     return False
 
 
+def _cancel_own_orders(world: World, group: Group, now: Health) -> None:
+    rule = world.rules.source.cancel_orders
+    if rule is None:
+        return
+    if not exposed(group) or now.requirement < Fraction(rule.reset) * now.margin_equity:
+        group.orders_told = False
+    elif not group.orders or group.orders_told:
+        return
+    elif now.requirement >= Fraction(rule.at) * now.margin_equity:
+        group.orders_told = True
+        world.emit_for(group, CancelOpenOrders, number=0)
+
+
 def _margin_call(world: World, group: Group, now: Health) -> None:
-    rules = world.rules
+    rule = world.rules.source.margin_call
     if not exposed(group):
         group.called = False
-    elif not group.called and now.maintenance >= rules.call_at * now.margin_equity:
+    elif not group.called and now.requirement >= Fraction(rule.at) * now.margin_equity:
         group.called = True
         world.emit_for(
             group,
             MarginCall,
             margin_equity=decimal(now.margin_equity),
-            maintenance=decimal(now.maintenance),
+            maintenance=decimal(now.requirement),
         )
-    elif group.called and now.maintenance < rules.call_reset * now.margin_equity:
+    elif group.called and now.requirement < Fraction(rule.reset) * now.margin_equity:
         group.called = False
 
 
@@ -130,7 +145,7 @@ def _start(world: World, group: Group, now: Health, reason: str) -> bool:
     legs = tuple(
         LegEvidence(
             leg.symbol,
-            *map(decimal, (leg.leg.size, leg.leg.cost, leg.value, leg.notional, leg.maintenance)),
+            *map(decimal, (leg.leg.size, leg.leg.cost, leg.value, leg.notional, leg.needed)),
         )
         for leg in now.legs
     )
@@ -152,7 +167,7 @@ def _start(world: World, group: Group, now: Health, reason: str) -> bool:
         waits=group.liquidation.waits,
         equity=decimal(now.equity),
         margin_equity=decimal(now.margin_equity),
-        maintenance=decimal(now.maintenance),
+        maintenance=decimal(now.requirement),
         legs=legs,
         balances=balances,
         marks=tuple(world.prices[key] for key in used if key in world.prices),

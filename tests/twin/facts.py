@@ -10,7 +10,9 @@ from engine import events
 from engine.decisions import MarkUsed, SnapshotChange, SnapshotDifference
 from engine.instruments import Asset
 from tests.twin.amounts import ZERO, decimal, floor
-from tests.twin.books import Account, Group, Leg, World, margin_order
+from tests.twin.books import Account, Group, Leg, OptionInputs, World, margin_order
+from tests.twin.options import mark_of, payoff
+from tests.twin.swings import average, forget, sample
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
 from tests.twin.trades import anomaly, apply_fill, live
 from tests.twin.values import value
@@ -20,9 +22,13 @@ def apply(world: World, event: events.AnyEvent) -> None:
     """Apply a valid event."""
     match event:
         case events.PriceUpdate():
+            average(world, event)
             world.prices[event.symbol, event.kind] = MarkUsed(
                 event.symbol, event.kind, event.price, event.source, event.time
             )
+            sample(world, event)
+        case events.OptionMark():
+            _mark_option(world, event)
         case events.AccountClosed():
             del world.accounts[event.account]
         case events.AccountEvent():
@@ -32,6 +38,21 @@ def apply(world: World, event: events.AnyEvent) -> None:
             _apply_to_account(world, world.accounts[event.account], event, new)
         case _:
             _apply_to_venue(world, event)
+
+
+def _mark_option(world: World, event: events.OptionMark) -> None:
+    inputs = OptionInputs(
+        volatility=float(event.iv),
+        forward=float(event.forward),
+        discount=float(event.discount),
+        time=world.time,
+        exact_forward=Fraction(event.forward),
+    )
+    world.options[event.symbol] = inputs
+    mark = decimal(mark_of(world, event.symbol, inputs, inputs.volatility, inputs.forward))
+    world.prices[event.symbol, "mark"] = MarkUsed(
+        event.symbol, "mark", mark, event.source, event.time
+    )
 
 
 def _apply_to_account(
@@ -84,6 +105,8 @@ def _note_open_orders(group: Group, event: events.OpenOrders) -> None:
     group.orders.pop(event.symbol, None)
     if event.buy_size or event.sell_size:
         group.orders[event.symbol] = (Fraction(event.buy_size), Fraction(event.sell_size))
+    if group.orders:
+        group.orders_told = False
 
 
 def _close_order(world: World, group: Group, event: events.OrderClosed) -> None:
@@ -170,7 +193,8 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
             else:
                 world.contracts[listed.name] = ContractTerms.of(listed)
         case events.ProfileChanged():
-            world.policy = Policy.of(event.profile)
+            world.policy = Policy(event.profile)
+            forget(world)
         case events.FundMoved():
             if event.shard == world.shard:
                 world.ledger.fund[event.asset] += Fraction(event.amount)
@@ -180,6 +204,11 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
                 _pay(world, group, event.symbol, funding(world, event, leg))
         case events.Settled():
             _settle(world, event)
+        case events.MarketState():
+            sizes = Fraction(event.long_size), Fraction(event.short_size)
+            world.interest[event.symbol] = sizes
+        case events.PoolState():
+            world.pools[event.pool] = Fraction(event.supplied), Fraction(event.borrowed)
         case events.Halt(symbol=""):
             world.halted_all = True
         case events.Resume(symbol=""):
@@ -214,7 +243,10 @@ def settlement(world: World, event: events.Settled, leg: Leg) -> Fraction:
     """Return the cash that a settled leg brings."""
     terms = world.contracts[event.symbol]
     unit = world.unit(terms.settle)
-    return floor(value(terms, leg.size, Fraction(event.price), unit), unit) - leg.cost
+    price = Fraction(event.price)
+    if terms.option is not None:
+        price = payoff(terms.option, price)
+    return floor(value(terms, leg.size, price, unit), unit) - leg.cost
 
 
 def _settle(world: World, event: events.Settled) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from fractions import Fraction
 
 from engine.decisions import CollateralSale, LiquidationOrder
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
-from tests.twin.values import Health, LegHealth, bankruptcy_price, limit_price, weighted
+from tests.twin.closing import bankruptcy_price, limit_price
+from tests.twin.values import Health, LegHealth, meets_stop
 
 
 def send_orders(world: World, group: Group, now: Health) -> None:
     """Close whole legs, the most demanding first, until the rest would be healthy."""
-    net, maintenance = dict(now.net), now.maintenance
+    left = replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
     legs = [leg for leg in now.legs if leg.symbol not in world.halted]
     for leg in sorted(legs, key=lambda leg: (-leg.required, leg.symbol)):
         terms = world.contracts[leg.symbol]
-        net[terms.settle] -= (terms.fee + world.rules.fee_rate) * leg.notional
-        maintenance -= leg.required
+        rate = terms.fee + Fraction(world.rules.source.liquidation.fee_rate)
+        left.cash[terms.settle] += leg.value - leg.leg.cost - rate * leg.notional
+        del left.legs[leg.symbol]
         _send_order(world, group, now, leg)
-        if weighted(world, net, now.price) >= maintenance * (1 + world.rules.buffer):
+        if meets_stop(world, left):
             return
 
 
@@ -53,10 +57,14 @@ def _send_order(world: World, group: Group, now: Health, leg: LegHealth) -> None
 
 
 def _slipped(world: World, leg: LegHealth) -> Fraction:
-    tick, slippage = world.contracts[leg.symbol].tick, world.rules.slippage
+    tick, slippage = world.contracts[leg.symbol].tick, _slippage(world)
     if leg.leg.size > 0:
         return max(tick, ceil(leg.mark * (1 - slippage), tick))
     return max(tick, floor(leg.mark * (1 + slippage), tick))
+
+
+def _slippage(world: World) -> Fraction:
+    return Fraction(world.rules.source.liquidation.max_slippage)
 
 
 def send_sales(world: World, group: Group, now: Health, owed: list[str]) -> None:
@@ -80,7 +88,7 @@ def _send_sale(
     world: World, group: Group, asset: str, amount: Fraction, debt: str, rate: Fraction
 ) -> None:
     step = decimals_of(world.assets[asset].price_decimals)
-    limit = ceil(rate * (1 - world.rules.slippage), step)
+    limit = ceil(rate * (1 - _slippage(world)), step)
     order, replaces = _issue(
         world, group, asset, True, size=amount, limit=limit, bankruptcy=None, for_asset=debt
     )

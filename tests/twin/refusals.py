@@ -8,11 +8,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from engine import events
-from engine.instruments import Asset
+from engine.instruments import Asset, Option
 from tests.twin.amounts import decimals_of, whole
 from tests.twin.books import Account, Group, World
+from tests.twin.faults import faulty
 from tests.twin.facts import funding, holders, settlement
-from tests.twin.terms import faulty
+from tests.twin.terms import ContractTerms, Policy
 from tests.twin.trades import outcome_of
 
 BEGINNINGS = (events.AccountOpened, events.Deposit, events.PositionSnapshot)
@@ -30,14 +31,14 @@ def require(holds: bool, rule: str) -> None:
 
 def check_known(world: World, event: events.AnyEvent) -> None:
     """Refuse what cannot even be numbered."""
-    if isinstance(event, events.PriceUpdate | events.AccountEvent):
+    if isinstance(event, events.PriceEvent | events.AccountEvent):
         require(world.policy is not None, "profile")
     if isinstance(event, events.AccountEvent):
         require(bool(re.fullmatch(r"[A-Za-z0-9._-]{1,64}", event.account)), "account id")
         require(event.account in world.accounts or isinstance(event, BEGINNINGS), "account")
-    elif isinstance(event, events.PriceUpdate):
+    elif isinstance(event, events.PriceEvent):
         require(event.symbol in world.listed, "symbol")
-    elif isinstance(event, events.FundingRate | events.Settled):
+    elif isinstance(event, events.FundingRate | events.Settled | events.MarketState):
         require(event.symbol in world.contracts, "symbol")
     elif isinstance(event, events.Halt | events.Resume):
         require(event.symbol in ("", *world.contracts), "symbol")
@@ -243,6 +244,14 @@ def _check_venue_event(world: World, event: events.AnyEvent) -> None:
             if event.symbol in world.assets:
                 require(event.kind == "index", "an asset has an index price only")
                 require(event.symbol != world.rules.source.numeraire, "the numeraire is 1")
+            elif event.kind == "mark":
+                require(world.contracts[event.symbol].option is None, "an option is marked")
+        case events.OptionMark():
+            terms = world.contracts.get(event.symbol)
+            require(terms is not None and terms.option is not None, "no option")
+            _not_negative(event.iv)
+            _positive(event.forward)
+            require(0 < event.discount <= 2, f"discount {event.discount}")
         case events.InstrumentListed():
             _check_listing(world, event)
         case events.ProfileChanged():
@@ -253,6 +262,14 @@ def _check_venue_event(world: World, event: events.AnyEvent) -> None:
             require(after >= 0, "more than the fund has")
         case events.FundingRate():
             _check_rate(world, event)
+        case events.MarketState():
+            for size in (event.long_size, event.short_size):
+                _size(world, event.symbol, size)
+                _not_negative(size)
+        case events.PoolState():
+            for amount in (event.supplied, event.borrowed):
+                _amount(world, event.pool, amount)
+                _not_negative(amount)
         case events.Settled():
             _contract(world, event.symbol)
             _price(world, event.symbol, event.price)
@@ -268,18 +285,22 @@ def _check_listing(world: World, event: events.InstrumentListed) -> None:
         fixed = ["decimals", "price_decimals"]
         if not isinstance(new, Asset):
             fixed = ["settle", "style", "multiplier", "size_decimals", "price_decimals"]
+        if isinstance(new, Option):
+            fixed += ["kind", "strike", "expiry"]
         for field in fixed:
             require(getattr(new, field) == getattr(old, field), f"another {field}")
     if not isinstance(new, Asset):
         require(new.settle in world.assets, "no settlement asset")
-        listed = world.policy is not None and new.name in world.policy.brackets
-        require(listed, "no brackets")
+        terms = ContractTerms.of(new)
+        ruled = world.policy is not None and world.policy.rule_of(new.name, terms) is not None
+        require(ruled, "no rule of margin")
 
 
 def _check_profile(world: World, event: events.ProfileChanged) -> None:
     profile = event.profile
     require(not faulty(profile), "faults")
-    require(set(world.contracts) <= set(profile.brackets), "a listed derivative has no brackets")
+    for symbol, terms in world.contracts.items():
+        require(Policy(profile).rule_of(symbol, terms) is not None, f"no rule of margin: {symbol}")
     if world.policy is not None and world.accounts:
         require(profile.numeraire == world.policy.source.numeraire, "another numeraire")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from typing import Any
 
-from engine.instruments import Asset, Future, Perpetual
-from engine.profile import Bracket, RiskProfile
-from tests.twin.amounts import ONE, ZERO, decimals_of
+from engine.instruments import Asset, Future, Option, Perpetual
+from engine.profile import Portfolio, Requirement, RiskProfile
+from tests.twin.amounts import decimals_of
 
 
 @dataclass
@@ -26,10 +27,21 @@ class AssetTerms:
 
 
 @dataclass
+class OptionTerms:
+    """What makes a derivative an option; `in_coin` when it is quoted in the underlying."""
+
+    call: bool
+    strike: Fraction
+    expiry: int
+    in_coin: bool
+
+
+@dataclass
 class ContractTerms:
-    """A perpetual or a future; `funding` is the party that computes it, nobody for a future."""
+    """A derivative; `funding` is the party that computes it, nobody but for a perpetual."""
 
     settle: str
+    underlying: str
     inverse: bool
     multiplier: Fraction
     fee: Fraction
@@ -38,13 +50,20 @@ class ContractTerms:
     price_decimals: int
     largest: Fraction
     funding: str
+    option: OptionTerms | None
 
     @classmethod
-    def of(cls, listed: Perpetual | Future) -> ContractTerms:
+    def of(cls, listed: Perpetual | Future | Option) -> ContractTerms:
         """Read a listed derivative."""
+        in_coin = listed.style == "inverse"
+        option = None
+        if isinstance(listed, Option):
+            strike = Fraction(listed.strike)
+            option = OptionTerms(listed.kind == "call", strike, listed.expiry, in_coin)
         return cls(
             settle=listed.settle,
-            inverse=listed.style == "inverse",
+            underlying=listed.underlying,
+            inverse=in_coin and option is None,
             multiplier=Fraction(listed.multiplier),
             fee=Fraction(listed.taker_fee),
             tick=Fraction(listed.tick),
@@ -52,113 +71,42 @@ class ContractTerms:
             price_decimals=listed.price_decimals,
             largest=Fraction(listed.largest_size),
             funding=listed.funding if isinstance(listed, Perpetual) else "",
+            option=option,
         )
-
-
-@dataclass
-class CollateralTerms:
-    """How an asset counts: owned, owed, and from which debt on it is converted."""
-
-    owned: Fraction
-    owed: Fraction
-    convert_below: Fraction | None
 
 
 @dataclass
 class Policy:
-    """A risk profile."""
+    """A risk profile, and what it says of one instrument."""
 
     source: RiskProfile
-    brackets: dict[str, list[tuple[Fraction, Fraction]]]
-    collateral: dict[str, CollateralTerms]
-    buffer: Fraction
-    call_at: Fraction
-    call_reset: Fraction
-    slippage: Fraction
-    fee_rate: Fraction
-
-    @classmethod
-    def of(cls, profile: RiskProfile) -> Policy:
-        """Read a profile."""
-        return cls(
-            source=profile,
-            brackets={name: _curve(curve) for name, curve in profile.brackets.items()},
-            collateral={
-                name: CollateralTerms(
-                    owned=ONE - Fraction(rule.haircut),
-                    owed=Fraction(rule.borrow_weight),
-                    convert_below=(
-                        None
-                        if rule.auto_convert_below is None
-                        else Fraction(rule.auto_convert_below)
-                    ),
-                )
-                for name, rule in profile.collateral.items()
-            },
-            buffer=Fraction(profile.trigger.stop_buffer),
-            call_at=Fraction(profile.margin_call.at),
-            call_reset=Fraction(profile.margin_call.reset),
-            slippage=Fraction(profile.liquidation.max_slippage),
-            fee_rate=Fraction(profile.liquidation.fee_rate),
-        )
-
-    def weight(self, asset: str, net: Fraction) -> Fraction:
-        """Return how much of `net` counts in margin equity."""
-        rule = self.collateral.get(asset, CollateralTerms(ZERO, ONE, None))
-        return rule.owned if net > 0 else rule.owed
 
     def counts(self, symbol: str, kind: str, source: str) -> bool:
         """Tell whether the prices of `source` are the ones that count."""
         prices = self.source.prices
         return source == (prices.symbols.get(symbol) or getattr(prices, kind))
 
+    def rule_of(self, symbol: str, terms: ContractTerms) -> Requirement | Portfolio | None:
+        """Return the rule of margin of an instrument: the first that is found, name by name."""
+        for name in names_of(symbol, terms):
+            if name in self.source.portfolios:
+                return self.source.portfolios[name]
+            if name in self.source.requirements and terms.option is None:
+                return self.source.requirements[name]
+        return None
 
-def _curve(brackets: tuple[Bracket, ...]) -> list[tuple[Fraction, Fraction]]:
-    return [(Fraction(b.cap), Fraction(b.maintenance_rate)) for b in brackets]
-
-
-def faulty(profile: RiskProfile) -> bool:
-    """Tell whether a profile contradicts itself."""
-    call, rule, trigger = profile.margin_call, profile.liquidation, profile.trigger
-    sound = (
-        profile.numeraire in profile.collateral
-        and all(_sound_curve(curve) for curve in profile.brackets.values())
-        and all(_sound_collateral(profile, asset) for asset in profile.collateral)
-        and all(asset in profile.collateral for asset in profile.conversion)
-        and len(set(profile.conversion)) == len(profile.conversion)
-        and 0 <= trigger.stop_buffer < 10
-        and not (trigger.at_equality and trigger.stop_buffer == 0)
-        and 0 <= call.reset < call.at < 1
-        and all(
-            1000 <= wait <= 3_600_000_000
-            for wait in (rule.order_ttl, rule.ack_timeout, rule.gap_timeout)
-        )
-        and 0 <= rule.max_slippage < 1
-        and 0 <= rule.fee_rate < 1
-    )
-    return not sound
+    def reference(self, symbol: str, terms: ContractTerms) -> Fraction | None:
+        """Return the daily volatility at which the factor of an instrument is 1."""
+        if self.source.volatility is None or terms.option is not None:
+            return None
+        found = _named(self.source.volatility.reference, symbol, terms)
+        return None if found is None else Fraction(found)
 
 
-def _sound_curve(curve: tuple[Bracket, ...]) -> bool:
-    rates = all(b.cap > 0 and 0 < b.maintenance_rate <= b.initial_rate <= 1 for b in curve)
-    grows = all(
-        low.cap < high.cap
-        and low.maintenance_rate <= high.maintenance_rate
-        and low.initial_rate <= high.initial_rate
-        for low, high in pairwise(curve)
-    )
-    return bool(curve) and rates and grows and all(b.maintenance_rate < 1 for b in curve)
+def names_of(symbol: str, terms: ContractTerms) -> list[str]:
+    """Return the names under which a table by symbol may speak of an instrument."""
+    return [symbol, *([terms.underlying] if terms.underlying else []), "*"]
 
 
-def _sound_collateral(profile: RiskProfile, asset: str) -> bool:
-    rule = profile.collateral[asset]
-    plain = rule.haircut == 1 or asset in profile.conversion
-    if asset == profile.numeraire:
-        plain = plain and rule.haircut == 0 and rule.borrow_weight == 1
-    below = rule.auto_convert_below
-    return (
-        plain
-        and 0 <= rule.haircut <= 1
-        and 1 <= rule.borrow_weight < 100
-        and (below is None or below >= 0)
-    )
+def _named(table: Mapping[str, Any], symbol: str, terms: ContractTerms) -> Any:
+    return next((table[name] for name in names_of(symbol, terms) if name in table), None)

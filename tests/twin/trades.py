@@ -116,7 +116,7 @@ def _charge_fee(world: World, group: Group, fill: Fill, closed: Fraction) -> Non
         return
     unit = world.unit(terms.settle)
     size = notional(terms, closed, Fraction(fill.price), unit)
-    asked = ceil(world.rules.fee_rate * size, unit)
+    asked = ceil(Fraction(world.rules.source.liquidation.fee_rate) * size, unit)
     fee = min(asked, floor(max(ZERO, now.equity) / price, unit))
     if fee <= 0:
         return

@@ -75,11 +75,11 @@ class Twin:
     def _take(self, event: events.AnyEvent) -> None:
         world = self.world
         check(world, event)
-        if isinstance(event, events.PriceUpdate) and not world.rules.counts(
-            event.symbol, event.kind, event.source
-        ):
-            world.emit(Ignored, symbol=event.symbol, kind=event.kind, source=event.source)
-            return
+        if isinstance(event, events.PriceEvent):
+            kind = event.kind if isinstance(event, events.PriceUpdate) else "mark"
+            if not world.rules.counts(event.symbol, kind, event.source):
+                world.emit(Ignored, symbol=event.symbol, kind=kind, source=event.source)
+                return
         if self._fire_timers(event.time):
             check(world, event)
         world.time = max(world.time, event.time)
@@ -195,7 +195,7 @@ def sequence_key(event: events.AnyEvent, shard: int) -> tuple[str, str] | None:
     match event:
         case events.AccountEvent():
             return "account", event.account
-        case events.PriceUpdate():
+        case events.PriceUpdate() | events.OptionMark():
             return "price", f"{event.source}:{event.symbol}"
         case events.FundMoved():
             return ("fund", "") if event.shard == shard else None
@@ -209,7 +209,7 @@ def record_of(event: events.AnyEvent) -> str:
     match event:
         case events.AccountEvent():
             return f"{event.account}#{event.sequence}"
-        case events.PriceUpdate():
+        case events.PriceUpdate() | events.OptionMark():
             return f"{event.source}:{event.symbol}#{event.sequence}"
         case events.FundMoved():
             return f"fund#{event.sequence}"
@@ -217,6 +217,8 @@ def record_of(event: events.AnyEvent) -> str:
             return event.instrument.name
         case events.ProfileChanged():
             return event.profile.name
+        case events.PoolState():
+            return event.pool
         case events.TimePassed():
             return ""
         case _:

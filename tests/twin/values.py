@@ -1,38 +1,42 @@
-"""What legs are worth and need, the health of a group, the prices that use a leg up."""
+"""What legs are worth and need, the health of a group in a context, and whether it is enough."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tests.twin.amounts import ONE, ZERO, ceil, decimals_of, floor
+from engine.profile import Portfolio, Requirement
+from tests.twin.amounts import ONE, ZERO, ceil, floor
 from tests.twin.books import Group, Leg, World
+from tests.twin.options import Holding, portfolio_requirement
+from tests.twin.requirements import curve_requirement, exposure
 from tests.twin.terms import ContractTerms
+from tests.twin.weights import profit, weight
 
 
 @dataclass
 class LegHealth:
-    """One leg at mark; amounts in its settlement asset but for `required`, in the numeraire."""
+    """One leg at a mark; amounts in its settlement asset but for `required`, in the numeraire."""
 
     symbol: str
     leg: Leg
     mark: Fraction
     value: Fraction
     notional: Fraction
-    maintenance: Fraction
+    needed: Fraction
     required: Fraction
 
 
 @dataclass
 class Health:
-    """One group at mark; sums in the numeraire, `net` in each asset."""
+    """One group in a context; sums in the numeraire, `net` (at present marks) in each asset."""
 
     legs: list[LegHealth]
     net: dict[str, Fraction]
     price: dict[str, Fraction]
     equity: Fraction
     margin_equity: Fraction
-    maintenance: Fraction
+    requirement: Fraction
 
 
 def value(terms: ContractTerms, size: Fraction, price: Fraction, unit: Fraction) -> Fraction:
@@ -61,15 +65,32 @@ def cost(terms: ContractTerms, size: Fraction, price: Fraction, unit: Fraction) 
     return ceil(exact_value(terms, size, price), unit)
 
 
-def requirement(curve: list[tuple[Fraction, Fraction]], size: Fraction) -> Fraction:
-    """Add up the maintenance of each bracket's part of a notional."""
-    total, lower = ZERO, ZERO
-    for place, (cap, rate) in enumerate(curve, start=1):
-        if size <= cap or place == len(curve):
-            return total + (size - lower) * rate
-        total += (cap - lower) * rate
-        lower = cap
-    raise AssertionError("a curve has at least one bracket")
+def health(world: World, group: Group, context: str = "maintenance") -> Health | None:
+    """Value a whole group by the rules of a context; none if it is unpriced."""
+    marks = _marks(world, _symbols(world, group, context))
+    if marks is None:
+        return None
+    net = net_of(world, group, marks)
+    price = _asset_prices(world, {world.contracts[symbol].settle for symbol in marks}, net)
+    if price is None:
+        return None
+    equity = sum((net[asset] * price[asset] for asset in net), ZERO)
+    if context == "entry":
+        for symbol, leg in group.legs.items():
+            if world.contracts[symbol].option is None:
+                marks[symbol] = _worse(world, (symbol, "mark"), marks[symbol], leg.size > 0)
+        for asset in price:
+            owned = net.get(asset, ZERO) >= 0
+            price[asset] = _worse(world, (asset, "index"), price[asset], owned)
+    legs = [_leg_health(world, group, symbol, marks, price, context) for symbol in sorted(marks)]
+    return Health(
+        legs=legs,
+        net=net,
+        price=price,
+        equity=equity,
+        margin_equity=_margin_equity(world, group, legs, price, context),
+        requirement=_requirement(world, legs, price, context),
+    )
 
 
 def net_of(world: World, group: Group, marks: dict[str, Fraction]) -> dict[str, Fraction]:
@@ -82,45 +103,37 @@ def net_of(world: World, group: Group, marks: dict[str, Fraction]) -> dict[str, 
     return dict(sorted(net.items()))
 
 
-def health(world: World, group: Group) -> Health | None:
-    """Value a whole group; none if it is unpriced."""
+def _symbols(world: World, group: Group, context: str) -> list[str]:
+    """Return what a context looks at: the legs, and at entry where own orders have a curve."""
+    symbols = set(group.legs)
+    if context == "entry" and world.rules.source.entry.open_orders == "worst_case":
+        symbols |= {symbol for symbol in group.orders if _curve(world, symbol) is not None}
+    return sorted(symbols)
+
+
+def _marks(world: World, symbols: list[str]) -> dict[str, Fraction] | None:
     marks: dict[str, Fraction] = {}
-    for symbol in sorted(group.legs):
+    for symbol in symbols:
         mark = world.price(symbol, "mark")
         if mark is None:
             return None
         marks[symbol] = mark
-    net = net_of(world, group, marks)
-    price = _asset_prices(world, group, net)
-    if price is None:
-        return None
-    legs = [
-        _leg_health(world, symbol, group.legs[symbol], marks[symbol], price) for symbol in marks
-    ]
-    return Health(
-        legs=legs,
-        net=net,
-        price=price,
-        equity=sum((net[asset] * price[asset] for asset in net), ZERO),
-        margin_equity=weighted(world, net, price),
-        maintenance=sum((leg.required for leg in legs), ZERO),
-    )
+    return marks
 
 
-def weighted(world: World, net: dict[str, Fraction], price: dict[str, Fraction]) -> Fraction:
-    """Return margin equity."""
-    return sum((net[a] * price[a] * world.rules.weight(a, net[a]) for a in net), ZERO)
+def _worse(world: World, key: tuple[str, str], now: Fraction, owned: bool) -> Fraction:
+    average = world.averages.get(key, now)
+    return min(now, average) if owned else max(now, average)
 
 
 def _asset_prices(
-    world: World, group: Group, net: dict[str, Fraction]
+    world: World, settles: set[str], net: dict[str, Fraction]
 ) -> dict[str, Fraction] | None:
-    settles = {world.contracts[symbol].settle for symbol in group.legs}
     prices: dict[str, Fraction] = {}
-    for asset, amount in net.items():
+    for asset in {*settles, *net}:
         price = world.price(asset, "index")
         if price is None:
-            nameless = asset not in world.rules.collateral and amount > 0
+            nameless = asset not in world.rules.source.collateral and net.get(asset, ZERO) > 0
             if asset in settles or not nameless:
                 return None
             price = ZERO
@@ -129,21 +142,86 @@ def _asset_prices(
 
 
 def _leg_health(
-    world: World, symbol: str, leg: Leg, mark: Fraction, price: dict[str, Fraction]
+    world: World,
+    group: Group,
+    symbol: str,
+    marks: dict[str, Fraction],
+    price: dict[str, Fraction],
+    context: str,
 ) -> LegHealth:
     terms = world.contracts[symbol]
     unit = world.unit(terms.settle)
-    size = notional(terms, leg.size, mark, unit)
-    maintenance = requirement(world.rules.brackets[symbol], size)
+    leg, mark = group.legs.get(symbol, Leg(ZERO, ZERO)), marks[symbol]
+    rule = world.rules.rule_of(symbol, terms)
+    if isinstance(rule, Portfolio):
+        alone = [Holding(symbol, leg.size, mark)]
+        needed = portfolio_requirement(world, rule, alone, {terms.settle: ONE}, context)
+    else:
+        assert rule is not None
+        size = _size_that_counts(world, group, symbol, context)
+        needed = curve_requirement(world, rule, exposure(world, symbol, size, mark), context)
     return LegHealth(
         symbol=symbol,
         leg=leg,
         mark=mark,
         value=value(terms, leg.size, mark, unit),
-        notional=size,
-        maintenance=maintenance,
-        required=maintenance * price[terms.settle],
+        notional=notional(terms, leg.size, mark, unit),
+        needed=needed,
+        required=needed * price[terms.settle],
     )
+
+
+def _curve(world: World, symbol: str) -> Requirement | None:
+    rule = world.rules.rule_of(symbol, world.contracts[symbol])
+    return rule if isinstance(rule, Requirement) else None
+
+
+def _size_that_counts(world: World, group: Group, symbol: str, context: str) -> Fraction:
+    size = group.legs[symbol].size if symbol in group.legs else ZERO
+    if context != "entry" or world.rules.source.entry.open_orders == "ignored":
+        return abs(size)
+    buy, sell = group.orders.get(symbol, (ZERO, ZERO))
+    return max(abs(size + buy), abs(size - sell))
+
+
+def _margin_equity(
+    world: World, group: Group, legs: list[LegHealth], price: dict[str, Fraction], context: str
+) -> Fraction:
+    counted = {asset: amount for asset, amount in group.cash.items() if amount}
+    total = ZERO
+    for leg in legs:
+        if leg.symbol not in group.legs:
+            continue
+        gained = leg.value - leg.leg.cost
+        if world.rules.source.profit.after_requirement and _curve(world, leg.symbol) is not None:
+            gained -= leg.needed
+            total += leg.required
+        settle = world.contracts[leg.symbol].settle
+        counted[settle] = counted.get(settle, ZERO) + profit(world, gained, context)
+    for asset, amount in counted.items():
+        total += amount * price[asset] * weight(world, asset, amount, price[asset], context)
+    return total
+
+
+def _requirement(
+    world: World, legs: list[LegHealth], price: dict[str, Fraction], context: str
+) -> Fraction:
+    total = ZERO
+    portfolios: dict[str, list[LegHealth]] = {}
+    for leg in legs:
+        if _curve(world, leg.symbol) is not None:
+            total += leg.required
+        else:
+            underlying = world.contracts[leg.symbol].underlying or leg.symbol
+            portfolios.setdefault(underlying, []).append(leg)
+    for held in portfolios.values():
+        rule = world.rules.rule_of(held[0].symbol, world.contracts[held[0].symbol])
+        assert isinstance(rule, Portfolio)
+        holdings = [Holding(leg.symbol, leg.leg.size, leg.mark) for leg in held]
+        total += portfolio_requirement(world, rule, holdings, price, context)
+    if legs and context == "maintenance":
+        total += Fraction(world.rules.source.trigger.fixed_cost)
+    return total
 
 
 def exposed(group: Group) -> bool:
@@ -156,68 +234,23 @@ def breached(world: World, group: Group, now: Health) -> bool:
     if not exposed(group):
         return False
     if world.rules.source.trigger.at_equality:
-        return now.margin_equity <= now.maintenance
-    return now.margin_equity < now.maintenance
+        return now.margin_equity <= now.requirement
+    return now.margin_equity < now.requirement
 
 
 def restored(world: World, group: Group, now: Health) -> bool:
     """Tell whether a liquidation has done enough."""
-    enough = now.maintenance * (1 + world.rules.buffer)
-    return not breached(world, group, now) and now.margin_equity >= enough
+    return not breached(world, group, now) and meets_stop(world, group)
 
 
-def target(world: World, now: Health, leg: LegHealth) -> Fraction:
-    """Return the value at which a leg's share of the group's equity is used up."""
-    terms = world.contracts[leg.symbol]
-    share = now.equity * leg.required / (now.maintenance * now.price[terms.settle])
-    return exact_value(terms, leg.leg.size, leg.mark) - share
-
-
-def bankruptcy_price(world: World, now: Health, leg: LegHealth) -> Fraction | None:
-    """Return the fee-free price of that value, to the instrument's price decimals."""
-    terms = world.contracts[leg.symbol]
-    wanted = target(world, now, leg)
-    if terms.inverse:
-        if wanted == 0:
-            return None
-        price = leg.leg.size * terms.multiplier / -wanted
-    else:
-        price = wanted / (leg.leg.size * terms.multiplier)
-    if price <= 0:
-        return None
-    unit = decimals_of(terms.price_decimals)
-    shown = ceil(price, unit) if leg.leg.size > 0 else floor(price, unit)
-    return shown if shown > 0 else None
-
-
-def limit_price(world: World, now: Health, leg: LegHealth) -> Fraction | None:
-    """Return the first limit, of four, whose fill leaves the leg's share at zero or above."""
-    terms = world.contracts[leg.symbol]
-    unit = world.unit(terms.settle)
-    wanted = target(world, now, leg)
-    for more in range(4):
-        limit = _limit(terms, leg.leg.size, wanted + more * unit)
-        if limit is None or _left(terms, leg.leg.size, limit, unit) >= wanted:
-            return limit
-    raise AssertionError(f"{leg.symbol}: three units were not enough")
-
-
-def _limit(terms: ContractTerms, size: Fraction, wanted: Fraction) -> Fraction | None:
-    sells = size > 0
-    amount = abs(size) * terms.multiplier
-    after_fee = ONE - terms.fee if sells is not terms.inverse else ONE + terms.fee
-    numerator, denominator = (
-        (amount * after_fee, -wanted if sells else wanted)
-        if terms.inverse
-        else (wanted if sells else -wanted, amount * after_fee)
+def meets_stop(world: World, group: Group) -> bool:
+    """Tell whether a priced group has what a liquidation stops at, buffers included."""
+    trigger = world.rules.source.trigger
+    there = health(world, group, trigger.stop_at)
+    assert there is not None
+    size = sum(
+        (leg.notional * there.price[world.contracts[leg.symbol].settle] for leg in there.legs),
+        ZERO,
     )
-    if numerator <= 0 or denominator <= 0:
-        return None
-    exact = numerator / denominator
-    limit = ceil(exact, terms.tick) if sells else floor(exact, terms.tick)
-    return limit if limit > 0 else None
-
-
-def _left(terms: ContractTerms, size: Fraction, limit: Fraction, unit: Fraction) -> Fraction:
-    fee = ceil(terms.fee * notional(terms, size, limit, unit), unit)
-    return -cost(terms, -size, limit, unit) - fee
+    enough = there.requirement * (1 + Fraction(trigger.stop_buffer))
+    return there.margin_equity >= enough + Fraction(trigger.stop_notional_buffer) * size
