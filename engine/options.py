@@ -11,7 +11,7 @@ Black, The Pricing of Commodity Contracts, Journal of Financial Economics 3 (197
 from __future__ import annotations
 
 from decimal import Decimal
-from math import erfc, log, sqrt
+from math import erfc, log, pow, sqrt
 from typing import NamedTuple
 
 from engine.instruments import Option
