@@ -1,0 +1,107 @@
+"""Risk profiles in files: the shipped ones by name, others by path; what differs between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from consumers import toml_file
+from consumers.drafts import tables
+from engine import profile_faults, wire
+from engine.events import ProfileChanged
+from engine.profile import RiskProfile
+
+SUFFIX = ".toml"
+
+
+class NoSuchProfile(LookupError):
+    """Neither a shipped profile nor a file is called that."""
+
+
+class Difference(NamedTuple):
+    """A key with its value in either profile; none where the profile has no such key."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+def shipped() -> list[str]:
+    """Return the names of the profiles that come with the project."""
+    return sorted(
+        item.name.removesuffix(SUFFIX) for item in _place().iterdir() if item.name.endswith(SUFFIX)
+    )
+
+
+def read(name: str) -> RiskProfile:
+    """Read the shipped profile called `name`, or the file at that path.
+
+    A file holds a profile's tree, or is a rules file with such a tree under [profile]. Raises
+    `NoSuchProfile`, or `toml_file.FileFaults` naming every fault.
+    """
+    if name in shipped():
+        return parse(_place().joinpath(name + SUFFIX).read_bytes(), name + SUFFIX)
+    path = Path(name)
+    if not path.is_file():
+        raise NoSuchProfile(
+            f"{name}: no profile of that name, and no file; shipped: {', '.join(shipped())}"
+        )
+    return parse(path.read_bytes(), name)
+
+
+def parse(raw: bytes, file: str) -> RiskProfile:
+    """Read and check `raw`, the content of `file`; raises `toml_file.FileFaults`."""
+    tree = toml_file.parse(raw, file)
+    within = isinstance(tree.get("profile"), dict)
+    if within:
+        tree = tree["profile"]
+    path = "profile" if within else ""
+    (draft,) = tables([tree], RiskProfile, "")
+    faults = list(toml_file.form_faults(tree, RiskProfile, path))
+    faults += draft._replace(path=path).faults(profile_faults.faults(draft.item))
+    if faults:
+        raise toml_file.FileFaults(file, faults)
+    profile = msgspec.convert(tree, RiskProfile)
+    try:
+        wire.read_event(wire.write_event(ProfileChanged(time=0, profile=profile)), "control")
+    except wire.WireError as error:
+        raise toml_file.FileFaults(file, [f"{error.rule}: {error.detail}"]) from error
+    return profile
+
+
+def data(profile: RiskProfile) -> dict[str, Any]:
+    """Return a profile as plain data; numbers of money are decimals."""
+    made: dict[str, Any] = msgspec.to_builtins(profile, builtin_types=(Decimal,))
+    return made
+
+
+def differences(before: RiskProfile, after: RiskProfile) -> list[Difference]:
+    """Return every key whose value differs, by path, in the order of the tree."""
+    return list(_differing(data(before), data(after), ""))
+
+
+def _differing(before: Any, after: Any, path: str) -> Iterator[Difference]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*before, *(key for key in after if key not in before)]:
+            inside = f"{path}.{key}" if path else key
+            yield from _differing(before.get(key), after.get(key), inside)
+    elif _is_array_of_tables(before) and _is_array_of_tables(after):
+        for place in range(max(len(before), len(after))):
+            old, new = (array[place] if place < len(array) else None for array in (before, after))
+            yield from _differing(old, new, f"{path}[{place + 1}]")
+    elif before != after:
+        yield Difference(path, before, after)
+
+
+def _is_array_of_tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value)
+
+
+def _place() -> Traversable:
+    return files("deploy").joinpath("profiles")
