@@ -15,6 +15,7 @@ from engine.book import Holdings, Leg
 from engine.instruments import Listed
 from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, exact, floor_to
+from engine.portfolios import portfolio_leg, portfolio_requirement
 from engine.requirement import Exposure
 from engine.rules import Rules
 from engine.weights import Context, counted, weight
@@ -67,6 +68,11 @@ class Level(NamedTuple):
     requirement: Decimal
     required: dict[str, Decimal]
 
+    @property
+    def surplus(self) -> Decimal:
+        """What margin equity has beyond the requirement, in the numeraire; Mango's health."""
+        return self.margin_equity - self.requirement
+
 
 class _Marked(NamedTuple):
     """A leg (of size 0 where only orders are) at the price of a context."""
@@ -108,22 +114,22 @@ def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
     needed = {
         one.symbol: _needed(one, one.leg.size, rules, markets, "maintenance") for one in marked
     }
-    maintenance = ZERO
     legs: list[LegHealth] = []
     for one in marked:
         settle, needs = one.instrument.settle, needed[one.symbol]
-        required = needs * prices[settle]
-        maintenance += required
         legs.append(
             LegHealth(
                 one.symbol, one.leg.size, one.leg.cost, one.price, settle, one.value, one.notional,
-                needs, required,
+                needs, needs * prices[settle],
             )
         )  # fmt: skip
+    required = {leg.symbol: leg.required for leg in legs}
+    alone, together = _in_all(marked, required, prices, rules, markets, "maintenance")
+    maintenance = alone + together
     if marked:
         maintenance += rules.in_force.trigger.fixed_cost
     counts = _counted(holdings.cash, net, marked, needed, rules, "maintenance")
-    margin_equity = _margin_equity(counts, maintenance, prices, rules, markets, "maintenance")
+    margin_equity = _margin_equity(counts, alone, prices, rules, markets, "maintenance")
     return Health(
         equity, margin_equity, maintenance, dict(holdings.cash), net, counts, prices, tuple(legs)
     )
@@ -134,8 +140,8 @@ def level(
 ) -> Level | None:
     """Return margin equity and requirement of a group at initial weights and rates.
 
-    In the context "entry" with open orders, averages, told totals and the factor of volatility as
-    the profile has it; in "initial" without. None while a price is missing. To be called in the
+    Both with the factor of volatility; the context "entry" besides with open orders, averages and
+    told totals as the profile has it. None while a price is missing. To be called in the
     exact context.
     """
     entry = context == "entry"
@@ -165,10 +171,10 @@ def level(
         size = max(abs(one.leg.size + buys), abs(one.leg.size - sells))
         needed[one.symbol] = _needed(one, size, rules, markets, context)
     required = {one.symbol: needed[one.symbol] * prices[one.instrument.settle] for one in marked}
-    requirement = sum(required.values(), ZERO)
+    alone, together = _in_all(marked, required, prices, rules, markets, context)
     counts = _counted(holdings.cash, net, marked, needed, rules, context)
-    margin_equity = _margin_equity(counts, requirement, prices, rules, markets, context)
-    return Level(margin_equity, requirement, required)
+    margin_equity = _margin_equity(counts, alone, prices, rules, markets, context)
+    return Level(margin_equity, alone + together, required)
 
 
 def _mark(symbol: str, leg: Leg, price: Decimal, rules: Rules) -> _Marked:
@@ -228,15 +234,39 @@ def _needed(
         at = Exposure(worth, worth, ONE)
     else:
         at = Exposure(abs(size) * instrument.multiplier, worth, one.price)
+    if rules.portfolio_of(symbol) is not None:
+        alone = portfolio_leg(symbol, one.leg.size, one.price, rules, markets)
+        return portfolio_requirement([alone], rules, context)
     curve = rules.curve(symbol)
     if context == "maintenance":
         factor = markets.maintenance_factor(symbol)
         return curve.maintenance(at, factor) + rules.closing_rate(symbol) * worth
+    factor = markets.initial_factor(symbol)
     if context == "initial":
-        return curve.initial(at)
+        return curve.initial(at, factor=factor)
     told = markets.interest.get(symbol)
     interest = None if told is None else notional(instrument, max(told), one.price, unit)
-    return curve.initial(at, interest, markets.initial_factor(symbol))
+    return curve.initial(at, interest, factor)
+
+
+def _in_all(
+    marked: Iterable[_Marked],
+    required: Mapping[str, Decimal],
+    prices: Mapping[str, Decimal],
+    rules: Rules,
+    markets: Markets,
+    context: Context,
+) -> tuple[Decimal, Decimal]:
+    """Return the requirements of the legs that stand alone, and of all portfolios, in the
+    numeraire."""
+    alone, held = ZERO, []
+    for one in marked:
+        if rules.portfolio_of(one.symbol) is None:
+            alone += required[one.symbol]
+        else:
+            price = prices[one.instrument.settle]
+            held.append(portfolio_leg(one.symbol, one.leg.size, one.price, rules, markets, price))
+    return alone, portfolio_requirement(held, rules, context) if held else ZERO
 
 
 def _counted(
@@ -253,7 +283,7 @@ def _counted(
     profit, found = rules.in_force.profit, dict(cash)
     for one in marked:
         settle, result = one.instrument.settle, one.value - one.leg.cost
-        if profit.after_requirement:
+        if profit.after_requirement and rules.portfolio_of(one.symbol) is None:
             result -= needed[one.symbol]
         found[settle] = found.get(settle, ZERO) + counted(profit, result, context)
     return found
@@ -261,15 +291,15 @@ def _counted(
 
 def _margin_equity(
     counts: Mapping[str, Decimal],
-    requirement: Decimal,
+    alone: Decimal,
     prices: Mapping[str, Decimal],
     rules: Rules,
     markets: Markets,
     context: Context,
 ) -> Decimal:
-    """Return Σ counted·price·weight, and the requirement that was already taken off."""
+    """Return Σ counted·price·weight, and the requirements that were already taken off."""
     profile = rules.in_force
-    total = requirement if profile.profit.after_requirement else ZERO
+    total = alone if profile.profit.after_requirement else ZERO
     for asset, amount in counts.items():
         price = prices[asset]
         rule = profile.collateral_of(asset)
@@ -292,6 +322,15 @@ def breached(state: Health, rules: Rules) -> bool:
     if rules.in_force.trigger.at_equality:
         return state.margin_equity <= state.maintenance
     return state.margin_equity < state.maintenance
+
+
+def liquidatable(state: Health, rules: Rules) -> bool:
+    """Tell whether positions are to be closed: breached, while something is required.
+
+    What only owes has nothing to close; its debt is converted or booked (dYdX v4,
+    lib/margin/risk.go:52: MMR > 0 and MMR > NC).
+    """
+    return state.maintenance > 0 and breached(state, rules)
 
 
 def restored(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> bool:
@@ -391,6 +430,38 @@ def bankruptcy_price(leg: LegHealth, state: Health, rules: Rules) -> Decimal | N
     """
     step = rules.derivatives[leg.symbol].price_unit
     return _price_at(target(leg, state, rules), leg, rules, ZERO, step)
+
+
+@exact
+def bankruptcy_quote(
+    symbol: str, delta: Decimal, holdings: Holdings, rules: Rules, markets: Markets
+) -> Decimal:
+    """Return what closing signed `delta` of a leg has to bring, that it costs no more than its
+    share.
+
+    −ΔV − ⌊E·|ΔMM| ÷ MM⌋ in the settlement asset, up to its unit, Δ from before to after at mark: a
+    part's share goes by what it frees of maintenance; < 0 where it may cost that much. Raises
+    `ValueError` unless `delta` reduces the leg, `LookupError` for a group that is unpriced. (dYdX
+    v4, x/clob/keeper/liquidations.go:396.)
+    """
+    leg = holdings.legs.get(symbol)
+    if leg is None or delta * leg.size >= 0 or abs(delta) > abs(leg.size):
+        raise ValueError(f"bankruptcy quote {symbol}: {delta} does not reduce the leg")
+    instrument = rules.derivatives[symbol]
+    unit = rules.assets[instrument.settle].unit
+    before = health(holdings, rules, markets)
+    kept = {name: held for name, held in holdings.legs.items() if name != symbol}
+    if leg.size + delta:
+        kept[symbol] = leg._replace(size=leg.size + delta)
+    after = health(holdings._replace(legs=kept), rules, markets)
+    if before is None or after is None:
+        raise LookupError(f"bankruptcy quote {symbol}: the group is unpriced")
+    mark = markets.prices[symbol, "mark"].price
+    freed, whole = abs(before.maintenance - after.maintenance), before.maintenance
+    if not whole:
+        freed, whole = before.notional - after.notional, before.notional
+    share = floor_to(before.equity * freed, unit, whole * before.prices[instrument.settle])
+    return ceil_to(-instrument.value(delta, mark, unit) - share, unit)
 
 
 @exact

@@ -42,14 +42,20 @@ class PortfolioLeg(NamedTuple):
         return isinstance(self.instrument, Option)
 
     @property
-    def underlying_value(self) -> Decimal:
-        """What the leg stands for of its underlying, unsigned, in the settlement asset."""
+    def notional(self) -> Decimal:
+        """What the leg is worth without its sign, in the settlement asset."""
         exposure = abs(self.size) * self.instrument.multiplier
-        if isinstance(self.instrument, Option):
-            return exposure if self.instrument.in_coin else exposure * _known(self).forward
         if self.instrument.inverse:
             return charge(exposure, self.unit, self.mark)
         return exposure * self.mark
+
+    @property
+    def underlying_value(self) -> Decimal:
+        """What the leg stands for of its underlying, unsigned, in the settlement asset."""
+        if not isinstance(self.instrument, Option):
+            return self.notional
+        exposure = abs(self.size) * self.instrument.multiplier
+        return exposure if self.instrument.in_coin else exposure * _known(self).forward
 
 
 class PortfolioMargin(NamedTuple):

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from engine.instruments import Asset, Instrument, Listed, Option
 from engine.money import ZERO
+from engine.portfolio import Grid
 from engine.profile import Portfolio, Profit, Requirement, RiskProfile, by_symbol, margin_rule
 from engine.requirement import RequirementCurve
 from engine.weights import weight
@@ -24,6 +25,7 @@ class Rules:
         self.weighs_profit = False
         self._curves: dict[str, RequirementCurve] = {}
         self._portfolios: dict[str, Portfolio | None] = {}
+        self._grids: dict[str, Grid] = {}
         self.halted: set[str] = set()
         self.halted_all = False
         self.settled: set[str] = set()
@@ -42,6 +44,7 @@ class Rules:
         self.profile = profile
         self.weighs_profit = profile.profit != Profit()
         self._curves, self._portfolios = {}, {}
+        self._grids = {name: Grid(rule) for name, rule in profile.portfolios.items()}
 
     def list_instrument(self, instrument: Instrument) -> None:
         """Add or replace a definition."""
@@ -72,6 +75,12 @@ class Rules:
             rule = self.margin_rule(symbol)
             self._portfolios[symbol] = rule if isinstance(rule, Portfolio) else None
         return self._portfolios[symbol]
+
+    def grid_of(self, symbol: str) -> Grid | None:
+        """Return the scenarios of the portfolio that a derivative belongs to, if it does to any."""
+        if self.portfolio_of(symbol) is None:
+            return None
+        return by_symbol(self._grids, symbol, self.derivatives[symbol].underlying)
 
     def curve(self, symbol: str) -> RequirementCurve:
         """Return the requirement curve of a derivative; raises `LookupError` if it has none."""

@@ -1,0 +1,70 @@
+"""The portfolios of one margin group: which legs are in which, and what each needs.
+
+Legs whose rule of margin is a portfolio's are margined together by underlying (their own symbol
+where they have none), by the rule of the first of them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from engine.markets import Markets
+from engine.money import ONE, ZERO
+from engine.portfolio import Grid, PortfolioLeg, PortfolioMargin, portfolio_margin
+from engine.rules import Rules
+from engine.weights import Context
+
+
+def portfolio_leg(
+    symbol: str,
+    size: Decimal,
+    mark: Decimal,
+    rules: Rules,
+    markets: Markets,
+    price: Decimal = ONE,
+) -> PortfolioLeg:
+    """Return a leg at a mark, with the price of its settlement asset in the numeraire."""
+    instrument = rules.derivatives[symbol]
+    unit = rules.assets[instrument.settle].unit
+    return PortfolioLeg(instrument, size, mark, unit, price, markets.options.get(symbol))
+
+
+def by_underlying(legs: Iterable[PortfolioLeg]) -> dict[str, list[PortfolioLeg]]:
+    """Return the legs of each portfolio by underlying, in order of name."""
+    found: dict[str, list[PortfolioLeg]] = {}
+    for leg in sorted(legs, key=lambda leg: leg.instrument.name):
+        found.setdefault(leg.instrument.underlying or leg.instrument.name, []).append(leg)
+    return found
+
+
+def portfolio_margins(legs: Iterable[PortfolioLeg], rules: Rules) -> dict[str, PortfolioMargin]:
+    """Return what each portfolio needs by underlying, closing costs aside."""
+    return {
+        underlying: portfolio_margin(_grid(held, rules), held)
+        for underlying, held in by_underlying(legs).items()
+    }
+
+
+def portfolio_requirement(legs: Iterable[PortfolioLeg], rules: Rules, context: Context) -> Decimal:
+    """Return what the portfolios of a group need in all, in the numeraire; maintenance includes
+    what closing costs. To be called in the exact context."""
+    total = ZERO
+    for held in by_underlying(legs).values():
+        grid = _grid(held, rules)
+        needs = portfolio_margin(grid, held).maintenance
+        if context != "maintenance":
+            total += grid.rule.initial_factor * needs
+            continue
+        total += needs
+        for leg in held:
+            total += rules.closing_rate(leg.instrument.name) * leg.notional * leg.price
+    return total
+
+
+def _grid(held: Sequence[PortfolioLeg], rules: Rules) -> Grid:
+    symbol = held[0].instrument.name
+    grid = rules.grid_of(symbol)
+    if grid is None:
+        raise LookupError(f"{symbol}: no portfolio rule in force")
+    return grid
