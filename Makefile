@@ -14,14 +14,17 @@ SEEDS ?= 100
 export LIQUIDATOR_SEEDS ?= $(SEEDS)
 # Arguments for `make demo` and `make bench`.
 ARGS ?=
+# Cases of `make cases`.
+FILE ?= tests/cases/derivatives.json
 # Port of `make kafka`.
 PORT ?= 9092
 
-.PHONY: help install demo format check lint test kafka bench lock clean
+.PHONY: help install demo cases format check lint test kafka bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  ARGS="..."    arguments for demo and bench\n'
+	@printf '  FILE=%-8s cases of make cases\n' '...'
 	@printf '  PORT=%-8s port of make kafka\n' '$(PORT)'
 	@printf '  SEEDS=%-7s seeds in each long series of tests (LIQUIDATOR_SEEDS)\n' '$(SEEDS)'
 
@@ -29,6 +32,9 @@ install: $(INSTALLED) ## Create .venv with the locked dependencies and the proje
 
 demo: install ## Watch a market crash be liquidated: make demo ARGS="--help"
 	@$(BIN)/liquidator demo $(ARGS)
+
+cases: install ## Put the venues' worked cases of FILE to the engine, one line for each
+	@$(BIN)/python -m tests.cases $(FILE)
 
 format: install ## Format the code and sort its imports
 	$(BIN)/ruff check --quiet --fix-only --select I .

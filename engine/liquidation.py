@@ -304,21 +304,21 @@ def risk_key(state: Health | None, group: Group) -> Any:
     return _BY_RISK((state, group.key))
 
 
-def _compare_risk(
+def _compare_lines(
     one: tuple[Health | None, tuple[str, str]], other: tuple[Health | None, tuple[str, str]]
 ) -> int:
     if one[0] is None or other[0] is None:
         order = (one[0] is None) - (other[0] is None)
     else:
-        order = _compare_health(one[0], other[0])
+        order = compare_risk(one[0], other[0])
     return order or (-1 if one[1] < other[1] else 1)
 
 
-def _compare_health(one: Health, other: Health) -> int:
+def compare_risk(one: Health, other: Health) -> int:
     """Compare margin equity over maintenance without dividing: −1 where `one` is the riskier.
 
     dYdX v4, `lib/margin/risk.go:63`: cross products, then the larger requirement, then the lower
-    equity where neither has a requirement.
+    equity where neither has a requirement. To be called in the exact context.
     """
     here, there = (
         one.margin_equity * other.maintenance,
@@ -333,4 +333,4 @@ def _compare_health(one: Health, other: Health) -> int:
     return 0
 
 
-_BY_RISK = cmp_to_key(_compare_risk)
+_BY_RISK = cmp_to_key(_compare_lines)

@@ -77,6 +77,11 @@ class RequirementCurve:
         return self._maintenance or self._initial
 
     @property
+    def initial_brackets(self) -> Curve:
+        """The brackets of the initial requirement."""
+        return self._initial
+
+    @property
     def marginal_brackets(self) -> Curve | None:
         """The whole maintenance requirement, where marginal brackets of notional are all of it."""
         rule = self.rule
@@ -149,8 +154,10 @@ def initial_margin_fraction(
     """Return min(base + max((OI − lower) ÷ (upper − lower)·(1 − base), 0), 1), rounded up to
     10^-12; with a `step` the result is rounded down to it, as dYdX's contracts do to a millionth
     (dYdX v4, x/perpetuals/types/liquidity_tier.go:103)."""
-    raised = base + open_interest_share(scale, interest) * (ONE - base)
-    return raised if step is None else floor_to(raised, step)
+    if step is None or not scale.lower < interest < scale.upper:
+        return base + open_interest_share(scale, interest) * (ONE - base)
+    span = scale.upper - scale.lower
+    return floor_to(base * span + (interest - scale.lower) * (ONE - base), step, span)
 
 
 def size_slope(rule: Requirement, base: Decimal) -> Decimal:
