@@ -388,6 +388,9 @@ def _identity(instrument: instruments.Instrument) -> tuple[Any, ...]:
         instrument.multiplier,
         instrument.size_decimals,
         instrument.price_decimals,
+        (instrument.kind, instrument.strike, instrument.expiry)
+        if isinstance(instrument, Option)
+        else None,
     )
 
 

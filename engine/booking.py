@@ -86,9 +86,10 @@ def _open_orders(engine: Engine, event: e.OpenOrders) -> None:
     group = engine.group_of(event.account, event.margin)
     if event.buy_size or event.sell_size:
         group.open_orders[event.symbol] = (event.buy_size, event.sell_size)
-        group.orders_told = False
     else:
         group.open_orders.pop(event.symbol, None)
+    if group.open_orders:
+        group.orders_told = False
     engine.touch(group)
 
 

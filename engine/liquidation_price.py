@@ -3,7 +3,8 @@
 Every price that is tried values the whole account anew (brackets, weights, profit there), so what
 is found is true by construction. Between two edges (caps of brackets, the mark) the slack of margin
 equity over maintenance is concave in the price, or in its reciprocal, so a price at which it is
-gone is found by halving; at an edge it may jump where brackets hold for the whole position.
+gone is found by halving; at an edge it may jump where brackets hold for the whole position. A
+portfolio's worst loss is the largest of losses that are straight lines there: it has no edges.
 """
 
 from __future__ import annotations
@@ -62,11 +63,13 @@ def liquidation_prices(
 
     mark = int(floor_to(markets.prices[symbol, "mark"].price, unit) / unit)
     edges = sorted(_edges(symbol, holdings, rules, markets, unit))
-    start = mark if not at(mark).breached else _healthy_nearby(at, mark)
+    # An option may be worth nothing.
+    start = mark if not at(mark).breached else _healthy_nearby(at, max(mark, 1))
     if start is None:
         return LiquidationPrices(None, None)
-    below = _last_healthy(at, start, [edge for edge in reversed(edges) if 0 < edge < start] + [1])
-    doubled = [start << times for times in range(1, DOUBLINGS)]
+    falling = [edge for edge in reversed(edges) if edge < start] + [1] * (start > 0)
+    below = _last_healthy(at, start, falling)
+    doubled = [max(start, 1) << times for times in range(1, DOUBLINGS)]
     above = _last_healthy(at, start, sorted([e for e in edges if e > start] + doubled))
     return LiquidationPrices(
         None if below is None else below * unit, None if above is None else above * unit
@@ -77,6 +80,8 @@ def _edges(
     symbol: str, holdings: Holdings, rules: Rules, markets: Markets, unit: Decimal
 ) -> set[int]:
     """Return the units of price on both sides of every place where the requirement may jump."""
+    if rules.portfolio_of(symbol) is not None:
+        return set()
     instrument, size = rules.derivatives[symbol], abs(holdings.legs[symbol].size)
     exposure = size * instrument.multiplier
     curve = rules.curve(symbol).brackets

@@ -148,10 +148,12 @@ def level(
     legs = dict(holdings.legs)
     if entry and rules.in_force.entry.open_orders == "worst_case":
         for symbol in holdings.orders:
-            legs.setdefault(symbol, Leg(ZERO, ZERO))
+            if rules.portfolio_of(symbol) is None:
+                legs.setdefault(symbol, Leg(ZERO, ZERO))
     marked: list[_Marked] = []
     for symbol in sorted(legs):
-        price = _worse(symbol, "mark", legs[symbol].size >= 0, markets, entry=entry)
+        side = legs[symbol].size
+        price = _worse(symbol, "mark", side > 0, markets, entry=entry and bool(side))
         if price is None:
             return None
         marked.append(_mark(symbol, legs[symbol], price, rules))
@@ -161,7 +163,7 @@ def level(
         return None
     if entry:
         for asset in prices:
-            worse = _worse(asset, "index", net[asset] > 0, markets, entry=True)
+            worse = _worse(asset, "index", net[asset] >= 0, markets, entry=True)
             prices[asset] = prices[asset] if worse is None else worse
     needed: dict[str, Decimal] = {}
     for one in marked:
@@ -499,6 +501,8 @@ def _price_at(
     goal: Target, leg: LegHealth, rules: Rules, fee: Decimal, step: Decimal
 ) -> Decimal | None:
     """Return the price at which closing the leg yields its target value after `fee`."""
+    if not goal.divisor:
+        return None  # nothing has a worth to share by: a long option marked at nothing
     instrument = rules.derivatives[leg.symbol]
     exposure = abs(leg.size) * instrument.multiplier
     long = leg.size > 0

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.money import ONE, ZERO
 from engine.profile import Collateral, Profit
 from engine.requirement import SIZE_DISCOUNT, SIZE_PREMIUM_BLEND, Curve, RequirementCurve
+from engine.weights import Context, weight
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -25,7 +28,7 @@ ROUNDINGS_OF_STEP = 2.0
 
 
 class ScreenCurve:
-    """A maintenance requirement, closing costs and factor included.
+    """A requirement in floats, by default of maintenance; closing costs and factor included.
 
     `x` is the price of a linear instrument, one over it of an inverse one; sizes are unsigned, in
     what one unit of x is worth one unit of notional for. `straight` tells whether the requirement
@@ -35,19 +38,20 @@ class ScreenCurve:
     def __init__(
         self,
         curve: RequirementCurve,
-        closing: float,
-        factor: float,
         *,
         inverse: bool,
-        straight: bool,
+        factor: float = 1.0,
+        closing: float = 0.0,
+        initial: bool = False,
+        straight: bool = False,
     ) -> None:
         rule = curve.rule
-        marginal = curve.marginal_brackets
-        self.straight = straight and marginal is not None and factor == 1.0
-        self._rule, self._factor, self._closing = rule, factor, closing
-        self._share = 1.0 if rule.maintenance_share is None else float(rule.maintenance_share)
-        self._read(curve.brackets)
-        self._by_size, self._inverse = rule.measure == "size", inverse
+        self.straight = straight and curve.marginal_brackets is not None and factor == 1.0
+        self._inverse, self._factor, self._closing = inverse, factor, closing
+        share = None if initial else rule.maintenance_share
+        self._share = 1.0 if share is None else float(share)
+        self._read(curve.initial_brackets if initial else curve.brackets)
+        self._by_size = rule.measure == "size"
         self._jumps = not rule.marginal and len(rule.brackets) > 1
         self._slope = float(rule.slope) / float(rule.slope_per)
         self._root, self._blend = float(rule.root_factor), float(rule.root_blend)
@@ -103,11 +107,13 @@ class ScreenCurve:
 
 
 class ScreenWeight:
-    """What amounts of an asset count for, owned and owed."""
+    """What amounts of an asset count for, owned and owed; by default in maintenance."""
 
-    def __init__(self, rule: Collateral) -> None:
-        self.owned = 1.0 - float(rule.haircut)
-        self.owed = float(rule.borrow_weight)
+    def __init__(self, rule: Collateral, *, initial: bool = False) -> None:
+        bare = msgspec.structs.replace(rule, size_factor=ZERO)
+        context: Context = "initial" if initial else "maintenance"
+        self.owned = float(weight(bare, ONE, context))
+        self.owed = float(weight(bare, -ONE, context))
         self._factor = float(rule.size_factor)
 
     def counted(self, net: Floats) -> Floats:
@@ -121,15 +127,29 @@ class ScreenWeight:
 
 
 class ScreenProfit:
-    """What unrealised results count for; as they are without a rule."""
+    """What unrealised results count for, by default in maintenance; as they are without a rule."""
 
-    def __init__(self, rule: Profit | None) -> None:
-        self._weight = None if rule is None else float(rule.weight)
+    def __init__(self, rule: Profit | None, *, initial: bool = False) -> None:
+        self._rule = rule is not None
         self.after_requirement = rule is not None and rule.after_requirement
+        self._weight, self._factor, self._cap = 1.0, 0.0, np.inf
+        if rule is None:
+            return
+        self._weight = float(rule.weight)
+        if initial:
+            if rule.initial_weight is not None:
+                self._weight = float(rule.initial_weight)
+            self._factor = float(rule.initial_size_factor)
+            self._cap = np.inf if rule.initial_cap is None else float(rule.initial_cap)
 
     def counted(self, result: Floats, required: Floats) -> Floats:
         """Return each result at its weight."""
-        if self._weight is None:
+        if not self._rule:
             return result
         rest = result - required if self.after_requirement else result
-        return np.where(rest > 0, rest * self._weight, rest)
+        gain = np.maximum(rest, 0.0)
+        share: float | Floats = self._weight
+        if self._factor:
+            discount = float(SIZE_DISCOUNT) / (1.0 + self._factor * np.sqrt(gain))
+            share = np.minimum(self._weight, discount)
+        return np.where(rest > 0, np.minimum(gain * share, self._cap), rest)

@@ -9,6 +9,7 @@ import msgspec
 
 from engine import decisions as d
 from engine.book import Group
+from engine.entry_screen import pushed
 from engine.margin import breached, level
 from engine.volatility import VolatilityState, begun, sampled
 
@@ -59,11 +60,16 @@ def _pushed_under(
     engine: Engine, symbol: str, kind: Kind, before: VolatilityState, after: VolatilityState
 ) -> int:
     """Count the holders who met a requirement with the factor before, and do not after."""
+    if getattr(after, kind) <= getattr(before, kind):
+        return 0
     volatilities = engine.markets.volatilities
     now = volatilities[symbol]
-    holders = [group for group in engine.book.holders(symbol) if not group.account.protected]
+    if kind == "initial":
+        holders = pushed(engine, symbol, before.initial, after.initial)
+    else:
+        holders = engine.book.holders(symbol)
     volatilities[symbol] = before
-    met = [group for group in holders if _meets(engine, group, kind)]
+    met = [g for g in holders if not g.account.protected and _meets(engine, g, kind)]
     volatilities[symbol] = after
     count = sum(not _meets(engine, group, kind) for group in met)
     volatilities[symbol] = now
@@ -75,5 +81,5 @@ def _meets(engine: Engine, group: Group, kind: Kind) -> bool:
     if kind == "maintenance":
         state = engine.health_of(group)
         return state is not None and not breached(state, engine.rules)
-    found = level(group.holdings, engine.rules, engine.markets, "entry")
+    found = level(group.holdings, engine.rules, engine.markets, "initial")
     return found is not None and found.margin_equity >= found.requirement

@@ -97,12 +97,13 @@ class Watch:
         curve = self._curves.get(symbol)
         if curve is None:
             listed, rules = self._rules.derivatives[symbol], self._rules
+            straight = listed.settle == rules.in_force.numeraire and not rules.weighs_profit
             curve = self._curves[symbol] = ScreenCurve(
                 rules.curve(symbol),
-                float(rules.closing_rate(symbol)),
-                float(self._markets.maintenance_factor(symbol)),
                 inverse=listed.inverse,
-                straight=listed.settle == rules.in_force.numeraire and not rules.weighs_profit,
+                factor=float(self._markets.maintenance_factor(symbol)),
+                closing=float(rules.closing_rate(symbol)),
+                straight=straight,
             )
         return curve
 

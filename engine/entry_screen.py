@@ -1,0 +1,90 @@
+"""Whom a higher initial requirement may push under: the whole book at once, in floats.
+
+What is named can only be too many; whether a group met the requirement before and does not now is
+decided exactly, elsewhere.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.book import Group, LegTable
+from engine.margin import asset_price
+from engine.money import unit_of
+from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+Floats = NDArray[np.float64]
+
+RELATIVE_ERROR = 1e-8
+"""Bound on the error of these sums, as a part of the gross value of a group."""
+
+
+def pushed(engine: Engine, symbol: str, before: Decimal, after: Decimal) -> list[Group]:
+    """Return the holders of `symbol` who may meet the initial requirement (context "initial") at
+    the factor `before` and may not at `after`, in order of account and margin."""
+    book, rules = engine.book, engine.rules
+    size = book.capacity
+    required, gross, rounded, rise = (np.zeros(size) for _ in range(4))
+    unknown = np.zeros(size, bool)
+    net: dict[str, Floats] = {}
+    for name, decimals, units in book.cash_columns():
+        net[name] = np.multiply(units, float(unit_of(decimals)))
+    profit = ScreenProfit(rules.in_force.profit if rules.weighs_profit else None, initial=True)
+    for name, table in book.legs.items():
+        rows = table.group[: len(table)]
+        mark = engine.markets.price(name, "mark")
+        if rules.portfolio_of(name) is not None or mark is None:
+            unknown[rows] = True
+            continue
+        settle = table.settle
+        x = 1.0 / float(mark) if table.instrument.inverse else float(mark)
+        factor = before if name == symbol else engine.markets.initial_factor(name)
+        needs = _needs(engine, table, name, x, factor)
+        value = table.exposure[: len(table)] * table.direction * x
+        cost = table.cost[: len(table)] * 10.0**-settle.decimals
+        worth = float(asset_price(settle.name, rules, engine.markets) or 0)
+        net[settle.name][rows] += profit.counted(value - cost, needs)
+        required[rows] += needs * worth
+        gross[rows] += (np.abs(value) + np.abs(cost) + needs) * worth
+        rounding = 4 * 10.0**-settle.decimals * table.instrument.inverse
+        rounded[rows] += (rounding + 2 * float(rules.curve(name).rule.step or 0)) * worth
+        if name == symbol:
+            rise[rows] = np.abs(_needs(engine, table, name, x, after) - needs) * worth
+    slack = _weighed(engine, net, gross)
+    if not profit.after_requirement:
+        slack -= required
+    error = RELATIVE_ERROR * gross + rounded
+    maybe = (slack >= -error) & (slack - rise < error) | unknown
+    table = book.legs[symbol]
+    rows = table.group[: len(table)]
+    return sorted((book.at(row) for row in rows[maybe[rows]].tolist()), key=lambda one: one.key)
+
+
+def _needs(engine: Engine, table: LegTable, symbol: str, x: float, factor: Decimal) -> Floats:
+    """Return the initial requirement of every leg of a symbol."""
+    screen = ScreenCurve(
+        engine.rules.curve(symbol),
+        inverse=table.instrument.inverse,
+        factor=float(factor),
+        initial=True,
+    )
+    return screen.required(np.abs(table.exposure[: len(table)]), x)
+
+
+def _weighed(engine: Engine, net: dict[str, Floats], gross: Floats) -> Floats:
+    """Return margin equity at initial weights, and add what it is made of to `gross`."""
+    total = np.zeros(len(gross))
+    for asset, amounts in net.items():
+        rule = engine.rules.in_force.collateral_of(asset)
+        weights = ScreenWeight(rule, initial=True)
+        worth = float(asset_price(asset, engine.rules, engine.markets) or 0)
+        total += weights.counted(amounts) * worth
+        gross += np.abs(amounts) * worth
+    return total
