@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine import events
+from engine.instruments import Option
 from engine.profile import RiskProfile
-from tests.histories.listing import NAMELESS, USDT, draw_profile, quantity
+from tests.histories.listing import NAMELESS, USDT, quantity
+from tests.histories.rules import draw_profile
 
 if TYPE_CHECKING:
     from tests.histories.history import History
@@ -38,6 +40,9 @@ class Control:
             self._send(events.InstrumentListed, instrument=contract)
         if self.chance.random() < 0.7:
             self._do(self._fund)
+        for make in (self._interest, self._pool, self._pool):
+            if self.chance.random() < 0.7:
+                self._do(make)
 
     def act(self) -> None:
         """Do something."""
@@ -46,6 +51,9 @@ class Control:
             self._rate: 0.25,
             self._halt: 0.3,
             self._settle: 0.04,
+            self._expire: 0.08,
+            self._interest: 0.1,
+            self._pool: 0.1,
             self._pass: 0.1,
             self._rules: 0.1,
             self._relist: 0.06,
@@ -86,10 +94,45 @@ class Control:
         return self._of(events.Halt, symbol=symbol, reason="a drill")
 
     def _settle(self) -> events.AnyEvent:
-        symbol = self.chance.choice(list(self.listing.contracts))
+        return self._settled(self.chance.choice(list(self.listing.contracts)))
+
+    def _expire(self) -> events.AnyEvent:
+        """Settle an option, if there is one that is not settled."""
+        options = [each for each in self.listing.contracts.values() if isinstance(each, Option)]
+        settled = self.history.twin.world.settled
+        expired = [each.name for each in options if each.name not in settled]
+        return self._settled(self.chance.choice(expired)) if expired else self._interest()
+
+    def _settled(self, symbol: str) -> events.AnyEvent:
         decimals = self.listing.contracts[symbol].price_decimals
-        price = self.history.market.mark(symbol) * self.chance.uniform(0.95, 1.05)
+        price = self.history.market.prices[self.listing.underlying[symbol]]
+        price *= self.chance.uniform(0.95, 1.05)
         return self._of(events.Settled, symbol=symbol, price=quantity(price, decimals))
+
+    def _interest(self) -> events.AnyEvent:
+        symbol = self.chance.choice(list(self.listing.contracts))
+        contract = self.listing.contracts[symbol]
+        coin = self.history.market.prices[self.listing.underlying[symbol]]
+        each = 1.0 if contract.inverse else coin
+        sizes = (
+            quantity(self.chance.uniform(0, 4e6) / each, contract.size_decimals) for _ in range(2)
+        )
+        long_size, short_size = sizes
+        return self._of(
+            events.MarketState, symbol=symbol, long_size=long_size, short_size=short_size
+        )
+
+    def _pool(self) -> events.AnyEvent:
+        asset = self.chance.choice(list(self.listing.assets))
+        decimals = self.listing.assets[asset].decimals
+        price = self.history.market.prices.get(asset, 1.0)
+        supplied = self.chance.uniform(0, 5e6) / price
+        return self._of(
+            events.PoolState,
+            pool=asset,
+            supplied=quantity(supplied, decimals),
+            borrowed=quantity(supplied * self.chance.random(), decimals),
+        )
 
     def _pass(self) -> events.AnyEvent:
         self.history.now += self.chance.randrange(4_000_000)
@@ -108,7 +151,8 @@ class Control:
     def _contradicted(self, profile: RiskProfile) -> RiskProfile:
         wrongs: list[dict[str, Any]] = [
             {"conversion": (*profile.conversion, USDT)},
-            {"brackets": {}},
+            {"requirements": {}, "portfolios": {}},
+            {"requirements": {}},
             {"numeraire": "BTC"},
             {"collateral": {}},
         ]
@@ -124,6 +168,8 @@ class Control:
             {"multiplier": Decimal(3)},
             {"size_decimals": instrument.size_decimals + 1},
         ]
+        if isinstance(instrument, Option):
+            changes.append({"strike": instrument.strike + 1})
         changed = msgspec.structs.replace(instrument, **self.chance.choice(changes))
         if changed == msgspec.structs.replace(instrument, taker_fee=changed.taker_fee):
             self.listing.contracts[changed.name] = changed

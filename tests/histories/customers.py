@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import events
-from tests.histories.listing import NAMELESS, USDT, quantity
+from tests.histories.listing import NAMELESS, USDT, quantity, worth
 from tests.twin.amounts import decimal
 from tests.twin.books import Group
 from tests.twin.values import health
@@ -49,7 +49,7 @@ class Customers:
             self._deposit: 0.06,
             self._withdraw: 0.07,
             self._move: 0.07,
-            self._order: 0.06,
+            self._order: 0.12,
             self._cancel: 0.02,
             self._snapshot: 0.05,
             self._pay_funding: 0.04,
@@ -147,15 +147,23 @@ class Customers:
 
     def _fill(self, name: str, margin: str, symbol: str, notional: float) -> events.AnyEvent:
         contract = self.listing.contracts[symbol]
-        mark = self.history.market.mark(symbol)
-        contracts = notional / float(contract.multiplier)
-        if contract.style == "linear":
-            contracts /= mark
-        size = quantity(contracts, contract.size_decimals)
+        size = self._contracts(symbol, notional)
         if size == 0:
             size = Decimal(1).scaleb(-contract.size_decimals)
-        price = quantity(mark * self.chance.gauss(1, 0.002), contract.price_decimals)
-        return self.history.fill(name, margin, contract, size, price)
+        return self.history.fill(name, margin, contract, size, self._price(symbol, 0.002))
+
+    def _contracts(self, symbol: str, notional: float) -> Decimal:
+        """Return a size whose underlying is worth `notional` in the numeraire."""
+        contract = self.listing.contracts[symbol]
+        contracts = notional / float(contract.multiplier)
+        if not contract.inverse:
+            contracts /= self.history.market.prices[self.listing.underlying[symbol]]
+        return quantity(contracts, contract.size_decimals)
+
+    def _price(self, symbol: str, spread: float) -> Decimal:
+        contract = self.listing.contracts[symbol]
+        price = self.history.market.mark(symbol) * self.chance.gauss(1, spread)
+        return max(quantity(price, contract.price_decimals), contract.price_unit)
 
     def _reduce(self, name: str) -> events.AnyEvent:
         world = self.twin.world
@@ -170,16 +178,15 @@ class Customers:
         contract = self.listing.contracts[symbol]
         part = self.chance.choice((1.0, 1.0, 0.3, 0.7, 1.8))
         closing = quantity(-float(size) * part, contract.size_decimals) or decimal(-size)
-        mark = self.history.market.mark(symbol)
-        price = quantity(mark * self.chance.gauss(1, 0.003), contract.price_decimals)
+        price = self._price(symbol, 0.003)
         return self.history.fill(name, margin, contract, closing, price)
 
     def _order(self, name: str) -> events.AnyEvent:
         symbol = self._symbol()
-        contract = self.listing.contracts[symbol]
-        margin = self.chance.choice(("cross", "cross", f"isolated:{symbol}"))
+        margin = self.chance.choice(("cross", "cross", "cross", f"isolated:{symbol}"))
+        equity = max(50.0, self._equity(self._group(name, margin)))
         buys, sells = (
-            quantity(self.chance.choice((0, 1, 5)) * self.chance.random(), contract.size_decimals)
+            self._contracts(symbol, equity * self.chance.choice((0, 0.5, 4)) * self.chance.random())
             for _ in range(2)
         )
         return self._of(
@@ -243,13 +250,11 @@ class Customers:
 
     def _leg(self, symbol: str) -> events.LegSnapshot:
         contract = self.listing.contracts[symbol]
-        mark = self.history.market.mark(symbol)
         notional = self.chance.uniform(100, 5_000) * self.chance.choice((-1, 1))
-        per = float(contract.multiplier) * (mark if contract.style == "linear" else 1.0)
         step = Decimal(1).scaleb(-contract.size_decimals)
-        size = quantity(notional / per, contract.size_decimals) or step
-        value = float(size) * per
-        cost = -value / mark if contract.style == "inverse" else value
+        size = self._contracts(symbol, notional) or step
+        cost = worth(contract, float(size), self.history.market.mark(symbol))
+        cost = -cost if contract.inverse else cost
         return events.LegSnapshot(
             symbol, size, quantity(cost, self.listing.assets[contract.settle].decimals)
         )

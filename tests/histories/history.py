@@ -11,18 +11,15 @@ from typing import Any
 
 from engine import events
 from engine.decisions import AnyDecision
-from engine.instruments import Future, Perpetual
 from tests.histories.control import Control
 from tests.histories.customers import Customers
-from tests.histories.listing import NAMELESS, listing, quantity
+from tests.histories.listing import BEGIN, NAMELESS, Contract, listing, quantity, worth
 from tests.histories.market import Market
 from tests.histories.mistakes import Mistakes
 from tests.histories.venue import Venue
 from tests.twin import Twin
 
 Make = Callable[[], events.AnyEvent]
-
-BEGIN = 1_600_000_000_000_000
 
 
 class History:
@@ -73,8 +70,10 @@ class History:
             self.now += int(self.chance.expovariate(1 / 40_000))
         elif step < 0.98:
             self.now += self.chance.randrange(300_000, 2_000_000)
-        else:
+        elif step < 0.998:
             self.now += self.chance.randrange(2_000_000, 12_000_000)
+        else:
+            self.now += self.chance.randrange(60_000_000, 1_800_000_000)
 
     def _act(self) -> None:
         actors: list[tuple[float, Callable[[], None]]] = [
@@ -122,7 +121,7 @@ class History:
         self,
         account: str,
         margin: str,
-        contract: Perpetual | Future,
+        contract: Contract,
         size: Decimal,
         price: Decimal,
         *,
@@ -130,9 +129,8 @@ class History:
     ) -> events.AnyEvent:
         """Make a fill with a fee that is the taker's, a rebate or something else."""
         asset = contract.settle
-        worth = abs(float(size)) * float(contract.multiplier)
-        worth = worth / float(price) if contract.style == "inverse" else worth * float(price)
-        fee = worth * float(contract.taker_fee) * self.chance.choice((1, 1, 1, -0.2, 1.5))
+        rate = float(contract.taker_fee) * self.chance.choice((1, 1, 1, -0.2, 1.5))
+        fee = worth(contract, abs(float(size)), float(price)) * rate
         if self.chance.random() < 0.03:
             asset = self.chance.choice([name for name in self.listing.assets if name != NAMELESS])
             fee = 0.01

@@ -5,25 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import msgspec
 
-from engine.instruments import Asset, Future, Perpetual
-from engine.profile import (
-    Bracket,
-    Collateral,
-    LiquidationRule,
-    MarginCallRule,
-    PriceSources,
-    RiskProfile,
-    Trigger,
-)
+from engine.instruments import Asset, Future, Option, Perpetual
+from engine.profile import DAY, RiskProfile
+from tests.histories.rules import draw_profile
 
 USDT = "USDT"
 NAMELESS = "GIFT"
-SECOND = 1_000_000
 PRICES = {"BTC": 10_000.0, "ETH": 600.0, "SOL": 40.0, NAMELESS: 2.0}
+BEGIN = 1_600_000_000_000_000
 EXPIRY = 10**15
+
+Contract = Perpetual | Future | Option
 
 
 @dataclass
@@ -31,7 +27,7 @@ class Listing:
     """Assets, derivatives with the asset they follow, and the profile; index prices to begin at."""
 
     assets: dict[str, Asset]
-    contracts: dict[str, Perpetual | Future]
+    contracts: dict[str, Contract]
     underlying: dict[str, str]
     profile: RiskProfile
     prices: dict[str, float]
@@ -42,18 +38,27 @@ def quantity(value: float, decimals: int) -> Decimal:
     return Decimal(round(value * 10**decimals)).scaleb(-decimals)
 
 
+def worth(contract: Contract, size: float, price: float) -> float:
+    """Return about what a size is worth at a price, in the settlement asset."""
+    multiplied = size * float(contract.multiplier)
+    return multiplied / price if contract.inverse else multiplied * price
+
+
 def listing(chance: Random) -> Listing:
     """Draw a venue."""
     coins = ["BTC", *(coin for coin in ("ETH", "SOL") if chance.random() < 0.6)]
     held = [USDT, *coins, *([NAMELESS] if chance.random() < 0.3 else [])]
     assets = {name: _asset(chance, name) for name in held}
-    contracts: dict[str, Perpetual | Future] = {}
+    prices = {coin: PRICES[coin] * chance.uniform(0.7, 1.4) for coin in held if coin != USDT}
+    contracts: dict[str, Contract] = {}
     underlying: dict[str, str] = {}
     for coin in coins:
-        for contract in _contracts(chance, coin):
+        drawn: list[Contract] = [*_contracts(chance, coin)]
+        if coin == "BTC" and chance.random() < 0.4:
+            drawn += _options(chance, coin, prices[coin])
+        for contract in drawn:
             contracts[contract.name] = contract
             underlying[contract.name] = coin
-    prices = {coin: PRICES[coin] * chance.uniform(0.7, 1.4) for coin in held if coin != USDT}
     profile = draw_profile(chance, assets, contracts)
     return Listing(assets, contracts, underlying, profile, prices)
 
@@ -73,6 +78,7 @@ def _contracts(chance: Random, coin: str) -> list[Perpetual | Future]:
         "largest_size": Decimal(1_000_000),
         "multiplier": chance.choice((Decimal(1), Decimal(1), Decimal("0.1"))),
         "taker_fee": chance.choice((Decimal(0), Decimal("0.0005"), Decimal("0.002"))),
+        "underlying": coin if chance.random() < 0.8 else "",
     }
     inverse: dict[str, object] = {
         **linear,
@@ -102,60 +108,32 @@ def _perpetual(name: str, terms: dict[str, object], funding: str) -> Perpetual:
     return msgspec.convert(fields, Perpetual)
 
 
-def draw_profile(
-    chance: Random, assets: dict[str, Asset], contracts: dict[str, Perpetual | Future]
-) -> RiskProfile:
-    """Draw the rules for what is listed; the nameless asset stays unnamed."""
-    coins = [name for name in assets if name not in (USDT, NAMELESS)]
-    collateral = {USDT: _collateral(chance, USDT), **{c: _collateral(chance, c) for c in coins}}
-    order = [USDT, *coins]
-    chance.shuffle(order)
-    at_equality = chance.random() < 0.4
-    buffers = ("0.05", "0.1", "0.3") if at_equality else ("0", "0.1", "0.25")
-    return RiskProfile(
-        name=f"rules-{chance.randrange(10**6)}",
-        numeraire=USDT,
-        brackets={name: _brackets(chance, contracts[name]) for name in contracts},
-        collateral=collateral,
-        conversion=tuple(order),
-        trigger=Trigger(at_equality=at_equality, stop_buffer=Decimal(chance.choice(buffers))),
-        margin_call=MarginCallRule(
-            at=Decimal(chance.choice(("0.5", "0.8"))), reset=Decimal(chance.choice(("0.3", "0.45")))
-        ),
-        liquidation=LiquidationRule(
-            order_ttl=chance.choice((1, 3, 5)) * SECOND,
-            ack_timeout=chance.choice((1, 2, 5)) * SECOND,
-            gap_timeout=chance.choice((2, 10)) * SECOND,
-            max_slippage=Decimal(chance.choice(("0.01", "0.05", "0.1"))),
-            fee_rate=Decimal(chance.choice(("0", "0.003", "0.0125"))),
-        ),
-        prices=PriceSources(
-            index=chance.choice(("venue", "oracle")),
-            symbols={name: "other" for name in contracts if chance.random() < 0.1},
-        ),
-    )
-
-
-def _collateral(chance: Random, asset: str) -> Collateral:
-    below = chance.choice((None, Decimal(0), Decimal(50) if asset == USDT else Decimal("0.01")))
-    if asset == USDT:
-        return Collateral(auto_convert_below=below)
-    return Collateral(
-        haircut=Decimal(chance.choice(("0", "0.05", "0.2"))),
-        borrow_weight=Decimal(chance.choice(("1", "1.05", "1.2"))),
-        auto_convert_below=below,
-    )
-
-
-def _brackets(chance: Random, contract: Perpetual | Future) -> tuple[Bracket, ...]:
-    cap = Decimal(chance.choice((2_000, 10_000, 50_000)))
-    if contract.style == "inverse":
-        cap /= 10_000
-    maintenance, initial = Decimal(chance.choice(("0.004", "0.02", "0.05"))), Decimal("0.1")
-    brackets: list[Bracket] = []
+def _options(chance: Random, coin: str, price: float) -> list[Option]:
+    """Draw a few options around the price, some about to expire, some in coin."""
+    drawn: dict[str, Option] = {}
     for _ in range(chance.randint(1, 4)):
-        brackets.append(Bracket(cap, maintenance, initial))
-        cap *= chance.choice((2, 5))
-        maintenance = min(maintenance * chance.choice((1, 2)), Decimal("0.2"))
-        initial = max(maintenance, min(initial * 2, Decimal(1)))
-    return tuple(brackets)
+        strike = Decimal(max(1, round(price * chance.uniform(0.75, 1.3), -2)))
+        in_coin = chance.random() < 0.4
+        days = chance.choice((0.0005, 0.5, 5, 20, 45, 200))
+        terms: dict[str, Any] = {
+            "settle": coin if in_coin else USDT,
+            "style": "inverse" if in_coin else "linear",
+            "price_decimals": chance.choice((4, 6)) if in_coin else 2,
+            "tick": Decimal("0.0001") if in_coin else chance.choice((Decimal("0.01"), Decimal(5))),
+            "multiplier": chance.choice((Decimal(1), Decimal("0.1"))),
+            "taker_fee": chance.choice((Decimal(0), Decimal("0.0005"), Decimal("0.01"))),
+        }
+        kind = chance.choice(("call", "put"))
+        name = f"{coin}-{days}D-{strike}-{'COIN-' if in_coin else ''}{kind.upper()}"
+        drawn[name] = Option(
+            name=name,
+            kind=kind,
+            strike=strike,
+            expiry=BEGIN + int(days * DAY),
+            underlying=coin,
+            size_decimals=2,
+            lot=Decimal("0.01"),
+            largest_size=Decimal(1_000_000),
+            **terms,
+        )
+    return list(drawn.values())

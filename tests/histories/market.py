@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from engine import events
+from engine.instruments import Option
 from tests.histories.listing import quantity
+from tests.twin.options import black_76
+from tests.twin.terms import ContractTerms
 
 if TYPE_CHECKING:
     from tests.histories.history import History, Make
@@ -18,6 +22,7 @@ class Market:
         self.history = history
         self.chance = history.chance
         self.prices = dict(history.listing.prices)
+        self.volatility = self.chance.uniform(0.3, 1.5)
 
     def open(self) -> None:
         """Price everything once; now and then something is left out."""
@@ -39,7 +44,13 @@ class Market:
 
     def mark(self, symbol: str) -> float:
         """Return about where a derivative trades."""
-        return self.prices[self.history.listing.underlying[symbol]]
+        price = self.prices[self.history.listing.underlying[symbol]]
+        contract = self.history.listing.contracts[symbol]
+        if not isinstance(contract, Option):
+            return price
+        option = ContractTerms.of(contract).option
+        assert option is not None
+        return max(0.0, black_76(option, self.volatility, price, 1.0, self.history.now))
 
     def _move(self, coin: str, change: float) -> None:
         self.prices[coin] *= max(0.3, 1 + change)
@@ -55,17 +66,40 @@ class Market:
             quotes.append((self.chance.choice(symbols), self.chance.choice(kinds)))
         for symbol, kind in quotes:
             if everything or self.chance.random() < 0.75:
-                self.history.queue.append(self._quote(symbol, kind, coin))
+                contract = listing.contracts.get(symbol)
+                marked = kind == "mark" and isinstance(contract, Option)
+                make = self._mark(symbol, coin) if marked else self._quote(symbol, kind, coin)
+                self.history.queue.append(make)
+
+    def _source(self, symbol: str, kind: str) -> str:
+        rules = self.history.listing.profile.prices
+        if self.chance.random() < 0.06:
+            return "elsewhere"
+        return str(rules.symbols.get(symbol) or getattr(rules, kind))
+
+    def _mark(self, symbol: str, coin: str) -> Make:
+        def make() -> events.AnyEvent:
+            source = self._source(symbol, "mark")
+            self.volatility *= max(0.5, self.chance.gauss(1, 0.05))
+            skew = 0.0 if self.chance.random() < 0.02 else self.chance.uniform(0.9, 1.1)
+            return events.OptionMark(
+                time=self.history.time(),
+                symbol=symbol,
+                iv=quantity(self.volatility * skew, 4),
+                forward=quantity(self.prices[coin] * self.chance.gauss(1, 0.001), 2),
+                discount=self.chance.choice((Decimal(1), Decimal(1), Decimal("0.97"))),
+                source=source,
+                sequence=self.history.number(f"{source}:{symbol}"),
+            )
+
+        return make
 
     def _quote(self, symbol: str, kind: events.PriceKind, coin: str) -> Make:
         listing = self.history.listing
         listed = listing.assets.get(symbol) or listing.contracts[symbol]
 
         def make() -> events.AnyEvent:
-            rules = listing.profile.prices
-            source = rules.symbols.get(symbol) or getattr(rules, kind)
-            if self.chance.random() < 0.06:
-                source = "elsewhere"
+            source = self._source(symbol, kind)
             basis = 1.0 if kind == "index" else self.chance.gauss(1, 0.001)
             price = quantity(self.prices[coin] * basis, listed.price_decimals)
             return events.PriceUpdate(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import events
+from engine.instruments import Option
 from tests.histories.listing import USDT
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Mistakes:
             self._order,
             self._price,
             self._price,
+            self._mark,
             self._margin,
             self._control,
             self._close,
@@ -149,6 +151,32 @@ class Mistakes:
             sequence=self.history.number(f"{source}:{symbol}"),
         )
 
+    def _mark(self) -> events.AnyEvent:
+        """Mark what is no option, with numbers that are none, or give an option a price."""
+        symbol = self._symbol()
+        fields: dict[str, Any] = {
+            "iv": Decimal("0.5"),
+            "forward": Decimal(100),
+            "discount": Decimal(1),
+        }
+        option = isinstance(self.listing.contracts[symbol], Option)
+        wrongs: list[dict[str, Any]] = [
+            {"symbol": "NONE"},
+            {"symbol": USDT},
+            {"forward": Decimal(0)} if option else {},
+            {"iv": Decimal(-1)} if option else {},
+            {"discount": Decimal("2.1")} if option else {},
+        ]
+        fields = {"symbol": symbol, **fields, **self.chance.choice(wrongs)}
+        source = self.listing.profile.source_of(symbol, "mark")
+        number = self.history.number(f"{source}:{fields['symbol']}")
+        if option and self.chance.random() < 0.4:
+            fields = {"symbol": symbol, "kind": "mark", "price": Decimal(5)}
+            return events.PriceUpdate(
+                time=self.history.now, source=source, sequence=number, **fields
+            )
+        return events.OptionMark(time=self.history.now, source=source, sequence=number, **fields)
+
     def _margin(self) -> events.AnyEvent:
         symbol = self._symbol()
         wrongs: list[tuple[type, dict[str, object]]] = [
@@ -184,6 +212,16 @@ class Mistakes:
                 lambda: events.FundMoved(
                     time=now, shard=0, asset=USDT, amount=FINE, sequence=number("fund 0")
                 ),
+                lambda: events.MarketState(
+                    time=now, symbol="NONE", long_size=Decimal(1), short_size=Decimal(1)
+                ),
+                lambda: events.MarketState(
+                    time=now, symbol=self._symbol(), long_size=Decimal(-1), short_size=Decimal(1)
+                ),
+                lambda: events.PoolState(
+                    time=now, pool="NONE", supplied=Decimal(1), borrowed=Decimal(0)
+                ),
+                lambda: events.PoolState(time=now, pool=USDT, supplied=FINE, borrowed=Decimal(0)),
                 lambda: events.Halt(time=now, symbol="NONE"),
                 lambda: events.Resume(time=now, symbol="NONE"),
                 lambda: events.Settled(time=now, symbol="NONE", price=Decimal(1)),

@@ -11,8 +11,8 @@ from engine import events
 from engine.instruments import Asset, Option
 from tests.twin.amounts import decimals_of, whole
 from tests.twin.books import Account, Group, World
-from tests.twin.faults import faulty
 from tests.twin.facts import funding, holders, settlement
+from tests.twin.faults import faulty
 from tests.twin.terms import ContractTerms, Policy
 from tests.twin.trades import outcome_of
 

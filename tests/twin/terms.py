@@ -97,7 +97,7 @@ class Policy:
 
     def reference(self, symbol: str, terms: ContractTerms) -> Fraction | None:
         """Return the daily volatility at which the factor of an instrument is 1."""
-        if self.source.volatility is None or terms.option is not None:
+        if self.source.volatility is None or isinstance(self.rule_of(symbol, terms), Portfolio):
             return None
         found = _named(self.source.volatility.reference, symbol, terms)
         return None if found is None else Fraction(found)
