@@ -370,4 +370,6 @@ def record_of(event: e.Event) -> str:
         return event.instrument.name
     if isinstance(event, e.ProfileChanged):
         return event.profile.name
+    if isinstance(event, e.PoolState):
+        return event.pool
     return getattr(event, "symbol", "")

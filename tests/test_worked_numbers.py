@@ -42,9 +42,8 @@ def test_a_liquidation_price() -> None:
     story = Story(machine)
     a_long_and_a_short(story, decimals=4)
     engine = machine.engine
-    health = engine.health_of(engine.accounts["long"].groups["cross"])
-    assert health is not None
-    found = liquidation_prices(health.legs[0], health, engine.rules)
+    holdings = engine.accounts["long"].groups["cross"].holdings
+    found = liquidation_prices("BTCUSDT", holdings, engine.rules, engine.markets)
     # 9,000 ÷ 0.996 = 9,036.144578…, shown towards the healthy side.
     assert (found.below, found.above) == (D("9036.1446"), None)
 
