@@ -93,6 +93,13 @@ def notional(instrument: Listed, size: Decimal, price: Decimal, unit: Decimal) -
     return abs(size) * instrument.multiplier * price
 
 
+def exposure(instrument: Listed, size: Decimal, price: Decimal, worth: Decimal) -> Exposure:
+    """Return a position of `size` and notional `worth` as its requirement curve sees it."""
+    if instrument.inverse:
+        return Exposure(worth, worth, ONE)
+    return Exposure(abs(size) * instrument.multiplier, worth, price)
+
+
 def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
     """Return the health of a group; none while a price that counts is missing.
 
@@ -232,10 +239,7 @@ def _needed(
     worth = one.notional
     if size != one.leg.size:
         worth = notional(instrument, size, one.price, unit)
-    if instrument.inverse:
-        at = Exposure(worth, worth, ONE)
-    else:
-        at = Exposure(abs(size) * instrument.multiplier, worth, one.price)
+    at = exposure(instrument, size, one.price, worth)
     if rules.portfolio_of(symbol) is not None:
         alone = portfolio_leg(symbol, one.leg.size, one.price, rules, markets)
         return portfolio_requirement([alone], rules, context)
@@ -372,7 +376,7 @@ class Target(NamedTuple):
     divisor: Decimal
 
 
-def _shares(leg: LegHealth, state: Health) -> tuple[Decimal, Decimal]:
+def shares(leg: LegHealth, state: Health) -> tuple[Decimal, Decimal]:
     """Return a leg's share of the group's equity, as a part and its whole."""
     whole = sum((other.required for other in state.legs), ZERO)
     if whole:
@@ -394,7 +398,7 @@ def target(leg: LegHealth, state: Health, rules: Rules) -> Target:
     V is the leg's value at mark without rounding, E equity, mm of MM its maintenance requirement, p
     the price of its settlement asset.
     """
-    part, whole = _shares(leg, state)
+    part, whole = shares(leg, state)
     scale = whole * state.prices[leg.settle]
     value = _value(leg, rules)
     return Target(
