@@ -90,10 +90,10 @@ def _enter(rule: Volatility, swing: Swing, price: Fraction, steps: int) -> None:
 def _used(world: World, rule: Volatility, swing: Swing) -> Fraction:
     daily = root(swing.variance * DAY / rule.interval, DAILY)
     today = world.time // DAY
-    swing.peaks[today] = max(swing.peaks.get(today, ZERO), daily)
+    peak = max(swing.peaks.get(today, ZERO), daily)
     swing.peaks = {d: p for d, p in swing.peaks.items() if d > today - rule.lookback_days}
-    peak = max(swing.peaks.values(), default=ZERO)
-    return max(daily, ceil(Fraction(rule.lookback_share) * peak, DAILY))
+    swing.peaks[today] = peak
+    return max(daily, ceil(Fraction(rule.lookback_share) * max(swing.peaks.values()), DAILY))
 
 
 def _follow(rule: Volatility, swing: Swing, ratio: Fraction, elapsed: int) -> dict[str, Fraction]:
