@@ -125,7 +125,7 @@ def _name(raw: bytes) -> str:
     if not isinstance(fields, dict):
         return "not an object"
     kind, sequence = fields.get("type", "?"), fields.get("sequence", "?")
-    subject = fields.get("account") or fields.get("symbol") or "?"
+    subject = fields.get("account") or fields.get("symbol") or fields.get("pool") or "?"
     return f"{kind} {subject}#{sequence}"[:200]
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from engine import wire
-from engine.events import Deposit, PriceUpdate
+from engine.events import Deposit, MarketState, OptionMark, PoolState, PriceUpdate
 
 PRICE = {
     "type": "PriceUpdate",
@@ -39,6 +39,32 @@ def test_a_price_is_read_and_written_back():
         time=1, symbol="BTCUSDT", kind="mark", price=D("50000.5"), source="venue", sequence=7
     )
     assert wire.read_event(wire.write_event(event)) == event
+
+
+def test_what_options_are_valued_by_is_read_from_the_topic_of_prices():
+    told = {"type": "OptionMark", "time": 1, "symbol": "BTC-C", "source": "venue", "sequence": 7}
+    event = wire.read_event(orjson.dumps(told | {"iv": "0.6", "forward": "40000"}), "prices")
+    numbers = {"iv": D("0.6"), "forward": D(40000), "discount": D(1)}
+    assert event == OptionMark(time=1, symbol="BTC-C", source="venue", sequence=7, **numbers)
+    assert wire.read_event(wire.write_event(event)) == event
+    with pytest.raises(wire.WireError, match=r"OptionMark BTC-C#7: digits: iv has more"):
+        wire.read_event(orjson.dumps(told | {"iv": "1e30", "forward": "40000"}))
+    with pytest.raises(wire.WireError, match="json"):
+        wire.read_event(wire.write_event(event), "control")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        MarketState(time=1, symbol="BTC-PERP", long_size=D(3), short_size=D("2.5")),
+        PoolState(time=1, pool="USDT", supplied=D(3), borrowed=D("2.5")),
+    ],
+)
+def test_what_is_told_of_markets_is_read_from_the_topic_of_control(event):
+    raw = wire.write_event(event)
+    assert wire.read_event(raw, "control") == event
+    with pytest.raises(wire.WireError, match="json"):
+        wire.read_event(raw, "positions")
 
 
 def test_amounts_are_written_without_exponents():

@@ -135,7 +135,7 @@ def _result(world: World, rule: Portfolio, held: Holding, scenario: Scenario) ->
     if terms.option is not None:
         inputs = world.options[held.symbol]
         volatility = _volatility(rule, terms.option, inputs, scenario.volatility)
-        forward = inputs.forward * (1 + float(scenario.price))
+        forward = float(inputs.exact_forward * (1 + scenario.price))
         return size * (mark_of(world, held.symbol, inputs, volatility, forward) - held.mark)
     if terms.inverse:
         exact = size * scenario.price / (held.mark * (1 + scenario.price))
