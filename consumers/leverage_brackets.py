@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from consumers.toml_file import FileFaults
 from engine import profile_faults
 from engine.money import ZERO, exact, plain
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile
@@ -22,14 +23,6 @@ from engine.wire import WHOLE_MAX
 Form = Literal["binance", "ccxt"]
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-
-
-class BracketFaults(ValueError):
-    """A table of brackets cannot be used; `faults` are all its faults, each naming its row."""
-
-    def __init__(self, file: str, faults: list[str]) -> None:
-        self.faults = [f"{file}: {fault}" for fault in faults]
-        super().__init__("\n".join(self.faults))
 
 
 class Row(NamedTuple):
@@ -70,16 +63,16 @@ class _CcxtRow(msgspec.Struct, rename="camel"):
 def rows(raw: bytes, form: Form, file: str) -> dict[str, list[Row]]:
     """Return the rows of every contract, by its name at the exchange, in the order given.
 
-    Raises `BracketFaults` when `raw` is not of that form.
+    Raises `FileFaults` when `raw` is not of that form.
     """
     try:
         return _binance(raw) if form == "binance" else _ccxt(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BracketFaults(file, [f"not brackets as {form} writes them: {error}"]) from error
+        raise FileFaults(file, [f"not brackets as {form} writes them: {error}"]) from error
 
 
 def requirements(raw: bytes, form: Form, file: str) -> dict[str, Requirement]:
-    """Return the requirement of every contract; raises `BracketFaults` naming every fault."""
+    """Return the requirement of every contract; raises `FileFaults` naming every fault."""
     tables = rows(raw, form, file)
     faults = [
         f"{symbol}: {fault}" for symbol, table in tables.items() for fault in _row_faults(table)
@@ -95,7 +88,7 @@ def requirements(raw: bytes, form: Form, file: str) -> dict[str, Requirement]:
         )
     )
     if faults:
-        raise BracketFaults(file, faults)
+        raise FileFaults(file, faults)
     return found
 
 

@@ -62,10 +62,11 @@ def unfinished(log: str | None) -> Iterator[None]:
 def _expected() -> tuple[type[Exception], ...]:
     """Return what may go wrong; what belongs to Kafka only where its client was loaded."""
     from consumers.event_log import EventLogError
+    from consumers.profiles import NoSuchProfile
     from consumers.replay import BrokenInvariant
     from consumers.toml_file import FileFaults
 
-    kinds = [BrokenInvariant, EventLogError, FileFaults, OSError]
+    kinds = [BrokenInvariant, EventLogError, FileFaults, NoSuchProfile, OSError]
     if "aiokafka" in sys.modules:
         from aiokafka.errors import KafkaError
 

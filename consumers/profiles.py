@@ -75,6 +75,11 @@ def parse(raw: bytes, file: str) -> RiskProfile:
     return profile
 
 
+def has(profile: RiskProfile, symbol: str) -> bool:
+    """Tell whether a profile has an entry of its own for `symbol`."""
+    return symbol in profile.requirements or symbol in profile.portfolios
+
+
 def data(profile: RiskProfile) -> dict[str, Any]:
     """Return a profile as plain data; numbers of money are decimals."""
     made: dict[str, Any] = msgspec.to_builtins(profile, builtin_types=(Decimal,))

@@ -9,11 +9,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from engine.profile import RiskProfile
 from engine.rules import Rules
+from producers import profile_report
 from producers.report import full, table
-
-SECOND = 1_000_000
 
 
 def data(rules: Rules) -> dict[str, Any]:
@@ -41,8 +39,8 @@ def show(out: Console, rules: Rules) -> None:
     if rules.profile is None:
         out.print("No profile is in force.")
         return
-    out.print(_settings(rules.profile))
-    out.print(_brackets(rules.profile))
+    out.print(profile_report.settings(rules.profile))
+    profile_report.margin(out, rules.profile)
     halted = "everything" if rules.halted_all else ", ".join(sorted(rules.halted))
     if halted:
         out.print(f"Halted: {halted}.")
@@ -73,46 +71,4 @@ def _derivatives(rules: Rules) -> Table:
     for item in rules.derivatives.values():
         numbers = (item.multiplier, item.tick, item.lot, item.taker_fee, item.largest_size)
         made.add_row(item.name, item.style, item.settle, *(full(number) for number in numbers))
-    return made
-
-
-def _settings(profile: RiskProfile) -> Table:
-    made = table(f'Profile "{profile.name}"', ["Rule", "Value"])
-    trigger, call, rule = profile.trigger, profile.margin_call, profile.liquidation
-    sign = "≤" if trigger.at_equality else "<"
-    rows = {
-        "Numeraire": profile.numeraire,
-        "Collateral is sold in this order": ", ".join(profile.conversion) or "none",
-        "Liquidation starts at margin equity": f"{sign} maintenance",
-        "and stops at margin equity": f"≥ maintenance × {full(1 + trigger.stop_buffer)}",
-        "Margin call at maintenance ÷ margin equity": f"≥ {full(call.at)}",
-        "and again after": f"< {full(call.reset)}",
-        "An order lives": f"{rule.order_ttl / SECOND:g} s",
-        "A cancellation is waited for": f"{rule.ack_timeout / SECOND:g} s",
-        "Missing events are waited for": f"{rule.gap_timeout / SECOND:g} s",
-        "Slippage in stage backstop": full(rule.max_slippage),
-        "Liquidation fee": full(rule.fee_rate),
-        "Sources of mark, index, last": ", ".join(
-            (profile.prices.mark, profile.prices.index, profile.prices.last)
-        ),
-    }
-    for symbol, source in sorted(profile.prices.symbols.items()):
-        rows[f"Source of {symbol}"] = source
-    for name, value in rows.items():
-        made.add_row(name, value)
-    return made
-
-
-def _brackets(profile: RiskProfile) -> Table:
-    columns = ["Symbol", "Up to notional", "Maintenance", "Initial"]
-    made = table(
-        "Requirements, by marginal brackets",
-        columns,
-        caption="In the settlement asset; the last bracket of a symbol goes on without end.",
-    )
-    for symbol, brackets in sorted(profile.brackets.items()):
-        for bracket in brackets:
-            numbers = (bracket.cap, bracket.maintenance_rate, bracket.initial_rate)
-            made.add_row(symbol, *(full(number) for number in numbers))
-        made.add_section()
     return made
