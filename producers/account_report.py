@@ -13,7 +13,7 @@ from engine.book import Account, Group
 from engine.core import Engine
 from engine.liquidation import Liquidation, Order, risk_key
 from engine.liquidation_price import liquidation_prices
-from engine.margin import Health, LegHealth, bankruptcy_price
+from engine.margin import Health, LegHealth, Level, bankruptcy_price, level
 from engine.money import ZERO, exact
 from engine.survey import Survey
 from producers.report import amount, full, moment, percent, table
@@ -73,6 +73,7 @@ def account_data(engine: Engine, account: Account) -> dict[str, Any]:
 def group_data(engine: Engine, group: Group) -> dict[str, Any]:
     """Return all that the engine knows of a margin group."""
     health = engine.health_of(group) if engine.ready else None
+    entry = level(group.holdings, engine.rules, engine.markets) if health else None
     found: dict[str, Any] = {
         "account": group.account.id,
         "margin": group.margin,
@@ -80,10 +81,10 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
         "called": group.called,
         "equity": health.equity if health else None,
         "margin_equity": health.margin_equity if health else None,
-        "initial": health.initial if health else None,
+        "initial": entry.requirement if entry else None,
         "maintenance": health.maintenance if health else None,
         "balances": _balances(engine, group, health),
-        "legs": _legs(engine, group, health),
+        "legs": _legs(engine, group, health, entry),
         "open_orders": [
             {"symbol": symbol, "buy": buy, "sell": sell}
             for symbol, (buy, sell) in sorted(group.open_orders.items())
@@ -103,21 +104,28 @@ def _balances(engine: Engine, group: Group, health: Health | None) -> list[dict[
             "cash": cash.get(asset, Decimal(0)),
             "net": net,
             "price": health.prices[asset],
-            "weight": engine.rules.weight(asset, net),
+            "weight": engine.rules.weight(asset, health.counted[asset]),
         }
         for asset, net in sorted(health.net.items())
     ]
 
 
-def _legs(engine: Engine, group: Group, health: Health | None) -> list[dict[str, Any]]:
-    if health is None:
+def _legs(
+    engine: Engine, group: Group, health: Health | None, entry: Level | None
+) -> list[dict[str, Any]]:
+    if health is None or entry is None:
         legs = group.legs.items()
         return [{"symbol": symbol, "size": leg.size, "cost": leg.cost} for symbol, leg in legs]
-    return [_leg(engine, leg, health) for leg in health.legs]
+    initial = entry.required
+    return [_leg(engine, group, leg, health, initial[leg.symbol]) for leg in health.legs]
 
 
-def _leg(engine: Engine, leg: LegHealth, health: Health) -> dict[str, Any]:
-    prices = liquidation_prices(leg, health, engine.rules)
+def _leg(
+    engine: Engine, group: Group, leg: LegHealth, health: Health, initial: Decimal
+) -> dict[str, Any]:
+    """Return all that is known of a leg; both requirements in the numeraire."""
+    rules = engine.rules
+    prices = liquidation_prices(leg.symbol, group.holdings, rules, engine.markets)
     return {
         "symbol": leg.symbol,
         "size": leg.size,
@@ -127,11 +135,11 @@ def _leg(engine: Engine, leg: LegHealth, health: Health) -> dict[str, Any]:
         "cost": leg.cost,
         "unrealised": leg.value - leg.cost,
         "notional": leg.notional,
-        "initial": leg.initial,
-        "maintenance": leg.maintenance,
+        "initial": initial,
+        "maintenance": leg.required,
         "liquidation_price_below": prices.below,
         "liquidation_price_above": prices.above,
-        "bankruptcy_price": bankruptcy_price(leg, health, engine.rules),
+        "bankruptcy_price": bankruptcy_price(leg, health, rules),
     }
 
 
@@ -217,7 +225,10 @@ def _leg_tables(legs: list[dict[str, Any]]) -> list[Table]:
     breaks = table(
         "Requirements and prices",
         ["Symbol", "Notional", "Initial", "Maintenance", "Liquidation below / above", "Bankrupt"],
-        caption="Liquidation prices hold all other prices still.",
+        caption=(
+            "Requirements in the numeraire, notional in what the leg settles in. Liquidation "
+            "prices hold all other prices still."
+        ),
     )
     for leg in legs:
         shown = {key: _number(value) for key, value in leg.items()}

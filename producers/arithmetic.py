@@ -8,13 +8,27 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
+from msgspec import to_builtins
+
 from engine.book import Group
 from engine.core import Engine
 from engine.decisions import CollateralSale, LiquidationOrder
 from engine.instruments import Listed
-from engine.margin import Health, LegHealth, Target, bankruptcy_price, limit_price, target
+from engine.margin import (
+    Health,
+    LegHealth,
+    Target,
+    bankruptcy_price,
+    fillable_price,
+    limit_price,
+    shares,
+    stop_level,
+    target,
+)
+from engine.markets import Markets
 from engine.money import ONE, ZERO, exact
 from engine.rules import Rules
+from producers.requirement_steps import maintenance_steps, portfolios, rule_key, weight_said
 
 _SHOWN = Context(prec=20, rounding=ROUND_HALF_EVEN, traps=[])
 """What no decision rests on is shown to this many digits."""
@@ -26,21 +40,29 @@ def of_group(engine: Engine, group: Group) -> dict[str, Any] | None:
     health = engine.health_of(group)
     if health is None:
         return None
-    rules = engine.rules
-    trigger = rules.in_force.trigger
+    rules, markets = engine.rules, engine.markets
+    profile = rules.in_force
+    trigger = profile.trigger
+    stop_equity, stop = stop_level(health, group.holdings, rules, markets)
     return {
         "margin": group.margin,
-        "numeraire": rules.in_force.numeraire,
+        "numeraire": profile.numeraire,
         "equity": health.equity,
         "margin_equity": health.margin_equity,
         "maintenance": health.maintenance,
         "at_equality": trigger.at_equality,
+        "fixed_cost": trigger.fixed_cost if health.legs else ZERO,
+        "stop_at": trigger.stop_at,
         "stop_buffer": trigger.stop_buffer,
-        "stop": health.maintenance * (ONE + trigger.stop_buffer),
-        "max_slippage": rules.in_force.liquidation.max_slippage,
+        "stop_notional_buffer": trigger.stop_notional_buffer,
+        "stop_margin_equity": stop_equity,
+        "stop": stop,
+        "max_slippage": profile.liquidation.max_slippage,
         "prices": _prices(engine, health),
         "balances": [_balance(asset, health, rules) for asset in sorted(health.net)],
-        "legs": [_leg(leg, health, rules) for leg in health.legs],
+        "returned": _returned(health, rules),
+        "legs": [_leg(leg, health, rules, markets) for leg in health.legs],
+        "portfolios": portfolios(health, rules, markets),
         "assets": {
             asset.name: {"decimals": asset.decimals, "price_decimals": asset.price_decimals}
             for asset in rules.assets.values()
@@ -80,24 +102,36 @@ def _prices(engine: Engine, health: Health) -> list[dict[str, Any]]:
 
 
 def _balance(asset: str, health: Health, rules: Rules) -> dict[str, Any]:
-    cash, net = health.cash.get(asset, Decimal(0)), health.net[asset]
+    cash, net = health.cash.get(asset, ZERO), health.net[asset]
+    counted = health.counted[asset]
+    rule = rules.in_force.collateral_of(asset)
     return {
         "asset": asset,
         "cash": cash,
         "unrealised": net - cash,
         "net": net,
+        "counted": counted,
         "price": health.prices[asset],
-        "weight": rules.weight(asset, net),
-        "owned": net > 0,
+        "weight": rules.weight(asset, counted),
+        "weight_rule": weight_said(rule, counted, "maintenance", told=False),
     }
 
 
-def _leg(leg: LegHealth, health: Health, rules: Rules) -> dict[str, Any]:
-    instrument, curve = rules.derivatives[leg.symbol], rules.maintenance[leg.symbol]
-    place = curve.bracket(leg.notional)
+def _returned(health: Health, rules: Rules) -> Decimal:
+    """Return the requirements that were taken off the results of legs, and come back after the
+    weight of their asset."""
+    if not rules.in_force.profit.after_requirement:
+        return ZERO
+    alone = (leg.required for leg in health.legs if rules.portfolio_of(leg.symbol) is None)
+    return sum(alone, ZERO)
+
+
+def _leg(leg: LegHealth, health: Health, rules: Rules, markets: Markets) -> dict[str, Any]:
+    instrument, fillable = rules.derivatives[leg.symbol], rules.in_force.liquidation.fillable
     goal = target(leg, health, rules)
+    part, whole = shares(leg, health)
     price = health.prices[leg.settle]
-    share = _quotient(health.equity * leg.required, health.maintenance * price)
+    limit = limit_price if fillable is None else fillable_price
     return {
         "symbol": leg.symbol,
         "settle": leg.settle,
@@ -109,13 +143,15 @@ def _leg(leg: LegHealth, health: Health, rules: Rules) -> dict[str, Any]:
         "cost": leg.cost,
         "unrealised": leg.value - leg.cost,
         "notional": leg.notional,
-        "bracket": place + 1,
-        "rate": curve.rates[place],
-        "amount": curve.amounts[place],
+        "rule": rule_key(leg.symbol, rules),
+        "steps": [step._asdict() for step in maintenance_steps(leg, rules, markets)],
         "maintenance": leg.maintenance,
         "settle_price": price,
         "required": leg.required,
-        "share": share,
+        "in_portfolio": rules.portfolio_of(leg.symbol) is not None,
+        "share_part": part,
+        "share_whole": whole,
+        "share": _quotient(health.equity * part, whole * price),
         "unrounded_value": _unrounded(leg, instrument),
         "target": _quotient(goal.numerator, goal.divisor),
         "taker_fee": instrument.taker_fee,
@@ -123,7 +159,8 @@ def _leg(leg: LegHealth, health: Health, rules: Rules) -> dict[str, Any]:
         "tick": instrument.tick,
         **_solutions(leg, instrument, goal),
         "bankruptcy_price": bankruptcy_price(leg, health, rules),
-        "limit_price": limit_price(leg, health, rules),
+        "limit_price": limit(leg, health, rules),
+        "fillable": None if fillable is None else to_builtins(fillable, builtin_types=(Decimal,)),
     }
 
 
@@ -150,4 +187,7 @@ def _solutions(leg: LegHealth, instrument: Listed, goal: Target) -> dict[str, De
 
 
 def _quotient(part: Decimal, whole: Decimal) -> Decimal:
+    """Return part ÷ whole as it is shown; a leg that is worth nothing has a share of nothing."""
+    if not whole:
+        return ZERO
     return _SHOWN.divide(part, whole).normalize(_SHOWN)

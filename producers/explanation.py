@@ -126,26 +126,66 @@ def _show_health(out: Console, found: dict[str, Any]) -> None:
     _say(out, "\nHealth when it was decided", style="bold")
     for leg in found["legs"]:
         _show_requirement(out, leg)
+    for held in found["portfolios"]:
+        _say(out, f"  {portfolio_said(held, unit)}")
     worth = margin_worth = Decimal(0)
     for held in found["balances"]:
-        asset, net = held["asset"], held["net"]
-        value = net * held["price"]
-        worth, margin_worth = worth + value, margin_worth + value * held["weight"]
-        weight = "1 − haircut" if held["owned"] else "borrow weight"
-        _say(
-            out,
-            f"  {asset}: cash {full(held['cash'])} + unrealised {full(held['unrealised'])} = "
-            f"{full(net)}; × price {full(held['price'])} = {full(value)} {unit}; "
-            f"× {full(held['weight'])} ({weight}) = {full(value * held['weight'])} {unit}",
-        )
+        value, counts = held["net"] * held["price"], held["counted"] * held["price"]
+        worth, margin_worth = worth + value, margin_worth + counts * held["weight"]
+        _say(out, f"  {_balance(held, unit)}")
     _say(out, f"  equity = {full(worth)} {unit}")
-    _say(out, f"  margin equity = {full(margin_worth)} {unit}")
-    sign = "≤" if found["at_equality"] else "<"
-    _say(
-        out,
-        f"  maintenance = {full(found['maintenance'])} {unit}; liquidation starts at margin equity "
-        f"{sign} maintenance and stops at ≥ {full(found['stop'])} {unit} "
-        f"(maintenance × {full(ONE + found['stop_buffer'])})",
+    returned = found["returned"]
+    back = f" + requirements of legs {full(returned)}" if returned else ""
+    sums = f"{full(margin_worth)}{back} = {full(margin_worth + returned)}" if back else ""
+    _say(out, f"  margin equity = {sums or full(margin_worth)} {unit}")
+    _say(out, f"  {_thresholds(found)}")
+
+
+def portfolio_said(held: dict[str, Any], unit: str) -> str:
+    """Say what a portfolio needs and why, in one sentence."""
+    said = f"portfolio {held['underlying']} ({held['rule']}): "
+    if held["price_move"] is None:
+        said += "no scenario loses"
+    else:
+        said += (
+            f"worst loss {full(held['worst_loss'])} with the price moved by "
+            f"{full(held['price_move'])} and volatility by {full(held['volatility_move'])}"
+        )
+        if held["weight"] != 1:
+            said += f", {full(held['weight'])} of it counts"
+    parts = [("minimum of short options", "short_option_minimum")]
+    parts += [("contingencies", "contingencies"), ("closing", "closing")]
+    for name, key in parts:
+        if held[key]:
+            said += f"; {name} {full(held[key])}"
+    return f"{said}; maintenance {full(held['maintenance'])} {unit}"
+
+
+def _balance(held: dict[str, Any], unit: str) -> str:
+    asset, price = held["asset"], full(held["price"])
+    value, counts = held["net"] * held["price"], held["counted"] * held["price"]
+    said = (
+        f"{asset}: cash {full(held['cash'])} + unrealised {full(held['unrealised'])} = "
+        f"{full(held['net'])}; × price {price} = {full(value)} {unit}; "
+    )
+    if held["counted"] != held["net"]:
+        said += f"of it {full(held['counted'])} counts, × price {price} = {full(counts)} {unit}; "
+    weight = f"× {full(held['weight'])} ({held['weight_rule']})"
+    return f"{said}{weight} = {full(counts * held['weight'])} {unit}"
+
+
+def _thresholds(found: dict[str, Any]) -> str:
+    unit, sign = found["numeraire"], "≤" if found["at_equality"] else "<"
+    fixed = f" (with {full(found['fixed_cost'])} to close)" if found["fixed_cost"] else ""
+    stop = f"{found['stop_at']} × {full(ONE + found['stop_buffer'])}"
+    if found["stop_notional_buffer"]:
+        stop += f" + {full(found['stop_notional_buffer'])} × notional"
+    reached = ""
+    if found["stop_at"] == "initial":
+        reached = f", margin equity at initial weights {full(found['stop_margin_equity'])}"
+    return (
+        f"maintenance = {full(found['maintenance'])} {unit}{fixed}; liquidation starts at margin "
+        f"equity {sign} maintenance and stops at ≥ {full(found['stop'])} {unit} ({stop}{reached})"
     )
 
 
@@ -160,10 +200,12 @@ def _show_requirement(out: Console, leg: dict[str, Any]) -> None:
         f"{full(leg['value'])} {unit}; less cost {full(leg['cost'])} = unrealised "
         f"{full(leg['unrealised'])} {unit}",
     )
+    *before, last = leg["steps"]
+    for step in before:
+        _say(out, f"    {step['what']}: {full(step['amount'])} {unit}")
     _say(
         out,
-        f"    maintenance, bracket {leg['bracket']}: {full(leg['rate'])} × notional "
-        f"{full(leg['notional'])} − {full(leg['amount'])} = {full(leg['maintenance'])} {unit}"
+        f"    maintenance ({leg['rule']}): {last['what']} = {full(leg['maintenance'])} {unit}"
         + (f"{price} = {full(leg['required'])}" if price else ""),
     )
 
@@ -172,12 +214,13 @@ def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) 
     leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
     unit, sells = leg["settle"], order.side == "sell"
     _say(out, "\nPrices of the order", style="bold")
-    whole = full(found["maintenance"])
+    whole = full(leg["share_whole"])
     if leg["settle_price"] != 1:
         whole = f"({whole} × {full(leg['settle_price'])})"
     _say(
         out,
-        f"  its share of equity, by maintenance: {full(found['equity'])} × {full(leg['required'])} "
+        f"  its share of equity, by maintenance: {full(found['equity'])} × "
+        f"{full(leg['share_part'])} "
         f"÷ {whole} = {full(leg['share'])} {unit}",
     )
     _say(
@@ -186,7 +229,10 @@ def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) 
         f"{full(leg['share'])} = {full(leg['target'])} {unit}",
     )
     _say(out, f"  bankruptcy price: {_solved(leg, sells)}")
-    _say(out, f"  limit after the taker fee: {_limit(leg, sells)}")
+    if leg["fillable"] is None:
+        _say(out, f"  limit after the taker fee: {_limit(leg, sells)}")
+    else:
+        _say(out, f"  limit: {_fillable(leg, found, sells)}")
     _say(out, f"  {_stage(order, found, leg['limit_price'])}")
 
 
@@ -210,6 +256,17 @@ def _limit(leg: dict[str, Any], sells: bool) -> str:
         f"{quotient} = {full(leg['limit_exact'])}, {way} to tick {full(tick)}: "
         f"{full(leg['limit_price'])}"
         + (" (further, until cost and fee as they are rounded fit in)" if further else "")
+    )
+
+
+def _fillable(leg: dict[str, Any], found: dict[str, Any], sells: bool) -> str:
+    rule, way = leg["fillable"], "up" if sells else "down"
+    limit = "none" if leg["limit_price"] is None else full(leg["limit_price"])
+    return (
+        f"where the value is {full(leg['unrounded_value'])} − clamp({full(rule['adjustment'])} × "
+        f"(1 − {full(found['margin_equity'])} ÷ {full(found['maintenance'])}), 0, 1) × "
+        f"{full(rule['spread'])} × {full(leg['maintenance'])}, {way} to tick {full(leg['tick'])}: "
+        f"{limit}"
     )
 
 

@@ -71,20 +71,23 @@ def _adds_up(found: dict[str, Any] | None) -> None:
     if found is None:
         return
     worth = [held["net"] * held["price"] for held in found["balances"]]
-    weighted = [held["net"] * held["price"] * held["weight"] for held in found["balances"]]
+    weighted = [held["counted"] * held["price"] * held["weight"] for held in found["balances"]]
     assert sum(worth) == found["equity"]
-    assert sum(weighted) == found["margin_equity"]
-    assert sum(leg["required"] for leg in found["legs"]) == found["maintenance"]
+    assert sum(weighted) + found["returned"] == found["margin_equity"]
+    alone = sum(leg["required"] for leg in found["legs"] if not leg["in_portfolio"])
+    together = sum(held["maintenance"] for held in found["portfolios"])
+    assert alone + together + found["fixed_cost"] == found["maintenance"]
     for held in found["balances"]:
         assert held["cash"] + held["unrealised"] == held["net"]
     for leg in found["legs"]:
-        assert leg["rate"] * leg["notional"] - leg["amount"] == leg["maintenance"]
+        assert leg["steps"][-1]["amount"] == leg["maintenance"]
+        assert leg["steps"][-1]["amount"] * leg["settle_price"] == leg["required"]
         assert leg["value"] - leg["cost"] == leg["unrealised"]
         # The quotients are shown to twenty digits.
         if leg["bankruptcy_price"] is not None:
             gap = leg["bankruptcy_price"] - leg["bankruptcy_exact"]
             assert 0 <= (gap if leg["size"] > 0 else -gap) <= leg["price_unit"]
-        if leg["limit_price"] is not None:
+        if leg["limit_price"] is not None and leg["fillable"] is None:
             gap = leg["limit_price"] - leg["limit_exact"]
             assert (gap if leg["size"] > 0 else -gap) >= -Decimal("1e-9")
 
