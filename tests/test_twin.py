@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import zip_longest
 from typing import Any
 
@@ -12,12 +12,15 @@ import msgspec
 import pytest
 
 from engine.core import Engine
-from engine.decisions import Anomaly, Decision, Refused
+from engine.decisions import Anomaly, CancelOpenOrders, Decision, LiquidationOrder, Refused
+from engine.margin import level
+from engine.money import EXACT
 from tests.histories import History
 from tests.story import WholeEngine
 from tests.twin import Twin
 
 FAST = 40
+LEVELS_EVERY = 25
 HISTORIES_A_SEED = 10
 """Histories are short: each seed of a long series stands for ten of them."""
 
@@ -100,16 +103,35 @@ def compare(seed: int) -> tuple[str | None, Counter[str]]:
     """Tell one history to engine and twin: the first disagreement in words, and what was seen."""
     history, whole = History(seed), WholeEngine()
     seen: Counter[str] = Counter()
+    seen.update(f"histories of {policy}" for policy in history.policies)
     for place, (event, expected) in enumerate(history, start=1):
         seen.update(kind for decision in expected for kind in kinds_of(decision))
         decided = whole.apply(event)
         if difference := first_difference(decided, expected):
             return f"seed {seed}, event {place}: {event}\n{difference}", seen
+        if place % LEVELS_EVERY == 0 and (difference := levels_differ(whole.engine, history.twin)):
+            return f"seed {seed}, after event {place}: {event}\n{difference}", seen
     books = (books_of_engine(whole.engine), books_of_twin(history.twin))
     for name, (engine_has, twin_has) in zip_pairs(*books):
         if engine_has != twin_has:
             return f"seed {seed}, {name}: engine {engine_has}, twin {twin_has}", seen
     return None, seen
+
+
+def levels_differ(engine: Engine, twin: Twin) -> str:
+    """Say for which group margin equity or a requirement differs in a context."""
+    if engine.rules.profile is None:
+        return ""
+    with localcontext(EXACT):
+        for account in engine.accounts.values():
+            for margin, group in account.groups.items():
+                its = twin.group(account.id, margin)
+                for context in ("initial", "entry"):
+                    found = level(group.holdings, engine.rules, engine.markets, context)
+                    expected = twin.level(its, context)
+                    if (found and found[:2]) != expected:
+                        return f"{account.id} {margin} {context}: {found}, twin {expected}"
+    return ""
 
 
 def first_difference(decided: Sequence[Decision], expected: Sequence[Decision]) -> str:
@@ -142,12 +164,19 @@ def kinds_of(decision: Decision) -> Iterator[str]:
         "CancelOrder": "reason",
         "BadDebt": "cause",
         "Anomaly": "kind",
+        "RequirementChanged": "requirement",
     }.get(name)
     yield f"{name} {getattr(decision, kind)}" if kind else name
     if waits := getattr(decision, "waits", ""):
         yield f"{name} waits {waits}"
     if getattr(decision, "bankruptcy_price", "") is None:
         yield f"{name} without a bankruptcy price"
+    if getattr(decision, "pushed_under", 0):
+        yield f"{name} pushes under"
+    if isinstance(decision, CancelOpenOrders) and decision.number == 0:
+        yield f"{name} before a liquidation"
+    if isinstance(decision, LiquidationOrder) and decision.symbol.endswith(("-CALL", "-PUT")):
+        yield f"{name} of an option"
 
 
 def zip_pairs(one: dict[str, Any], other: dict[str, Any]) -> Iterable[tuple[str, tuple[Any, Any]]]:

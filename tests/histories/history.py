@@ -11,11 +11,13 @@ from typing import Any
 
 from engine import events
 from engine.decisions import AnyDecision
+from engine.profile import DAY
 from tests.histories.control import Control
 from tests.histories.customers import Customers
 from tests.histories.listing import BEGIN, NAMELESS, Contract, listing, quantity, worth
 from tests.histories.market import Market
 from tests.histories.mistakes import Mistakes
+from tests.histories.policies import policies
 from tests.histories.venue import Venue
 from tests.twin import Twin
 
@@ -52,6 +54,11 @@ class History:
                 self.venue.read(decided)
                 yield event, decided
 
+    @property
+    def policies(self) -> set[str]:
+        """What the rules in force by now are made of."""
+        return set(policies(self.listing.profile, self.listing.contracts))
+
     def schedule(self, delay: int, make: Make) -> None:
         """Let something happen `delay` microseconds from now."""
         heapq.heappush(self.answers, (self.now + delay, len(self.sent) + len(self.answers), make))
@@ -72,8 +79,10 @@ class History:
             self.now += self.chance.randrange(300_000, 2_000_000)
         elif step < 0.998:
             self.now += self.chance.randrange(2_000_000, 12_000_000)
-        else:
+        elif step < 0.9996:
             self.now += self.chance.randrange(60_000_000, 1_800_000_000)
+        else:
+            self.now += self.chance.randrange(DAY, 3 * DAY)
 
     def _act(self) -> None:
         actors: list[tuple[float, Callable[[], None]]] = [

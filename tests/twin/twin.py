@@ -14,6 +14,7 @@ from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
 from tests.twin.refusals import RefusalError, check, check_known
 from tests.twin.trades import anomaly
+from tests.twin.values import health
 
 Timer = tuple[int, str, Callable[[], None]]
 
@@ -154,6 +155,15 @@ class Twin:
         return fire
 
     # --- the books, in decimals
+
+    def group(self, account: str, margin: str) -> Group:
+        """Return a group, an empty one where there was none."""
+        return self.world.accounts[account].group(margin)
+
+    def level(self, group: Group, context: str) -> tuple[Decimal, Decimal] | None:
+        """Return margin equity and requirement in a context; none if the group is unpriced."""
+        found = health(self.world, group, context)
+        return found and (decimal(found.margin_equity), decimal(found.requirement))
 
     def cash(self, account: str, margin: str = "cross") -> dict[str, Decimal]:
         """Return the cash of a group by asset, zeros left out."""

@@ -79,8 +79,9 @@ def health(world: World, group: Group, context: str = "maintenance") -> Health |
         for symbol, leg in group.legs.items():
             if world.contracts[symbol].option is None:
                 marks[symbol] = _worse(world, (symbol, "mark"), marks[symbol], leg.size > 0)
+        there = net_of(world, group, marks)
         for asset in price:
-            owned = net.get(asset, ZERO) >= 0
+            owned = there.get(asset, ZERO) >= 0
             price[asset] = _worse(world, (asset, "index"), price[asset], owned)
     legs = [_leg_health(world, group, symbol, marks, price, context) for symbol in sorted(marks)]
     return Health(
@@ -190,8 +191,6 @@ def _margin_equity(
     counted = {asset: amount for asset, amount in group.cash.items() if amount}
     total = ZERO
     for leg in legs:
-        if leg.symbol not in group.legs:
-            continue
         gained = leg.value - leg.leg.cost
         if world.rules.source.profit.after_requirement and _curve(world, leg.symbol) is not None:
             gained -= leg.needed
