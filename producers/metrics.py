@@ -51,10 +51,11 @@ class Family(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """Which counter a decision moves, and under which labels."""
+    """Which counter a decision moves, under which labels and by how much."""
 
     family: str
     labels: Callable[[Any], Labels] = lambda decision: ()
+    amount: Callable[[Any], int] = lambda decision: 1
 
 
 def _values(kind: type[d.Decision], *fields: str) -> tuple[Labels, ...]:
@@ -70,6 +71,7 @@ COUNTERS = {
         (
             *(pair for pair in product(EVENTS, OUTCOMES) if pair[1] != "ignored"),
             ("PriceUpdate", "ignored"),
+            ("OptionMark", "ignored"),
             (UNREADABLE, "refused"),
         ),
     ),
@@ -89,6 +91,19 @@ COUNTERS = {
         "Orders and sales to be cancelled.", ("reason",), _values(d.CancelOrder, "reason")
     ),
     "liquidator_margin_calls": Family("Margin calls.", (), ((),)),
+    "liquidator_own_order_cancels": Family(
+        "Margin groups whose own orders were to be cancelled.", (), ((),)
+    ),
+    "liquidator_requirement_changes": Family(
+        "Changes of a factor of volatility, by the requirement that it is on.",
+        ("requirement",),
+        _values(d.RequirementChanged, "requirement"),
+    ),
+    "liquidator_pushed_under": Family(
+        "Margin groups that a change of a factor took below that requirement.",
+        ("requirement",),
+        _values(d.RequirementChanged, "requirement"),
+    ),
     "liquidator_anomalies": Family(
         "Facts that do not agree with what was decided.", ("kind",), _values(d.Anomaly, "kind")
     ),
@@ -98,16 +113,23 @@ COUNTERS = {
     ),
 }
 
-COUNTED: dict[type[d.Decision], Counted] = {
-    d.LiquidationStarted: Counted("liquidator_liquidations_started", lambda it: (it.reason,)),
-    d.LiquidationEnded: Counted("liquidator_liquidations_ended", lambda it: (it.reason,)),
-    d.LiquidationOrder: Counted("liquidator_orders", lambda it: (it.reason, it.stage)),
-    d.CollateralSale: Counted("liquidator_collateral_sales"),
-    d.CancelOrder: Counted("liquidator_cancels", lambda it: (it.reason,)),
-    d.MarginCall: Counted("liquidator_margin_calls"),
-    d.Anomaly: Counted("liquidator_anomalies", lambda it: (it.kind,)),
-    d.Gap: Counted("liquidator_gaps"),
-    d.SnapshotDifference: Counted("liquidator_snapshot_differences"),
+COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
+    d.LiquidationStarted: (Counted("liquidator_liquidations_started", lambda it: (it.reason,)),),
+    d.LiquidationEnded: (Counted("liquidator_liquidations_ended", lambda it: (it.reason,)),),
+    d.LiquidationOrder: (Counted("liquidator_orders", lambda it: (it.reason, it.stage)),),
+    d.CollateralSale: (Counted("liquidator_collateral_sales"),),
+    d.CancelOrder: (Counted("liquidator_cancels", lambda it: (it.reason,)),),
+    d.CancelOpenOrders: (Counted("liquidator_own_order_cancels"),),
+    d.RequirementChanged: (
+        Counted("liquidator_requirement_changes", lambda it: (it.requirement,)),
+        Counted(
+            "liquidator_pushed_under", lambda it: (it.requirement,), lambda it: it.pushed_under
+        ),
+    ),
+    d.MarginCall: (Counted("liquidator_margin_calls"),),
+    d.Anomaly: (Counted("liquidator_anomalies", lambda it: (it.kind,)),),
+    d.Gap: (Counted("liquidator_gaps"),),
+    d.SnapshotDifference: (Counted("liquidator_snapshot_differences"),),
 }
 
 TOTALS = {
@@ -138,6 +160,12 @@ GAUGES = {
         "Negative equity at mark not booked yet, in the asset.", ("market", "asset")
     ),
     "liquidator_insurance_fund": Family("Cash of the insurance fund, in the asset.", ("asset",)),
+    "liquidator_requirement_factor": Family(
+        "The factor of volatility on a market's requirement.", ("market", "requirement")
+    ),
+    "liquidator_realised_volatility": Family(
+        "The volatility of a day that the factors follow.", ("market",)
+    ),
     "liquidator_price_age_seconds": Family(
         "Engine time less the time of the last price.", ("symbol", "kind")
     ),
@@ -200,8 +228,8 @@ class Metrics(Collector):
         counts = self._of(shard).counts
         counts["liquidator_events"].update(events)
         for decision in decisions:
-            if counted := COUNTED.get(type(decision)):
-                counts[counted.family][counted.labels(decision)] += 1
+            for counted in COUNTED.get(type(decision), ()):
+                counts[counted.family][counted.labels(decision)] += counted.amount(decision)
 
     def observe_times(self, shard: int, detections: Iterable[float], commit: float) -> None:
         """Record the seconds that orders and one commit took."""
@@ -308,6 +336,14 @@ def _gauges(engine: Engine) -> Samples:
         "liquidator_bad_debt_unrealised": _by_market(engine, book.unrealised),
         "liquidator_insurance_fund": {
             (asset,): float(engine.ledger.fund.get(asset, 0)) for asset in rules.assets
+        },
+        "liquidator_requirement_factor": {
+            (market, kind): float(getattr(state, kind))
+            for market, state in engine.markets.volatilities.items()
+            for kind in ("initial", "maintenance")
+        },
+        "liquidator_realised_volatility": {
+            (market,): float(state.used) for market, state in engine.markets.volatilities.items()
         },
         "liquidator_price_age_seconds": {
             (mark.symbol, mark.kind): (engine.time - mark.time) / SECOND
