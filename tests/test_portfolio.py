@@ -3,6 +3,7 @@
 from decimal import Decimal as D
 from decimal import localcontext
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from engine.instruments import Future, Listed, Option, Perpetual
 from engine.money import EXACT
 from engine.options import OptionInputs, value
 from engine.portfolio import Grid, PortfolioLeg, PortfolioMargin, Scenario
+from engine.portfolio_screen import PortfolioScreen, ScreenLegs
 from engine.profile import DAY, Extreme, Portfolio
 
 NOW = 1_700_000_000_000_000
@@ -245,3 +247,65 @@ def test_the_worst_is_the_largest_loss_over_the_grid(found):
             for place, scenario in enumerate(grid.scenarios)
         ]
         assert margin(WIDE, *found).worst == max(0, -min(gains))
+
+
+# --- the screen: all groups at once, in floats
+
+LISTED = (PERP, INVERSE, CALL, PUT, option("call", 95, **IN_COIN, multiplier=D("0.1")))
+RATE = D("0.0005")
+held_sizes = st.lists(
+    st.lists(st.integers(-(10**6), 10**6), min_size=len(LISTED), max_size=len(LISTED)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def screened(
+    grid: Grid, units: list[PortfolioLeg], groups: list[list[PortfolioLeg]], rows: list[int]
+) -> tuple[list[float], list[float]]:
+    """What the screen says of those of `groups` that `rows` names, in that order."""
+    screen, tables = PortfolioScreen(grid), []
+    for unit in units:
+        name, multiplier = unit.instrument.name, unit.instrument.multiplier
+        sizes = {
+            row: float(leg.size * multiplier)
+            for row, legs in enumerate(groups)
+            for leg in legs
+            if leg.instrument.name == name
+        }
+        keys, exposures = np.array([*sizes], np.int64), np.array([*sizes.values()], float)
+        tables.append(ScreenLegs(keys, exposures, screen.unit(unit, RATE)))
+    needs, errors = screen.requirements(np.array(rows), tables)
+    return needs.tolist(), errors.tolist()
+
+
+@given(held_sizes, marks, st.decimals("0.01", 3, places=2))
+def test_the_screen_is_within_its_bound_of_the_exact_requirement(sizes, mark, iv):
+    """And the bound is a small part of what is held, or a few units of the coin."""
+    with localcontext(EXACT):
+        grid = Grid(WIDE)
+        units = [
+            held(listed, 1, mark, iv=str(iv), price=mark if listed.settle == "BTC" else 1)
+            for listed in LISTED
+        ]
+        groups = [
+            [unit._replace(size=D(size) / 1000) for unit, size in zip(units, row, strict=True)]
+            for row in sizes
+        ]
+        rows = list(reversed(range(len(groups))))
+        found, errors = screened(grid, units, groups, rows)
+        for row, needs, error in zip(rows, found, errors, strict=True):
+            exact = portfolio.portfolio_margin(grid, groups[row]).maintenance
+            exact += sum((RATE * leg.notional * leg.price for leg in groups[row]), D(0))
+            assert abs(D.from_float(needs) - exact) <= D.from_float(error)
+            gross = sum((leg.underlying_value * leg.price for leg in groups[row]), D(0))
+            assert error <= float(gross) * 1e-9 + 3e-8 * mark
+
+
+def test_a_row_that_holds_nothing_needs_nothing():
+    grid = Grid(RULE)
+    with localcontext(EXACT):
+        strangle = list(STRANGLE)
+        found, errors = screened(grid, strangle, [[], strangle], [1, 0])
+    assert found == pytest.approx([95.2 + 10 * float(RATE) * 5.96, 0])
+    assert errors[1] == 0
