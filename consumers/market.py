@@ -18,8 +18,9 @@ from typing import Literal
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from consumers import bars, population, rules
+from consumers import bars, population, profiles, rules
 from consumers.exchange import Clock, Exchange
+from consumers.fitting import Terms, fitted
 from consumers.rules import FundDeposit, Rules
 from engine.decisions import Decision
 from engine.events import AnyEvent, PositionEvent, PriceKind, PriceUpdate
@@ -54,7 +55,8 @@ class Stall(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """Which world: its size, its hours (minutes of the day), its book, the seed of its people."""
+    """Which world: its size, its hours (minutes of the day), its book, the seed of its people, and
+    the profile by which it is margined; none is the demo's own."""
 
     seed: int = 1
     accounts: int = WHOLE_DAY
@@ -64,6 +66,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     book: Book = "thin"
     shards: int = 1
     stall: Stall | None = Stall()
+    profile: str | None = None
 
     @property
     def scale(self) -> float:
@@ -74,14 +77,21 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def whole(self) -> bool:
         """Whether it is the full world, of which the figures in docs/demo.md speak."""
         wanted = (WHOLE_DAY, 20, 0, bars.MINUTES)
-        return (self.accounts, self.symbols, self.start_minute, self.end_minute) == wanted
+        given = (self.accounts, self.symbols, self.start_minute, self.end_minute)
+        return given == wanted and self.profile is None
 
 
 @cache
-def venue_rules() -> Rules:
-    """Return the rules under which the day is played."""
+def venue_rules(profile: str | None = None) -> Rules:
+    """Return the rules under which the day is played: its own, or another profile fitted to it.
+
+    Raises as `profiles.read` and `fitting.fitted` do.
+    """
     packed = files("deploy").joinpath("profiles/demo.toml")
-    return rules.parse(packed.read_bytes(), packed.name)
+    found = rules.parse(packed.read_bytes(), packed.name)
+    if profile is None:
+        return found
+    return msgspec.structs.replace(found, profile=fitted(profiles.read(profile), found))
 
 
 def shard_of(account: str, shards: int) -> int:
@@ -98,7 +108,7 @@ class World:
         self.clock = Clock(bars.DAY + scene.start_minute * 60 * SECOND)
         self.prices: dict[str, Decimal] = {}
         self.last_price_time = 0
-        whole = venue_rules()
+        whole = venue_rules(scene.profile)
         self.rules = msgspec.structs.replace(
             whole, perpetuals=whole.perpetuals[: scene.symbols], fund=_fund(scene)
         )
@@ -118,14 +128,17 @@ class World:
         random = Random(self.scene.seed)
         hedgers = max(len(self.symbols) * 3, round(self.scene.accounts * HEDGER_SHARE))
         shares = self._shares()
-        self.traders = population.traders(
-            random, self.scene.accounts - hedgers, shares, self.rules.profile
-        )
+        terms = Terms(self.rules, self._first_prices())
+        self.traders = population.traders(random, self.scene.accounts - hedgers, shares, terms)
         self._openings = self._schedule(random)
         capacity = self._open_interest()
-        self.hedgers = population.hedgers(random, hedgers, shares, capacity)
+        self.hedgers = population.hedgers(random, hedgers, shares, capacity, terms)
         desk = population.Desk(self.hedgers, capacity)
         self.exchange = Exchange(self.rules.assets, self.rules.perpetuals, desk, self.clock)
+
+    def _first_prices(self) -> dict[str, float]:
+        minute = self.scene.start_minute
+        return {symbol: history.of_day(minute).open for symbol, history in self._histories.items()}
 
     def _shares(self) -> dict[str, float]:
         """Return each market's part of all notional: two are given, the rest goes by volume."""
@@ -196,8 +209,7 @@ class World:
             (None, msgspec.structs.replace(event, time=self.clock.stamp()))
             for event in rules.events(self.rules, 0)
         ]
-        for symbol in self.symbols:
-            first = self._histories[symbol].of_day(self.scene.start_minute).open
+        for symbol, first in self._first_prices().items():
             found += self._ticked(symbol, self._exact(symbol, first))
         for hedger in self.hedgers:
             found += self._kept(self.exchange.open_hedger(hedger, self.prices))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from random import Random
 from statistics import NormalDist
 from typing import NamedTuple
 
-from engine.profile import Bracket, RiskProfile
+from consumers.fitting import Terms
 
 GROSS_PER_TRADER = 2.6e9 / 19_600
 """Notional of all positions taken over the day, USDT, per trader."""
@@ -73,9 +73,7 @@ class Hedger(NamedTuple):
     equity: float
 
 
-def traders(
-    random: Random, count: int, shares: Mapping[str, float], profile: RiskProfile
-) -> list[Trader]:
+def traders(random: Random, count: int, shares: Mapping[str, float], terms: Terms) -> list[Trader]:
     """Draw `count` traders over markets with these shares of notional."""
     sketches = [_sketch(random, number, shares) for number in range(count)]
     ranks = [(number + 0.5) / count for number in range(count)]
@@ -86,7 +84,7 @@ def traders(
     for _ in range(6):
         # Large accounts meet their brackets: the scale that gives the wanted sum is searched for.
         drawn = [
-            _fitted(sketch, least * share, share / median, profile)
+            _fitted(sketch, least * share, share / median, terms)
             for sketch, share in zip(sketches, relative, strict=True)
         ]
         least *= wanted / sum(trader.gross for trader in drawn)
@@ -129,39 +127,31 @@ def _sketch(random: Random, number: int, shares: Mapping[str, float]) -> _Sketch
     )
 
 
-def _fitted(sketch: _Sketch, equity: float, by_median: float, profile: RiskProfile) -> Trader:
-    """Give a sketch its equity, and no more leverage than its brackets and collateral allow."""
-    coins = COIN_SHARE * equity if sketch.coin else 0.0
+def _fitted(sketch: _Sketch, equity: float, by_median: float, terms: Terms) -> Trader:
+    """Give a sketch its equity, and no more leverage than the venue's rules allow."""
+    coins = COIN_SHARE * equity if sketch.coin and terms.accepts(sketch.coin) else 0.0
     balances = {"USDT": equity - coins}
     margin_equity = equity
-    if sketch.coin:
+    if coins:
         balances[sketch.coin] = coins
-        margin_equity -= coins * float(profile.collateral_of(sketch.coin).haircut)
+        margin_equity -= coins * terms.haircut(sketch.coin, coins)
     gross = sketch.leverage * by_median**LEVERAGE_BY_EQUITY * equity
     legs = {symbol: part * gross for symbol, part in sketch.parts.items()}
-    initial = sum(
-        initial_margin(abs(notional), profile.brackets[symbol]) for symbol, notional in legs.items()
-    )
-    # Initial margin is convex in size: a leg cut to a fraction needs at most that fraction of it.
-    cut = min(1.0, margin_equity / OPENING_MARGIN / initial)
+    initial = sum(terms.initial(symbol, abs(notional)) for symbol, notional in legs.items())
+    # Initial margin is convex in size, but for what a leg needs whatever its size: cut to a
+    # fraction, a leg needs at most that fraction of the rest.
+    fixed = terms.fixed * len(legs)
+    cut = max(0.0, min(1.0, (margin_equity / OPENING_MARGIN - fixed) / (initial - fixed)))
     legs = {symbol: notional * cut for symbol, notional in legs.items()}
     return Trader(sketch.account, sketch.long, sketch.at_once, balances, legs, sketch.own_orders)
 
 
-def initial_margin(notional: float, brackets: Sequence[Bracket]) -> float:
-    """Return the initial margin of a leg, USDT, near enough to size an account by."""
-    needed, floor = 0.0, 0.0
-    for bracket in brackets[:-1]:
-        cap = float(bracket.cap)
-        if notional <= cap:
-            return needed + (notional - floor) * float(bracket.initial_rate)
-        needed += (cap - floor) * float(bracket.initial_rate)
-        floor = cap
-    return needed + (notional - floor) * float(brackets[-1].initial_rate)
-
-
 def hedgers(
-    random: Random, count: int, shares: Mapping[str, float], open_interest: Mapping[str, float]
+    random: Random,
+    count: int,
+    shares: Mapping[str, float],
+    open_interest: Mapping[str, float],
+    terms: Terms,
 ) -> list[Hedger]:
     """Draw `count` hedgers who between them carry `open_interest`, net notional by symbol."""
     found: list[Hedger] = []
@@ -169,7 +159,9 @@ def hedgers(
         for _ in range(number):
             equity = open_interest[symbol] / number / random.uniform(*HEDGER_LEVERAGE)
             account = f"hedger-{len(found) + 1:03d}"
-            found.append(Hedger(account, symbol, _coin(random), equity))
+            coin = _coin(random)
+            asset = coin if terms.accepts(coin) else "USDT"
+            found.append(Hedger(account, symbol, asset, equity))
     return found
 
 

@@ -11,8 +11,9 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from consumers import bars, market, population
 from consumers.exchange import Clock, Exchange
+from consumers.fitting import Terms, initial_margin
 from consumers.market import DEPTH, Scene, Stall, World, shard_of
-from engine import instruments, profile
+from engine import instruments, profile_faults
 from engine.decisions import (
     CancelOpenOrders,
     CancelOrder,
@@ -109,7 +110,7 @@ def test_a_bar_that_does_not_move_gives_a_path_that_stands():
 
 def test_the_rules_have_no_fault():
     found = market.venue_rules()
-    assert profile.faults(found.profile) == []
+    assert profile_faults.faults(found.profile) == []
     assert [instruments.faults(item) for item in (*found.assets, *found.perpetuals)] == [[]] * 23
 
 
@@ -121,10 +122,17 @@ def test_every_lot_at_every_tick_is_a_whole_number_of_units():
 # --- people
 
 
+def terms(profile: str | None = None) -> Terms:
+    """Return what the day's venue asks of its people, by its own profile or another."""
+    rules = market.venue_rules(profile)
+    opens = {item.name: bars.load(item.name).of_day(0).open for item in rules.perpetuals}
+    return Terms(rules, opens)
+
+
 @pytest.fixture(scope="module")
 def people():
     shares = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "XRPUSDT": 0.2}
-    return population.traders(Random(7), 4_000, shares, market.venue_rules().profile)
+    return population.traders(Random(7), 4_000, shares, terms())
 
 
 def test_the_population_is_as_described(people):
@@ -151,22 +159,22 @@ def test_nobody_opens_with_less_than_the_brackets_want(people):
             for asset, value in trader.equity.items()
         )
         initial = sum(
-            population.initial_margin(abs(leg), rules.brackets[symbol])
+            initial_margin(abs(leg), rules.requirements[symbol].brackets)
             for symbol, leg in trader.legs.items()
         )
         assert margin_equity >= population.OPENING_MARGIN * initial * (1 - 1e-9)
 
 
 def test_initial_margin_is_marginal():
-    brackets = market.venue_rules().profile.brackets["BTCUSDT"]
-    assert population.initial_margin(50_000, brackets) == pytest.approx(400)
-    assert population.initial_margin(250_000, brackets) == pytest.approx(400 + 2_000)
-    assert population.initial_margin(1e9, brackets) > population.initial_margin(5e8, brackets)
+    brackets = market.venue_rules().profile.requirements["BTCUSDT"].brackets
+    assert initial_margin(50_000, brackets) == pytest.approx(400)
+    assert initial_margin(250_000, brackets) == pytest.approx(400 + 2_000)
+    assert initial_margin(1e9, brackets) > initial_margin(5e8, brackets)
 
 
 def test_hedgers_carry_the_open_interest_at_half_to_twice_their_equity():
     shares = {"BTCUSDT": 0.9, "BATUSDT": 0.1}
-    found = population.hedgers(Random(1), 50, shares, {"BTCUSDT": 9e6, "BATUSDT": 1e6})
+    found = population.hedgers(Random(1), 50, shares, {"BTCUSDT": 9e6, "BATUSDT": 1e6}, terms())
     numbers = Counter(hedger.symbol for hedger in found)
     assert numbers == {"BTCUSDT": 45, "BATUSDT": 5}
     for hedger in found:
