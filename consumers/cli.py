@@ -106,6 +106,11 @@ def main() -> None:
     show_default=True,
     help="How much the market takes before its price gives way.",
 )
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Margin the day by this profile, shipped or a file, instead of the demo's own.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the population.")
 @click.option(
     "--port",
@@ -116,10 +121,13 @@ def main() -> None:
 def demo(**options: Any) -> None:
     """Play the crash of 19 May 2021: who is liquidated, what is lost, who pays."""
     from consumers import demo as day
+    from consumers.toml_file import FileFaults
 
     try:
         with mishaps.unfinished(options["log"]):
             day.run(**options)
+    except FileFaults:
+        raise
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

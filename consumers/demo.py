@@ -43,15 +43,17 @@ def run(
     book: Book = "thin",
     seed: int = 1,
     port: int | None = None,
+    profile: str | None = None,
     as_json: bool = False,
 ) -> None:
     """Play the whole day and print what it came to.
 
-    `speed` is seconds of the day in one second; none is as fast as possible. Raises
+    `speed` is seconds of the day in one second; none is as fast as possible. `profile` is the name
+    or the file of the profile by which the day is margined, none the demo's own. Raises
     `ClickException` for what does not go together or when Kafka does not play its part, `OSError`
     when the log cannot be written or the port is taken.
     """
-    scene = Scene(seed=seed, book=book, shards=shards)
+    scene = Scene(seed=seed, book=book, shards=shards, profile=profile)
     if kafka is None:
         summary = asyncio.run(play(scene, speed=speed, log=log, port=port, quiet=as_json))
     elif log is not None or port is not None or shards != 1:

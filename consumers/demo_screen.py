@@ -143,7 +143,7 @@ def show_summary(summary: Summary, scene: Scene) -> None:
 
 def _markets(summary: Summary) -> Table:
     made = report.table(
-        f"19 May 2021, {summary.book} book: liquidations and losses by market",
+        f"19 May 2021{_under(summary)}, {summary.book} book: liquidations and losses by market",
         ["Market", "Asset", "Accounts", "Notional", "Shortfall", "Paid by fund", "Bad debt"],
         left=2,
         caption="Accounts: liquidated in that market. Notional: what liquidation orders filled.",
@@ -161,6 +161,10 @@ def _markets(summary: Summary) -> Table:
         style="bold",
     )
     return made
+
+
+def _under(summary: Summary) -> str:
+    return f" by the profile {summary.profile}" if summary.profile else ""
 
 
 def _findings(summary: Summary, whole: bool) -> Table:
@@ -181,6 +185,7 @@ def _show_next(out: Console, summary: Summary) -> None:
     other = "deep" if summary.book == "thin" else "thin"
     tries = (
         (f"liquidator demo --book {other}", "the same day with another book"),
+        ("liquidator demo --profile default", "by other rules: `liquidator profiles list`"),
         ("liquidator demo --speed 600 --port 9464", "slowly, with metrics on port 9464"),
         ("liquidator demo --log day.jsonl.zst", "keep every event"),
         ("liquidator replay day.jsonl.zst", "the same again from the log: the same digest"),

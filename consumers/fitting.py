@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
+from consumers.profiles import NoSuchProfile
 from consumers.rules import Rules
 from engine import rules as engine_rules
 from engine.book import Holdings, Leg
@@ -27,7 +28,7 @@ PORTFOLIO_SAMPLE = Decimal(1_000_000)
 """Notional by which a portfolio's rate is taken; a single leg's is the same for all sizes."""
 
 
-class NotFitting(ValueError):
+class NotFitting(NoSuchProfile):
     """A profile has nothing to say of what is listed."""
 
 

@@ -50,6 +50,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What a run came to; amounts in USDT, shares as fractions."""
 
     book: str
+    profile: str | None
     seed: int
     accounts: int
     events: int
@@ -150,6 +151,7 @@ class Tally:
         fall = sum((self.notional_by_hour[hour] for hour in range(*THE_FALL)), ZERO)
         return Summary(
             book=scene.book,
+            profile=scene.profile,
             seed=scene.seed,
             accounts=scene.accounts,
             events=self.events,
