@@ -29,9 +29,23 @@ RELATIVE_ERROR = 1e-8
 def pushed(engine: Engine, symbol: str, before: Decimal, after: Decimal) -> list[Group]:
     """Return the holders of `symbol` who may meet the initial requirement (context "initial") at
     the factor `before` and may not at `after`, in order of account and margin."""
+    met, error, unknown = _surplus(engine, symbol, before)
+    left, _, _ = _surplus(engine, symbol, after)
+    maybe = (met >= -error) & (left < error) | unknown
+    table = engine.book.legs[symbol]
+    rows = table.group[: len(table)]
+    found = [engine.book.at(row) for row in rows[maybe[rows]].tolist()]
+    return sorted(found, key=lambda group: group.key)
+
+
+def _surplus(
+    engine: Engine, symbol: str, factor: Decimal
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return what margin equity has beyond the initial requirement of every margin group, the bound
+    on its error, and for whom it is not known; the factor on `symbol` is given."""
     book, rules = engine.book, engine.rules
     size = book.capacity
-    required, gross, rounded, rise = (np.zeros(size) for _ in range(4))
+    required, gross, rounded = (np.zeros(size) for _ in range(3))
     unknown = np.zeros(size, bool)
     net: dict[str, Floats] = {}
     for name, decimals, units in book.cash_columns():
@@ -45,8 +59,8 @@ def pushed(engine: Engine, symbol: str, before: Decimal, after: Decimal) -> list
             continue
         settle = table.settle
         x = 1.0 / float(mark) if table.instrument.inverse else float(mark)
-        factor = before if name == symbol else engine.markets.initial_factor(name)
-        needs = _needs(engine, table, name, x, factor)
+        held = factor if name == symbol else engine.markets.initial_factor(name)
+        needs = _needs(engine, table, name, x, held)
         value = table.exposure[: len(table)] * table.direction * x
         cost = table.cost[: len(table)] * 10.0**-settle.decimals
         worth = float(asset_price(settle.name, rules, engine.markets) or 0)
@@ -55,16 +69,10 @@ def pushed(engine: Engine, symbol: str, before: Decimal, after: Decimal) -> list
         gross[rows] += (np.abs(value) + np.abs(cost) + needs) * worth
         rounding = 4 * 10.0**-settle.decimals * table.instrument.inverse
         rounded[rows] += (rounding + 2 * float(rules.curve(name).rule.step or 0)) * worth
-        if name == symbol:
-            rise[rows] = np.abs(_needs(engine, table, name, x, after) - needs) * worth
-    slack = _weighed(engine, net, gross)
+    surplus = _weighed(engine, net, gross)
     if not profit.after_requirement:
-        slack -= required
-    error = RELATIVE_ERROR * gross + rounded
-    maybe = (slack >= -error) & (slack - rise < error) | unknown
-    table = book.legs[symbol]
-    rows = table.group[: len(table)]
-    return sorted((book.at(row) for row in rows[maybe[rows]].tolist()), key=lambda one: one.key)
+        surplus -= required
+    return surplus, RELATIVE_ERROR * gross + rounded, unknown
 
 
 def _needs(engine: Engine, table: LegTable, symbol: str, x: float, factor: Decimal) -> Floats:

@@ -15,7 +15,7 @@ from engine.book import Holdings, Leg
 from engine.instruments import Listed
 from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, exact, floor_to
-from engine.portfolios import portfolio_leg, portfolio_requirement
+from engine.portfolios import portfolio_leg, portfolio_requirement, portfolio_requirements
 from engine.requirement import Exposure
 from engine.rules import Rules
 from engine.weights import Context, counted, weight
@@ -38,7 +38,8 @@ class LegHealth(NamedTuple):
 
 class Health(NamedTuple):
     """One margin group at the marks, in the numeraire; `net` is cash and unrealised by asset,
-    `counted` the same with profit at its weight."""
+    `counted` the same with profit at its weight, `portfolios` the maintenance of each by
+    underlying."""
 
     equity: Decimal
     margin_equity: Decimal
@@ -48,6 +49,7 @@ class Health(NamedTuple):
     counted: dict[str, Decimal]
     prices: dict[str, Decimal]
     legs: tuple[LegHealth, ...]
+    portfolios: dict[str, Decimal]
 
     @property
     def exposed(self) -> bool:
@@ -131,8 +133,8 @@ def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
             )
         )  # fmt: skip
     required = {leg.symbol: leg.required for leg in legs}
-    alone, together = _in_all(marked, required, prices, rules, markets, "maintenance")
-    maintenance = alone + together
+    alone, portfolios = _in_all(marked, required, prices, rules, markets, "maintenance")
+    maintenance = alone + sum(portfolios.values(), ZERO)
     if marked:
         maintenance += rules.in_force.trigger.fixed_cost
     counts = _counted(holdings.cash, net, marked, needed, rules, "maintenance")
@@ -180,10 +182,10 @@ def level(
         size = max(abs(one.leg.size + buys), abs(one.leg.size - sells))
         needed[one.symbol] = _needed(one, size, rules, markets, context)
     required = {one.symbol: needed[one.symbol] * prices[one.instrument.settle] for one in marked}
-    alone, together = _in_all(marked, required, prices, rules, markets, context)
+    alone, portfolios = _in_all(marked, required, prices, rules, markets, context)
     counts = _counted(holdings.cash, net, marked, needed, rules, context)
     margin_equity = _margin_equity(counts, alone, prices, rules, markets, context)
-    return Level(margin_equity, alone + together, required)
+    return Level(margin_equity, alone + sum(portfolios.values(), ZERO), required)
 
 
 def _mark(symbol: str, leg: Leg, price: Decimal, rules: Rules) -> _Marked:
@@ -262,9 +264,9 @@ def _in_all(
     rules: Rules,
     markets: Markets,
     context: Context,
-) -> tuple[Decimal, Decimal]:
-    """Return the requirements of the legs that stand alone, and of all portfolios, in the
-    numeraire."""
+) -> tuple[Decimal, dict[str, Decimal]]:
+    """Return the requirement of the legs that stand alone, and those of portfolios by underlying,
+    in the numeraire."""
     alone, held = ZERO, []
     for one in marked:
         if rules.portfolio_of(one.symbol) is None:
@@ -272,7 +274,7 @@ def _in_all(
         else:
             price = prices[one.instrument.settle]
             held.append(portfolio_leg(one.symbol, one.leg.size, one.price, rules, markets, price))
-    return alone, portfolio_requirement(held, rules, context) if held else ZERO
+    return alone, portfolio_requirements(held, rules, context) if held else {}
 
 
 def _counted(

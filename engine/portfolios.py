@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from engine.instruments import Listed
 from engine.markets import Markets
 from engine.money import ONE, ZERO
 from engine.portfolio import Grid, PortfolioLeg, PortfolioMargin, portfolio_margin
@@ -30,11 +31,16 @@ def portfolio_leg(
     return PortfolioLeg(instrument, size, mark, unit, price, markets.options.get(symbol))
 
 
+def underlying_of(listed: Listed) -> str:
+    """Return the name of the portfolio that positions in a derivative belong to."""
+    return listed.underlying or listed.name
+
+
 def by_underlying(legs: Iterable[PortfolioLeg]) -> dict[str, list[PortfolioLeg]]:
     """Return the legs of each portfolio by underlying, in order of name."""
     found: dict[str, list[PortfolioLeg]] = {}
     for leg in sorted(legs, key=lambda leg: leg.instrument.name):
-        found.setdefault(leg.instrument.underlying or leg.instrument.name, []).append(leg)
+        found.setdefault(underlying_of(leg.instrument), []).append(leg)
     return found
 
 
@@ -47,19 +53,27 @@ def portfolio_margins(legs: Iterable[PortfolioLeg], rules: Rules) -> dict[str, P
 
 
 def portfolio_requirement(legs: Iterable[PortfolioLeg], rules: Rules, context: Context) -> Decimal:
-    """Return what the portfolios of a group need in all, in the numeraire; maintenance includes
-    what closing costs. To be called in the exact context."""
-    total = ZERO
-    for held in by_underlying(legs).values():
+    """Return what the portfolios of a group need in all, in the numeraire. To be called in the
+    exact context."""
+    return sum(portfolio_requirements(legs, rules, context).values(), ZERO)
+
+
+def portfolio_requirements(
+    legs: Iterable[PortfolioLeg], rules: Rules, context: Context
+) -> dict[str, Decimal]:
+    """Return what each portfolio of a group needs by underlying, in the numeraire; maintenance
+    includes what closing costs. To be called in the exact context."""
+    found: dict[str, Decimal] = {}
+    for underlying, held in by_underlying(legs).items():
         grid = _grid(held, rules)
         needs = portfolio_margin(grid, held).maintenance
         if context != "maintenance":
-            total += grid.rule.initial_factor * needs
+            found[underlying] = grid.rule.initial_factor * needs
             continue
-        total += needs
         for leg in held:
-            total += rules.closing_rate(leg.instrument.name) * leg.notional * leg.price
-    return total
+            needs += rules.closing_rate(leg.instrument.name) * leg.notional * leg.price
+        found[underlying] = needs
+    return found
 
 
 def _grid(held: Sequence[PortfolioLeg], rules: Rules) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -122,26 +122,33 @@ def _prices(order: Ask, found: dict[str, Any]) -> Table:
 
 
 def _show_health(out: Console, found: dict[str, Any]) -> None:
-    unit = found["numeraire"]
     _say(out, "\nHealth when it was decided", style="bold")
+    for line in health_said(found):
+        _say(out, f"  {line}")
+
+
+def health_said(found: dict[str, Any]) -> Iterator[str]:
+    """Say how a group's health comes about: requirements, balances, thresholds."""
+    unit = found["numeraire"]
     for leg in found["legs"]:
-        _show_requirement(out, leg)
+        yield from _requirement(leg)
     for held in found["portfolios"]:
-        _say(out, f"  {portfolio_said(held, unit)}")
+        yield _portfolio(held, unit)
     worth = margin_worth = Decimal(0)
     for held in found["balances"]:
         value, counts = held["net"] * held["price"], held["counted"] * held["price"]
         worth, margin_worth = worth + value, margin_worth + counts * held["weight"]
-        _say(out, f"  {_balance(held, unit)}")
-    _say(out, f"  equity = {full(worth)} {unit}")
+        yield _balance(held, unit)
+    yield f"equity = {full(worth)} {unit}"
     returned = found["returned"]
-    back = f" + requirements of legs {full(returned)}" if returned else ""
-    sums = f"{full(margin_worth)}{back} = {full(margin_worth + returned)}" if back else ""
-    _say(out, f"  margin equity = {sums or full(margin_worth)} {unit}")
-    _say(out, f"  {_thresholds(found)}")
+    whole = full(margin_worth)
+    if returned:
+        whole += f" + requirements of legs {full(returned)} = {full(margin_worth + returned)}"
+    yield f"margin equity = {whole} {unit}"
+    yield _thresholds(found)
 
 
-def portfolio_said(held: dict[str, Any], unit: str) -> str:
+def _portfolio(held: dict[str, Any], unit: str) -> str:
     """Say what a portfolio needs and why, in one sentence."""
     said = f"portfolio {held['underlying']} ({held['rule']}): "
     if held["price_move"] is None:
@@ -189,51 +196,52 @@ def _thresholds(found: dict[str, Any]) -> str:
     )
 
 
-def _show_requirement(out: Console, leg: dict[str, Any]) -> None:
+def _requirement(leg: dict[str, Any]) -> Iterator[str]:
     unit, size, mark = leg["settle"], full(leg["size"]), full(leg["mark"])
     sign = "−" if leg["inverse"] else ""
     times = "÷" if leg["inverse"] else "×"
     price = "" if leg["settle_price"] == 1 else f" × price {full(leg['settle_price'])}"
-    _say(
-        out,
-        f"  {leg['symbol']}: value {sign}{size} × {full(leg['multiplier'])} {times} {mark} = "
+    yield (
+        f"{leg['symbol']}: value {sign}{size} × {full(leg['multiplier'])} {times} {mark} = "
         f"{full(leg['value'])} {unit}; less cost {full(leg['cost'])} = unrealised "
-        f"{full(leg['unrealised'])} {unit}",
+        f"{full(leg['unrealised'])} {unit}"
     )
     *before, last = leg["steps"]
     for step in before:
-        _say(out, f"    {step['what']}: {full(step['amount'])} {unit}")
-    _say(
-        out,
-        f"    maintenance ({leg['rule']}): {last['what']} = {full(leg['maintenance'])} {unit}"
-        + (f"{price} = {full(leg['required'])}" if price else ""),
+        yield f"  {step['what']}: {full(step['amount'])} {unit}"
+    yield (
+        f"  maintenance ({leg['rule']}): {last['what']} = {full(leg['maintenance'])} {unit}"
+        + (f"{price} = {full(leg['required'])}" if price else "")
     )
 
 
 def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) -> None:
+    _say(out, "\nPrices of the order", style="bold")
+    for line in limit_said(order, found):
+        _say(out, f"  {line}")
+
+
+def limit_said(order: d.LiquidationOrder, found: dict[str, Any]) -> Iterator[str]:
+    """Say how the prices of an order come about."""
     leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
     unit, sells = leg["settle"], order.side == "sell"
-    _say(out, "\nPrices of the order", style="bold")
     whole = full(leg["share_whole"])
     if leg["settle_price"] != 1:
         whole = f"({whole} × {full(leg['settle_price'])})"
-    _say(
-        out,
-        f"  its share of equity, by maintenance: {full(found['equity'])} × "
-        f"{full(leg['share_part'])} "
-        f"÷ {whole} = {full(leg['share'])} {unit}",
+    yield (
+        f"its share of equity, by maintenance: {full(found['equity'])} × "
+        f"{full(leg['share_part'])} ÷ {whole} = {full(leg['share'])} {unit}"
     )
-    _say(
-        out,
-        f"  value at which the share is used up: {full(leg['unrounded_value'])} − "
-        f"{full(leg['share'])} = {full(leg['target'])} {unit}",
+    yield (
+        f"value at which the share is used up: {full(leg['unrounded_value'])} − "
+        f"{full(leg['share'])} = {full(leg['target'])} {unit}"
     )
-    _say(out, f"  bankruptcy price: {_solved(leg, sells)}")
+    yield f"bankruptcy price: {_solved(leg, sells)}"
     if leg["fillable"] is None:
-        _say(out, f"  limit after the taker fee: {_limit(leg, sells)}")
+        yield f"limit after the taker fee: {_limit(leg, sells)}"
     else:
-        _say(out, f"  limit: {_fillable(leg, found, sells)}")
-    _say(out, f"  {_stage(order, found, leg['limit_price'])}")
+        yield f"limit: {_fillable(leg, found, sells)}"
+    yield _stage(order, found, leg["limit_price"])
 
 
 def _solved(leg: dict[str, Any], sells: bool) -> str:

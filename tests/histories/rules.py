@@ -52,8 +52,10 @@ def draw_profile(chance: Random, assets: dict[str, Asset], contracts: Contracts)
             average_window=chance.choice((None, 2 * SECOND, 20 * SECOND)),
         ),
         volatility=_volatility(chance, coins) if chance.random() < 0.5 else None,
-        margin_call=_threshold(chance, ("0.5", "0.8")),
-        cancel_orders=_threshold(chance, ("0.6", "0.9")) if chance.random() < 0.5 else None,
+        margin_call=_threshold(chance, ("0.5", "0.8"), ("0.3", "0.45")),
+        cancel_orders=(
+            _threshold(chance, ("0.1", "0.5"), ("0.02", "0.08")) if chance.random() < 0.6 else None
+        ),
         liquidation=_liquidation(chance),
         prices=PriceSources(
             index=chance.choice(("venue", "oracle")),
@@ -70,8 +72,8 @@ def _maybe(chance: Random, *values: str) -> Decimal | None:
     return _one(chance, *values) if chance.random() < 0.5 else None
 
 
-def _threshold(chance: Random, at: tuple[str, ...]) -> Threshold:
-    return Threshold(at=_one(chance, *at), reset=_one(chance, "0.3", "0.45"))
+def _threshold(chance: Random, at: tuple[str, ...], reset: tuple[str, ...]) -> Threshold:
+    return Threshold(at=_one(chance, *at), reset=_one(chance, *reset))
 
 
 def _liquidation(chance: Random) -> LiquidationRule:
