@@ -62,10 +62,9 @@ def _fillable(world: World, now: Health, leg: LegHealth) -> Fraction:
     rule = world.rules.source.liquidation.fillable
     assert rule is not None
     if now.requirement == 0:
-        part = ONE if now.margin_equity < 0 else ZERO
-    else:
-        missing = ONE - now.margin_equity / now.requirement
-        part = clamp(Fraction(rule.adjustment) * missing, ZERO, ONE)
+        return ZERO
+    missing = ONE - now.margin_equity / now.requirement
+    part = clamp(Fraction(rule.adjustment) * missing, ZERO, ONE)
     return part * Fraction(rule.spread) * leg.needed
 
 
