@@ -140,8 +140,9 @@ def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
     counts = _counted(holdings.cash, net, marked, needed, rules, "maintenance")
     margin_equity = _margin_equity(counts, alone, prices, rules, markets, "maintenance")
     return Health(
-        equity, margin_equity, maintenance, dict(holdings.cash), net, counts, prices, tuple(legs)
-    )
+        equity, margin_equity, maintenance, dict(holdings.cash), net, counts, prices, tuple(legs),
+        portfolios,
+    )  # fmt: skip
 
 
 def level(

@@ -13,8 +13,8 @@ for.
 Where marginal brackets are all there is to a requirement, a leg's part in both is a straight line
 in x, its price (inverse: one over its price), between two bracket edges: a tick costs one
 multiplication and one addition a holder, and a tick that takes any holder over an edge revalues
-those. Other requirements are computed in numpy before and after; where one may have jumped, and for
-portfolios, the group is named.
+those. Other requirements, and those of portfolios, are computed in numpy before and after; where
+one may have jumped, the group is named.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from engine.book import FIRST_CAPACITY, Group
 from engine.margin import Health, asset_price
+from engine.portfolio_watch import PortfolioWatch
+from engine.portfolios import underlying_of
 from engine.rules import Rules
 from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
 
@@ -76,11 +78,13 @@ class Watch:
         self._weights: dict[str, ScreenWeight] = {}
         self._profit = ScreenProfit(None)
         self._references: dict[str, float] = {}
+        self._portfolios = PortfolioWatch(book, rules, markets)
 
     def new_rules(self) -> None:
         """Take over changed rules; every group is to be noted again after."""
         profile = self._rules.in_force
         self._curves = {}
+        self._portfolios.new_rules()
         self._profit = ScreenProfit(profile.profit if self._rules.weighs_profit else None)
         self._weights = {}
         for asset in self._rules.assets:
@@ -123,9 +127,11 @@ class Watch:
         required = {leg.settle: 0.0 for leg in state.legs}
         gross = sum(abs(float(cash * state.prices[a])) for a, cash in state.cash.items())
         rounded = 0.0
+        self._portfolios.note(row, state.portfolios)
         for leg in state.legs:
-            required[leg.settle] += float(leg.maintenance)
-            gross += (float(leg.notional) + abs(float(leg.cost))) * float(state.prices[leg.settle])
+            if self._rules.portfolio_of(leg.symbol) is None:
+                required[leg.settle] += float(leg.maintenance)
+            gross += (self._worth(leg) + abs(float(leg.cost))) * float(state.prices[leg.settle])
             rounded += self._rounding(leg) * float(state.prices[leg.settle])
             self._note_leg(row, leg)
         for asset, net in self._net.items():
@@ -139,6 +145,16 @@ class Watch:
         self._alarm[row] = maintenance - rise * equity + error
         relief = fall * equity - maintenance + error
         self._relief[row] = math.inf if math.isinf(fall) else relief
+
+    def _worth(self, leg: LegHealth) -> float:
+        """Return the size of the numbers that a leg's are made of: of an option its underlying's
+        worth."""
+        notional, inputs = float(leg.notional), self._markets.options.get(leg.symbol)
+        if inputs is None:
+            return notional
+        table = self._book.legs[leg.symbol]
+        exposure = abs(float(leg.size * table.instrument.multiplier))
+        return notional + exposure * max(1.0, float(inputs.forward))
 
     def _rounding(self, leg: LegHealth) -> float:
         """Return by how much the exact numbers of a leg are rounded, in its settlement asset."""
@@ -215,10 +231,10 @@ class Watch:
         if count == 0:
             return []
         self._passes += 1
-        if self._rules.portfolio_of(symbol) is not None:
-            return self._groups(table.group[:count])
         if table.instrument.inverse:
             before, after = 1.0 / before, 1.0 / after
+        if self._rules.portfolio_of(symbol) is not None:
+            return self._move_in_portfolio(table, before, after)
         if not self._curve(symbol).straight:
             return self._move_by_curve(table, symbol, before, after)
         rows, step = table.group[:count], after - before
@@ -247,20 +263,15 @@ class Watch:
         if rows is None:
             rows = np.flatnonzero((self._net[asset] != 0) | (self._required[asset] != 0))
             self._holders[asset] = rows
-        if self._settles_portfolios(asset):
-            return self._groups(rows)
         step = after - before
         gained = self._weights[asset].counted(self._net[asset][rows]) * step
         raised = self._required[asset][rows] * step
         if self._profit.after_requirement:
             gained += raised
-        return self._move(rows, gained, raised)
-
-    def _settles_portfolios(self, asset: str) -> bool:
-        return any(
-            table.settle.name == asset and self._rules.portfolio_of(symbol) is not None
-            for symbol, table in self._book.legs.items()
-        )
+        found = self._move(rows, gained, raised)
+        for underlying, held in self._portfolios.settled_in(asset).items():
+            found += self._raise_portfolio(underlying, held, np.zeros(len(held)))
+        return found
 
     def _cross(self, table: LegTable, symbol: str, before: float, after: float) -> Rows:
         """Put right what the lines of legs that go over a bracket edge would miss; return them."""
@@ -309,22 +320,44 @@ class Watch:
         result = self._profit.counted(exposure * after - cost, now)
         moved = result - self._profit.counted(exposure * before - cost, was)
         raised = now - was
-        if settle == self._rules.in_force.numeraire:
-            gained = moved
-        else:
-            price = asset_price(settle, self._rules, self._markets)
-            worth = float(price) if price is not None else np.nan
-            net = self._net[settle][rows]
-            self._net[settle][rows] = net + moved
+        gained = self._gained(table, rows, moved)
+        if settle != self._rules.in_force.numeraire:
             self._required[settle][rows] += raised
-            weights = self._weights[settle]
-            gained = (weights.counted(net + moved) - weights.counted(net)) * worth
-            raised = raised * worth
+            raised = raised * self._worth_of(settle)
         if self._profit.after_requirement:
             gained = gained + raised
         found = self._move(rows, gained, raised)
         jumped = curve.jumped(size, before, after)
         return found if jumped is None else found + self._groups(rows[jumped])
+
+    def _move_in_portfolio(self, table: LegTable, before: float, after: float) -> list[Group]:
+        """The same for a leg of a portfolio."""
+        count = len(table)
+        rows, exposure = table.group[:count], table.exposure[:count] * table.direction
+        cost, none = table.cost[:count] * 10.0**-table.settle.decimals, np.zeros(count)
+        result = self._profit.counted(exposure * after - cost, none)
+        moved = result - self._profit.counted(exposure * before - cost, none)
+        gained = self._gained(table, rows, moved)
+        return self._raise_portfolio(underlying_of(table.instrument), rows, gained)
+
+    def _raise_portfolio(self, underlying: str, rows: Rows, gained: Floats) -> list[Group]:
+        raised = self._portfolios.raised(underlying, rows)
+        if raised is None:
+            return self._groups(rows)
+        return self._move(rows, gained, raised)
+
+    def _gained(self, table: LegTable, rows: Rows, moved: Floats) -> Floats:
+        """Take results that moved into balances, and return what margin equity gained by it."""
+        settle = table.settle.name
+        if settle == self._rules.in_force.numeraire:
+            return moved
+        net, weights = self._net[settle][rows], self._weights[settle]
+        self._net[settle][rows] = net + moved
+        return (weights.counted(net + moved) - weights.counted(net)) * self._worth_of(settle)
+
+    def _worth_of(self, asset: str) -> float:
+        price = asset_price(asset, self._rules, self._markets)
+        return float(price) if price is not None else np.nan
 
     def _move(self, rows: Rows, gained: Floats, raised: Floats) -> list[Group]:
         """Carry gains of margin equity and rises of maintenance over to alarm and relief."""
