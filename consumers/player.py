@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from consumers.market import SECOND, TICK, Record, World
 from consumers.tally import Tally
 from engine import wire
-from engine.events import AccountEvent, AnyEvent, PriceUpdate
+from engine.events import AccountEvent, AnyEvent, PriceEvent
 from producers import topics
 
 LEAD = TICK
@@ -164,7 +164,7 @@ class Player:
     def _place(self, event: AnyEvent) -> tuple[str, bytes | None]:
         if isinstance(event, AccountEvent):
             return self._topics.positions, event.account.encode()
-        if isinstance(event, PriceUpdate):
+        if isinstance(event, PriceEvent):
             return self._topics.prices, event.symbol.encode()
         return self._topics.control, None
 
