@@ -10,6 +10,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -271,6 +272,58 @@ def explain(order: str, config_file: Path | None, log: str | None, as_json: bool
     except explanation.NotFound as error:
         raise click.ClickException(str(error)) from error
     explanation.show(found, as_json=as_json)
+
+
+def _prices(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Decimal]:
+    """Return prices by name from `NAME=PRICE`, the last one of a name."""
+    found = {}
+    for value in values:
+        name, _, number = value.rpartition("=")
+        try:
+            price = Decimal(number)
+        except InvalidOperation:
+            price = Decimal("nan")
+        if not name or not price.is_finite() or price <= 0:
+            raise click.BadParameter(f"{value} is not NAME=PRICE, a price above zero.", ctx, param)
+        found[name] = price
+    return found
+
+
+@main.command()
+@click.argument("file", type=FILE, metavar="ACCOUNT.json")
+@click.option("--profile", help="A shipped profile (`liquidator profiles list`), or a file.")
+@click.option(
+    "--rules",
+    "rules_file",
+    type=FILE,
+    help="A rules file with the instruments; its profile too, without --profile.",
+)
+@click.option(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="NAME=PRICE",
+    callback=_prices,
+    help="Put every symbol of that name or underlying, and the asset, at this price; repeatable.",
+)
+@json_option
+def margin(
+    file: Path,
+    profile: str | None,
+    rules_file: Path | None,
+    prices: dict[str, Decimal],
+    as_json: bool,
+) -> None:
+    """Show where the account in ACCOUNT.json stands under a profile, and why.
+
+    Equity, every margin, liquidation and bankruptcy prices, what would be liquidated now, how much
+    and at what limit, and which bracket, weight and rule say so.
+    """
+    from consumers import margin_command
+
+    margin_command.run(file, profile, rules_file, prices, as_json=as_json)
 
 
 @main.group()

@@ -17,7 +17,7 @@ from engine.margin import Health, LegHealth, exposure, notional
 from engine.markets import Markets
 from engine.money import ONE, ZERO
 from engine.portfolios import by_underlying, portfolio_leg, portfolio_margins, portfolio_requirement
-from engine.profile import Collateral, Requirement, RiskProfile
+from engine.profile import NO_COLLATERAL, Collateral, Requirement, RiskProfile
 from engine.requirement import (
     Curve,
     Exposure,
@@ -117,7 +117,7 @@ def _steps(rule: Requirement, asked: _Told) -> Iterator[Step]:
     if not asked.initial and share is not None:
         if rule.step is not None:
             so_far = replace(so_far, step=rule.step)
-            yield Step(f"up to {full(rule.step)}", part.needs(so_far))
+            yield Step(f"rounded up to {full(rule.step)}", part.needs(so_far))
         so_far = replace(so_far, maintenance_share=share)
         yield Step(
             f"maintenance is {full(share)} of that", asked._replace(factor=ONE).needs(so_far)
@@ -131,7 +131,7 @@ def _steps(rule: Requirement, asked: _Told) -> Iterator[Step]:
         yield Step(f"× {full(asked.factor)} for volatility", asked.needs(so_far))
     if rule.step is not None and so_far.step is None:
         so_far = replace(so_far, step=rule.step)
-        yield Step(f"up to {full(rule.step)}", asked.needs(so_far))
+        yield Step(f"rounded up to {full(rule.step)}", asked.needs(so_far))
     if rule.fixed:
         so_far = replace(so_far, fixed=rule.fixed)
         yield Step(f"+ {full(rule.fixed)} for each position", asked.needs(so_far))
@@ -170,6 +170,8 @@ def _root(rule: Requirement, rate: Decimal, at: Exposure) -> str:
 
 def weight_said(rule: Collateral, amount: Decimal, context: Context, *, told: bool) -> str:
     """Say where the weight of `amount` of an asset comes from; `told` whether its pool is known."""
+    if rule is NO_COLLATERAL and amount > 0:
+        return "not among the profile's collateral"
     initial = context != "maintenance"
     if amount > 0:
         haircut = rule.haircut
