@@ -74,6 +74,7 @@ def differences(
         out.print("The profiles say the same.")
         return
     made = table(f"{len(found)} differences", ["Key", *names], left=3)
+    made.columns[0].no_wrap = True
     for key, before, after in found[:LINES]:
         made.add_row(key, _brief(before), _brief(after))
     out.print(made)
@@ -93,7 +94,8 @@ def _brief(value: Any) -> str:
             return f"{len(brackets)} brackets" if len(brackets) > 1 else "one bracket"
         return ", ".join(f"{key} {_brief(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list | tuple):
-        return ", ".join(_brief(item) for item in value) or "none"
+        text = ", ".join(_brief(item) for item in value) or "none"
+        return text if len(text) <= 80 else f"{len(value)} lines"
     return str(value)
 
 
