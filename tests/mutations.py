@@ -16,14 +16,14 @@ MUTATIONS = (
     Mutation(
         "haircut in the bankruptcy price",
         "margin",
-        "state.equity * leg.required",
-        "state.margin_equity * leg.required",
+        "state.equity * part * value.divisor",
+        "state.margin_equity * part * value.divisor",
     ),
     Mutation(
         "cumulative amount dropped",
-        "rules",
-        "self.rates[place] * notional - self.amounts[place]",
-        "self.rates[place] * notional",
+        "requirement",
+        "return self.rates[place] * at.notional - amount",
+        "return self.rates[place] * at.notional",
     ),
     Mutation("funding sign", "booking", "-rate * exposure", "rate * exposure"),
     Mutation("inverse as linear", "instruments", "if self.inverse:", "if False:"),
@@ -61,8 +61,8 @@ MUTATIONS = (
     Mutation(
         "stop without its buffer",
         "margin",
-        "maintenance * (ONE + rules.in_force.trigger.stop_buffer)",
-        "maintenance",
+        "requirement *= ONE + trigger.stop_buffer",
+        "requirement *= ONE",
     ),
     Mutation(
         "cost rounded for the account",
@@ -85,14 +85,14 @@ MUTATIONS = (
     Mutation(
         "equity shared by notional",
         "margin",
-        "state.equity * leg.required, scale",
-        "state.equity * leg.notional, scale",
+        "        return leg.required, whole\n",
+        "        pass\n",
     ),
     Mutation(
         "haircut on what is owed",
-        "rules",
-        "ONE - rule.haircut if net > 0 else rule.borrow_weight",
-        "ONE - rule.haircut",
+        "weights",
+        "    counts = rule.borrow_weight\n",
+        "    counts = ONE - rule.haircut\n",
     ),
     Mutation(
         "a margin call that is never forgotten",
@@ -149,8 +149,8 @@ MUTATIONS = (
     Mutation(
         "collateral prices touch nobody",
         "watch",
-        "gained = net * np.where(net > 0, owned * step, owed * step)",
-        "gained = net * np.where(net > 0, 0.0, owed * step)",
+        ".counted(self._net[asset][rows]) * step",
+        ".counted(self._net[asset][rows]) * 0.0",
     ),
     Mutation(
         "screens see no price fall",
@@ -196,5 +196,98 @@ MUTATIONS = (
         "liquidation",
         "return -1 if here < there else 1",
         "return 1 if here < there else -1",
+    ),
+    Mutation(
+        "whole positions as if they were marginal",
+        "requirement",
+        "range(1, len(rates) if rule.marginal else 0)",
+        "range(1, len(rates))",
+    ),
+    Mutation(
+        "brackets by size measured by notional",
+        "requirement",
+        "measured = at.base if self.by_size else at.notional",
+        "measured = at.notional",
+    ),
+    Mutation(
+        "maintenance that does not grow with size",
+        "requirement",
+        "required = self._grown(self._maintenance, at)",
+        "required = self._maintenance.requirement(at)",
+    ),
+    Mutation(
+        "a factor of volatility beyond the notional",
+        "requirement",
+        "max(required, min(factor * required, at.notional))",
+        "factor * required",
+    ),
+    Mutation(
+        "the cost of closing outside the trigger",
+        "margin",
+        " + rules.closing_rate(symbol) * worth",
+        "",
+    ),
+    Mutation(
+        "a stop at initial weights that is one at maintenance",
+        "margin",
+        'if trigger.stop_at == "initial":',
+        "if False:",
+    ),
+    Mutation(
+        "open orders of the better side",
+        "margin",
+        "size = max(abs(one.leg.size + buys), abs(one.leg.size - sells))",
+        "size = min(abs(one.leg.size + buys), abs(one.leg.size - sells))",
+    ),
+    Mutation(
+        "the better of mark and average",
+        "margin",
+        "min(price, average) if owned else max(price, average)",
+        "max(price, average) if owned else min(price, average)",
+    ),
+    Mutation(
+        "profit that counts in full",
+        "weights",
+        "        return amount * rule.weight\n",
+        "        return amount\n",
+    ),
+    Mutation(
+        "what is owed weighs less as it grows",
+        "weights",
+        "size_premium(counts, rule.size_factor, -amount)",
+        "size_discount(counts, rule.size_factor, -amount)",
+    ),
+    Mutation(
+        "a calm that forgets its peaks",
+        "volatility",
+        "used = max(daily, ceil_to(rule.lookback_share * highest, VOLATILITY_STEP))",
+        "used = daily",
+    ),
+    Mutation(
+        "a factor that falls as quickly as it likes",
+        "volatility",
+        "max(target, ceil_to(factor * divisor - down, FACTOR_STEP, divisor))",
+        "target",
+    ),
+    Mutation(
+        "extreme moves that count in full",
+        "portfolio",
+        "if -one.weight * total > worst:",
+        "if -total > worst:",
+    ),
+    Mutation(
+        "long options need a minimum too", "portfolio", "elif leg.size < 0:", "elif leg.size != 0:"
+    ),
+    Mutation(
+        "payoffs in coin paid in the quote",
+        "options",
+        "price if option.in_coin else ONE",
+        "ONE",
+    ),
+    Mutation(
+        "own orders told of once for all",
+        "booking",
+        "        group.orders_told = False\n",
+        "        pass\n",
     ),
 )
