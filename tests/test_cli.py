@@ -334,7 +334,7 @@ def test_rules_check_names_every_fault_at_once(tmp_path: Path) -> None:
     assert faults == [
         "perpetuals[BTCUSD-PERP].tik: unknown key; did you mean tick?",
         "perpetuals[BTCUSD-PERP].tick: missing",
-        "profile: brackets BTCUSD-PERP: bracket 1: cap -5 not positive",
+        "profile: requirements BTCUSD-PERP: bracket 1: cap -5 not positive",
     ]
 
 
