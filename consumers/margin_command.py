@@ -98,6 +98,9 @@ def outcome(
     engine, decisions = Engine(), []
     faults = []
     for key, event in _events(scene):
+        if faults and not isinstance(event, e.ProfileChanged | e.InstrumentListed):
+            # What is not listed is refused again and again.
+            break
         try:
             event = wire.read_event(wire.write_event(event))
         except wire.WireError as error:
@@ -160,7 +163,7 @@ def _missing(scene: Scene) -> Iterator[str]:
                 yield f"options.{symbol}: missing; it is held or ordered"
         elif symbol not in file.marks:
             yield f"marks.{symbol}: missing; it is held or ordered"
-    needed = {listed.settle for listed in found.derivatives.values()}
+    needed = {found.derivatives[symbol].settle for symbol in file.symbols()}
     for _, group in file.located_groups():
         for name, amount in group.balances.items():
             if amount < 0 or scene.asset(name) in profile.collateral:
@@ -173,8 +176,7 @@ def _events(scene: Scene) -> Iterator[Told]:
     file, found, time = scene.file, scene.listing, scene.time
     yield Told("profile", e.ProfileChanged(time=time, profile=scene.profile))
     for instrument in [*found.assets.values(), *found.derivatives.values()]:
-        listed = e.InstrumentListed(time=time, instrument=instrument)
-        yield Told(f"instruments[{instrument.name}]", listed)
+        yield Told(instrument.name, e.InstrumentListed(time=time, instrument=instrument))
     yield from _market_events(scene)
     yield Told("account", e.AccountOpened(time=time, account=file.account, sequence=1))
     sequence = 1
