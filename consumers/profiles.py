@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -45,23 +45,27 @@ def read(name: str) -> RiskProfile:
     A file holds a profile's tree, or is a rules file with such a tree under [profile]. Raises
     `NoSuchProfile`, or `toml_file.FileFaults` naming every fault.
     """
-    if name in shipped():
-        return parse(_place().joinpath(name + SUFFIX).read_bytes(), name + SUFFIX)
-    path = Path(name)
-    if not path.is_file():
-        raise NoSuchProfile(
-            f"{name}: no profile of that name, and no file; shipped: {', '.join(shipped())}"
-        )
-    return parse(path.read_bytes(), name)
+    return parse(*_content(name))
+
+
+def tree_for(name: str, assets: Collection[str], symbols: Collection[str]) -> dict[str, Any]:
+    """Return the tree of the profile `name` with what it says of these assets and symbols.
+
+    `symbols` are names and underlyings of instruments. Raises as `read` does.
+    """
+    read(name)
+    tree = _tree(*_content(name))[0]
+    symbols = {"*", *symbols}
+    for table, kept in (("requirements", symbols), ("portfolios", symbols), ("collateral", assets)):
+        if table in tree:
+            tree[table] = {key: rule for key, rule in tree[table].items() if key in kept}
+    tree["conversion"] = [asset for asset in tree.get("conversion", ()) if asset in assets]
+    return tree
 
 
 def parse(raw: bytes, file: str) -> RiskProfile:
     """Read and check `raw`, the content of `file`; raises `toml_file.FileFaults`."""
-    tree = toml_file.parse(raw, file)
-    within = isinstance(tree.get("profile"), dict)
-    if within:
-        tree = tree["profile"]
-    path = "profile" if within else ""
+    tree, path = _tree(raw, file)
     (draft,) = tables([tree], RiskProfile, "")
     faults = list(toml_file.form_faults(tree, RiskProfile, path))
     faults += draft._replace(path=path).faults(profile_faults.faults(draft.item))
@@ -106,6 +110,25 @@ def _differing(before: Any, after: Any, path: str) -> Iterator[Difference]:
 
 def _is_array_of_tables(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value)
+
+
+def _content(name: str) -> tuple[bytes, str]:
+    """Return what is in the file of a profile, and what it is called."""
+    if name in shipped():
+        return _place().joinpath(name + SUFFIX).read_bytes(), name + SUFFIX
+    path = Path(name)
+    if not path.is_file():
+        raise NoSuchProfile(
+            f"{name}: no profile of that name, and no file; shipped: {', '.join(shipped())}"
+        )
+    return path.read_bytes(), name
+
+
+def _tree(raw: bytes, file: str) -> tuple[dict[str, Any], str]:
+    """Return the tree of a profile, and the path under which it stands."""
+    tree = toml_file.parse(raw, file)
+    within = tree.get("profile")
+    return (within, "profile") if isinstance(within, dict) else (tree, "")
 
 
 def _place() -> Traversable:

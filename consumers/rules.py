@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from consumers import toml_file
+from consumers import profiles, toml_file
 from consumers.drafts import Table, tables
 from engine import instruments, profile_faults, wire
 from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
@@ -55,9 +55,12 @@ def read(path: str | Path) -> Rules:
 def parse(raw: bytes, file: str) -> Rules:
     """Read and check `raw`, the content of `file`.
 
-    Raises `toml_file.FileFaults` naming every fault.
+    The profile is a table, or the name of one that is shipped or in a file: of that counts what it
+    says of what is listed. Raises `toml_file.FileFaults` naming every fault.
     """
     tree = toml_file.parse(raw, file)
+    if isinstance(tree.get("profile"), str):
+        tree["profile"] = _named(tree, file)
     faults = list(toml_file.form_faults(tree, Rules))
     faults += _faults(_Draft.of(tree))
     if faults:
@@ -97,6 +100,16 @@ def _refusals(rules: Rules) -> Iterator[str]:
             yield f"{path}: {error.rule}: {error.detail}"
 
 
+def _named(tree: dict[str, Any], file: str) -> dict[str, Any]:
+    """Return the tree of the profile that `tree` names, for what it lists."""
+    draft = _Draft.of(tree)
+    underlyings = [table.item.underlying for table in draft.derivatives]
+    try:
+        return profiles.tree_for(tree["profile"], draft.asset_names, draft.symbols + underlyings)
+    except profiles.NoSuchProfile as error:
+        raise toml_file.FileFaults(file, [f"profile: {error}"]) from error
+
+
 class _Draft(NamedTuple):
     """What can be read of a file that may have faults of form, and every name that it lists."""
 
@@ -109,12 +122,12 @@ class _Draft(NamedTuple):
 
     @classmethod
     def of(cls, tree: dict[str, Any]) -> Self:
-        profiles = tables([tree.get("profile")], RiskProfile, "profile")
+        venues = tables([tree.get("profile")], RiskProfile, "profile")
         perpetuals = tables(tree.get("perpetuals"), Perpetual, "perpetuals")
         futures = tables(tree.get("futures"), Future, "futures")
         options = tables(tree.get("options"), Option, "options")
         return cls(
-            profile=profiles[0]._replace(path="profile") if profiles else None,
+            profile=venues[0]._replace(path="profile") if venues else None,
             assets=tables(tree.get("assets"), Asset, "assets"),
             derivatives=[*perpetuals, *futures, *options],
             fund=tables(tree.get("fund"), FundDeposit, "fund"),

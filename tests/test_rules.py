@@ -160,6 +160,38 @@ def test_a_deposit_must_come_after_the_last_one_of_its_fund() -> None:
     ]
 
 
+LISTING = """
+profile = "{}"
+[[assets]]
+name = "USDT"
+decimals = 6
+largest = 1_000_000
+[[perpetuals]]
+name = "BTC-PERP"
+underlying = "BTC"
+settle = "USDT"
+size_decimals = 3
+price_decimals = 2
+tick = 0.1
+lot = 0.001
+largest_size = 1_000
+"""
+
+
+def test_a_profile_is_named_and_says_what_is_listed() -> None:
+    found = rules.parse(LISTING.format("binance-usdm").encode(), "venue.toml").profile
+    assert list(found.requirements) == ["BTC", "*"]
+    assert (list(found.collateral), found.conversion) == (["USDT"], ("USDT",))
+    assert found.liquidation.fee_rate == Decimal("0.0125")
+
+
+def test_a_named_profile_must_be_there_and_count_in_what_is_listed() -> None:
+    with pytest.raises(FileFaults, match=r"venue.toml: profile: binanse: no profile of that name"):
+        rules.parse(LISTING.format("binanse").encode(), "venue.toml")
+    with pytest.raises(FileFaults, match=r"profile.numeraire: USDC is not among the assets"):
+        rules.parse(LISTING.format("dydx-v4").encode(), "venue.toml")
+
+
 def test_what_is_not_toml_names_the_line() -> None:
     with pytest.raises(FileFaults, match=r"venue.toml: not TOML: .*line 2"):
         rules.parse(b"[profile]\nname = \n", "venue.toml")
