@@ -1,4 +1,5 @@
-"""Price ticks a second: the engine beside the naive twin, which always looks at every account."""
+"""Price ticks a second: the engine beside the naive twin, which always looks at every account, and
+beside itself where it looks at every portfolio that a tick concerns."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from unittest.mock import patch
 from consumers.replay import decide
 from engine.core import Engine
 from engine.decisions import Decision, SnapshotDifference
-from engine.events import AnyEvent, PriceUpdate
-from tests.bench import book
+from engine.events import AnyEvent, PriceEvent
+from engine.portfolio_watch import PortfolioWatch
+from tests.bench import book, option_book
 from tests.twin import Twin
 
 SECONDS = 5.0
@@ -45,8 +47,33 @@ def measure(accounts: int) -> Detection:
     return Detection(accounts, engine_rate, twin_rate, sum(map(len, decided)))
 
 
+class Screened(NamedTuple):
+    """What one size of a book of portfolios gave."""
+
+    accounts: int
+    screened_per_second: float
+    exact_per_second: float
+
+
+def measure_portfolios(accounts: int) -> Screened:
+    """Time the engine with and without the screen of portfolios; raises `AssertionError` when they
+    do not decide the same."""
+    ticks = list(islice(option_book.walk(), TICKS_MAX))
+    screened, exact = Engine(), Engine()
+    for engine in (screened, exact):
+        events = [*option_book.rules(), *option_book.accounts(accounts)]
+        for event in [*events, *option_book.first_prices()]:
+            decide(engine, event)
+    with patch.object(PortfolioWatch, "raised", return_value=None):
+        exact_rate, expected = _timed(lambda tick: decide(exact, tick), ticks)
+    rate, decided = _timed(lambda tick: decide(screened, tick), ticks)
+    both = min(len(expected), len(decided))
+    assert decided[:both] == expected[:both], "screened and exact do not agree"
+    return Screened(accounts, rate, exact_rate)
+
+
 def _timed(
-    apply: Callable[[AnyEvent], Sequence[Decision]], ticks: list[PriceUpdate]
+    apply: Callable[[AnyEvent], Sequence[Decision]], ticks: Sequence[PriceEvent]
 ) -> tuple[float, list[Sequence[Decision]]]:
     """Apply ticks until the time is up, and return how many a second, and what each decided."""
     decided: list[Sequence[Decision]] = []
