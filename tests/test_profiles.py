@@ -14,8 +14,15 @@ from consumers import leverage_brackets, profiles
 from consumers.cli import main
 from consumers.toml_file import FileFaults
 from engine import profile_faults
+from engine.book import Holdings, Leg
+from engine.decisions import MarkUsed
+from engine.instruments import Asset, Perpetual
+from engine.margin import breached, health, level
+from engine.markets import Markets
+from engine.money import exact
 from engine.profile import Bracket, Requirement
 from engine.requirement import Exposure, RequirementCurve
+from engine.rules import Rules
 
 SOUND = """
 name = "sound"
@@ -294,6 +301,42 @@ def test_a_venues_own_worked_numbers(name, symbol, size, price, initial, mainten
     at = Exposure(D(size), D(size * price), D(price))
     assert initial is None or curve.initial(at) == D(initial)
     assert curve.maintenance(at) == D(maintenance)
+
+
+def example() -> Rules:
+    """Return the example of docs/profiles.md in force, with its one contract."""
+    page = (Path(__file__).parents[1] / "docs" / "profiles.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    rules = Rules()
+    rules.put_in_force(profiles.parse(text.encode(), "profiles.md"))
+    rules.list_instrument(Asset("USDT", 6, D(10**9)))
+    rules.list_instrument(Asset("BTC", 8, D(10**6), 2))
+    contract = Perpetual("BTC-PERP", "USDT", 3, 2, D("0.1"), D("0.001"), D(100), underlying="BTC")
+    rules.list_instrument(contract)
+    return rules
+
+
+@exact
+def test_the_page_that_explains_profiles_computes_as_the_engine_does():
+    rules = example()
+    held = Holdings({"USDT": D(10_000), "BTC": D(1)}, {"BTC-PERP": Leg(D(10), D(200_000))})
+
+    def at(price: int) -> Markets:
+        markets = Markets()
+        for symbol, kind in (("BTC-PERP", "mark"), ("BTC", "index")):
+            markets.prices[symbol, kind] = MarkUsed(symbol, kind, D(price), "venue", 0)
+        return markets
+
+    entry = level(held, rules, at(20_000), "entry")
+    assert (entry.requirement, entry.margin_equity) == (14_000, 28_000)
+    for price, maintenance, margin_equity, starts in (
+        (20_000, 7_100, 29_000, False),
+        (18_000, 6_090, 7_100, False),
+        (17_800, 5_989, 4_910, True),
+    ):
+        state = health(held, rules, at(price))
+        assert (state.maintenance, state.margin_equity) == (maintenance, margin_equity)
+        assert breached(state, rules) == starts
 
 
 # --- leverage brackets
