@@ -112,7 +112,13 @@ def outcome(
     if faults:
         raise FileFaults(str(path), faults)
     account = engine.accounts[file.account]
-    groups = [margin_report.group_data(engine, group) for group in account.ordered_groups()]
+    decided = {getattr(decision, "margin", "") for decision in decisions}
+    groups = [
+        margin_report.group_data(engine, group)
+        for group in account.ordered_groups()
+        # A loss that was booked leaves nothing behind, yet it is to be told.
+        if group.cash or group.symbols or group.open_orders or group.margin in decided
+    ]
     decisions = [*decisions, *_once_cancelled(engine, decisions)]
     return margin_report.data(engine, file.account, groups, decisions)
 
@@ -134,11 +140,12 @@ def _once_cancelled(engine: Engine, decisions: list[Decision]) -> Iterator[Decis
 def _at_prices(file: AccountFile, found: Listing, moved: Mapping[str, Decimal]) -> AccountFile:
     """Return the file with marks, forwards and index prices replaced where they are `moved`."""
     marks, prices, options = dict(file.marks), dict(file.prices), dict(file.options)
+    known = {*file.symbols(), *marks, *options}
     for name, price in moved.items():
         symbols = [
             symbol
             for symbol, listed in found.derivatives.items()
-            if name in (symbol, listed.underlying)
+            if symbol in known and name in (symbol, listed.underlying)
         ]
         if not symbols and name not in found.assets:
             raise click.UsageError(

@@ -104,7 +104,6 @@ def _prices(engine: Engine, health: Health) -> list[dict[str, Any]]:
 def _balance(asset: str, health: Health, rules: Rules) -> dict[str, Any]:
     cash, net = health.cash.get(asset, ZERO), health.net[asset]
     counted = health.counted[asset]
-    rule = rules.in_force.collateral_of(asset)
     return {
         "asset": asset,
         "cash": cash,
@@ -113,7 +112,7 @@ def _balance(asset: str, health: Health, rules: Rules) -> dict[str, Any]:
         "counted": counted,
         "price": health.prices[asset],
         "weight": rules.weight(asset, counted),
-        "weight_rule": weight_said(rule, counted, "maintenance", told=False),
+        "weight_rule": weight_said(asset, counted, rules.in_force, "maintenance", told=False),
     }
 
 

@@ -95,13 +95,12 @@ def _ratio(maintenance: Decimal, margin_equity: Decimal) -> Decimal | None:
 
 def _entry_weight(engine: Engine, held: dict[str, Any]) -> dict[str, Any]:
     """Return what an asset counts at entry, profit as it counts in maintenance."""
-    rule, pool = engine.rules.in_force.collateral_of(held["asset"]), None
-    pool = engine.markets.pools.get(held["asset"])
-    counted = held["counted"]
+    profile, asset, counted = engine.rules.in_force, held["asset"], held["counted"]
+    rule, pool = profile.collateral_of(asset), engine.markets.pools.get(asset)
     return {
-        "asset": held["asset"],
+        "asset": asset,
         "weight": weight(rule, counted, "entry", held["price"], pool),
-        "weight_rule": weight_said(rule, counted, "entry", told=pool is not None),
+        "weight_rule": weight_said(asset, counted, profile, "entry", told=pool is not None),
     }
 
 
@@ -162,9 +161,12 @@ def _state(group: dict[str, Any], told: Sequence[Told]) -> str:
 
 def _why(group: dict[str, Any], told: Sequence[Told]) -> Iterator[str]:
     """Say how health comes about, what initial margin adds, and how orders are priced."""
+    unit = group["numeraire"]
     yield from health_said(group)
     for leg in group["legs"]:
         yield from _initial(leg)
+    for held in group["portfolios"]:
+        yield f"portfolio {held['underlying']}: at entry {full(held['initial'])} {unit}"
     for held, at_entry in zip(group["balances"], group["initial_weights"], strict=True):
         if held["weight"] != at_entry["weight"]:
             told_weight = f"{full(at_entry['weight'])} ({at_entry['weight_rule']})"
@@ -246,9 +248,11 @@ def _balances(group: dict[str, Any]) -> Table:
 
 
 def _legs(group: dict[str, Any]) -> tuple[Table, Table]:
+    together = any(leg["in_portfolio"] for leg in group["legs"])
     worth = table(
         f"Legs; requirements in {group['numeraire']}, all else in what they settle in",
         ["Symbol", "Size", "Mark", "Unrealised", "Notional", "Initial", "Maintenance"],
+        caption="In a portfolio: what the leg would need alone." if together else "",
     )
     breaks = table(
         "Prices at which it breaks",

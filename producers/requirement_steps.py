@@ -17,7 +17,7 @@ from engine.margin import Health, LegHealth, exposure, notional
 from engine.markets import Markets
 from engine.money import ONE, ZERO
 from engine.portfolios import by_underlying, portfolio_leg, portfolio_margins, portfolio_requirement
-from engine.profile import NO_COLLATERAL, Collateral, Requirement, RiskProfile
+from engine.profile import Requirement, RiskProfile
 from engine.requirement import (
     Curve,
     Exposure,
@@ -168,10 +168,14 @@ def _root(rule: Requirement, rate: Decimal, at: Exposure) -> str:
     )
 
 
-def weight_said(rule: Collateral, amount: Decimal, context: Context, *, told: bool) -> str:
-    """Say where the weight of `amount` of an asset comes from; `told` whether its pool is known."""
-    if rule is NO_COLLATERAL and amount > 0:
+def weight_said(
+    asset: str, amount: Decimal, profile: RiskProfile, context: Context, *, told: bool
+) -> str:
+    """Say where the weight of `amount` of an asset comes from, and by which key of the profile;
+    `told` whether its pool is known."""
+    if asset not in profile.collateral:
         return "not among the profile's collateral"
+    rule = profile.collateral[asset]
     initial = context != "maintenance"
     if amount > 0:
         haircut = rule.haircut
@@ -187,7 +191,7 @@ def weight_said(rule: Collateral, amount: Decimal, context: Context, *, told: bo
         said += f", size factor {full(rule.size_factor)}"
     if context == "entry" and told and start is not None:
         said += f", pool from {full(start)}"
-    return said
+    return f"{said}, collateral.{asset}"
 
 
 def portfolios(state: Health, rules: Rules, markets: Markets) -> list[dict[str, Any]]:
@@ -216,20 +220,7 @@ def portfolios(state: Health, rules: Rules, markets: Markets) -> list[dict[str, 
                 "contingencies": margin.contingency,
                 "closing": needs - margin.maintenance,
                 "maintenance": needs,
+                "initial": portfolio_requirement(of_it, rules, "initial"),
             }
         )
     return found
-
-
-def settings(profile: RiskProfile) -> list[str]:
-    """Say which of the profile's rules of liquidation hold, each with its key."""
-    trigger = profile.trigger
-    sign = "≤" if trigger.at_equality else "<"
-    said = [f"liquidation starts at margin equity {sign} maintenance (trigger.at_equality)"]
-    if trigger.fixed_cost:
-        said.append(f"a position costs {full(trigger.fixed_cost)} to close (trigger.fixed_cost)")
-    stop = f"{trigger.stop_at} × {full(ONE + trigger.stop_buffer)}"
-    if trigger.stop_notional_buffer:
-        stop += f" + {full(trigger.stop_notional_buffer)} × notional"
-    said.append(f"and stops at ≥ {stop} (trigger.stop_at, stop_buffer)")
-    return said

@@ -80,7 +80,7 @@ def test_the_table_says_it_all(tmp_path: Path) -> None:
     assert re.search(r"│ BTC-PERP │ +9,036.15 │ +— │ +9,000 │", text)
     assert re.search(r"│ BTC-PERP │ sell │ +1 │ +9,004.6 │ +9,000 │ +limit │", text)
     flat = re.sub(r"\s+", " ", text)
-    assert "× 1 (1 − haircut 0) = 36 USDT" in flat
+    assert "× 1 (1 − haircut 0, collateral.USDT) = 36 USDT" in flat
     assert "up to tick 0.1: 9,004.6" in flat
     assert "liquidation starts at margin equity < maintenance and stops at ≥" in flat
 
