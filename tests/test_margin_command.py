@@ -1,5 +1,6 @@
 """`liquidator margin`: what the engine makes of one account under any profile, told in full."""
 
+import functools
 import json
 import re
 from decimal import Decimal
@@ -18,6 +19,15 @@ SAMPLE = ROOT / "deploy" / "account.json"
 RULES = ROOT / "deploy" / "rules.toml"
 WIDTH = 100
 PROFILES = [name for name in profiles.shipped() if name != "demo"]
+
+
+_read = functools.cache(profiles.read)
+
+
+@pytest.fixture(autouse=True)
+def _profiles_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile of hundreds of symbols takes longer to read than an account to be looked at."""
+    monkeypatch.setattr(profiles, "read", _read)
 
 
 def margin(file: Path, *options: object) -> Result:
