@@ -1,0 +1,45 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+LOG = click.Path(exists=True, dir_okay=False, allow_dash=True)
+
+Command = Callable[..., Any]
+
+config_option = click.option(
+    "--config", "config_file", type=FILE, required=True, help="The daemon's file (TOML)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON; it is exact.")
+
+
+def source_options(command: Command) -> Command:
+    """Let a command read an event log, or what the daemon keeps on Kafka."""
+    for option in (
+        click.option(
+            "--config",
+            "config_file",
+            type=FILE,
+            help="Read what the daemon of this file keeps on Kafka.",
+        ),
+        click.option("--log", type=LOG, help="Replay this event log; - is standard input."),
+    ):
+        command = option(command)
+    return command
+
+
+class Finite(click.FloatRange):
+    """A number in a range; neither infinity nor "nan" is one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return found
