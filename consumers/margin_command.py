@@ -76,7 +76,7 @@ def run(
     if as_json:
         click.echo(report.to_json(found))
     else:
-        margin_report.show(report.console(), found)
+        margin_report.show(report.console(), found, profile_name or str(rules_file))
 
 
 @exact

@@ -200,8 +200,11 @@ STATES = {
 
 
 @exact
-def show(out: Console, found: dict[str, Any]) -> None:
-    """Print the report: for each margin group its margins, balances, legs, orders and reasons."""
+def show(out: Console, found: dict[str, Any], called: str) -> None:
+    """Print the report: for each margin group its margins, balances, legs, orders and reasons.
+
+    `called` is the name or file by which the profile was asked for.
+    """
     out.print(f"Account {found['account']} under profile {found['profile']}")
     for group in found["groups"]:
         out.print(f"\nMargin group {group['margin']}: {STATES[group['state']]}", style="bold")
@@ -216,10 +219,7 @@ def show(out: Console, found: dict[str, Any]) -> None:
             indent = len(line) - len(line.lstrip())
             out.print(Padding(line.lstrip(), (0, 0, 0, 2 + indent)))
     if found["leaves_out"]:
-        out.print(
-            f"\nWhat {found['profile']} leaves out of its venue's rules: `liquidator profiles show "
-            f"{found['profile']}`."
-        )
+        out.print(f"\nWhat the profile leaves out: `liquidator profiles show {called}`.")
 
 
 def _margins(group: dict[str, Any]) -> Table:
