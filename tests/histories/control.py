@@ -13,6 +13,7 @@ from engine.instruments import Option
 from engine.profile import RiskProfile
 from tests.histories.listing import NAMELESS, USDT, quantity
 from tests.histories.rules import draw_profile
+from tests.twin.facts import holders
 
 if TYPE_CHECKING:
     from tests.histories.history import History
@@ -51,7 +52,7 @@ class Control:
             self._rate: 0.25,
             self._halt: 0.3,
             self._settle: 0.04,
-            self._expire: 0.08,
+            self._expire: 0.5,
             self._interest: 0.1,
             self._pool: 0.1,
             self._pass: 0.1,
@@ -97,11 +98,11 @@ class Control:
         return self._settled(self.chance.choice(list(self.listing.contracts)))
 
     def _expire(self) -> events.AnyEvent:
-        """Settle an option, if there is one that is not settled."""
+        """Settle an option that somebody holds, if there is one."""
+        world = self.history.twin.world
         options = [each for each in self.listing.contracts.values() if isinstance(each, Option)]
-        settled = self.history.twin.world.settled
-        expired = [each.name for each in options if each.name not in settled]
-        return self._settled(self.chance.choice(expired)) if expired else self._interest()
+        held = [each.name for each in options if holders(world, each.name)]
+        return self._settled(self.chance.choice(held)) if held else self._interest()
 
     def _settled(self, symbol: str) -> events.AnyEvent:
         decimals = self.listing.contracts[symbol].price_decimals

@@ -54,7 +54,7 @@ def listing(chance: Random) -> Listing:
     underlying: dict[str, str] = {}
     for coin in coins:
         drawn: list[Contract] = [*_contracts(chance, coin)]
-        if coin == "BTC" and chance.random() < 0.4:
+        if coin == "BTC" and chance.random() < 0.55:
             drawn += _options(chance, coin, prices[coin])
         for contract in drawn:
             contracts[contract.name] = contract
@@ -113,7 +113,7 @@ def _options(chance: Random, coin: str, price: float) -> list[Option]:
     drawn: dict[str, Option] = {}
     for _ in range(chance.randint(1, 4)):
         strike = Decimal(max(1, round(price * chance.uniform(0.75, 1.3), -2)))
-        in_coin = chance.random() < 0.4
+        in_coin = chance.random() < 0.5
         days = chance.choice((0.0005, 0.5, 5, 20, 45, 200))
         terms: dict[str, Any] = {
             "settle": coin if in_coin else USDT,
