@@ -3,16 +3,25 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.margin import bankruptcy_quote, liquidatable
+from engine.money import exact
+from engine.venue import skewed_fill_price
+from tests.cases.accounts import USD, Position, account, flat
 from tests.cases.adapters import KINDS, NOT_YET
 from tests.cases.runner import Malformed, read, run, summary
 
 FILE = Path(__file__).parent / "cases" / "derivatives.json"
 CASES = read(FILE)
+VENUES = read(FILE.with_name("venues.json"))
+"""More of the same sources, by the same adapters."""
 
 REQUIRED = {
     "initial_margin",
@@ -30,6 +39,7 @@ REQUIRED = {
     "risk_rank",
 }
 EXPRESSIBLE = [case for case in CASES if case["kind"] in REQUIRED]
+EVERY = [*EXPRESSIBLE, *VENUES]
 
 
 def test_every_required_kind_has_its_function_and_its_cases() -> None:
@@ -38,13 +48,13 @@ def test_every_required_kind_has_its_function_and_its_cases() -> None:
     assert {case["kind"] for case in CASES} <= REQUIRED | set(NOT_YET)
 
 
-@pytest.mark.parametrize("case", EXPRESSIBLE, ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", EVERY, ids=lambda case: case["id"])
 def test_the_engine_gives_the_venues_number(case: Any) -> None:
     assert str(run(case)) == f"pass {case['id']}"
     assert case["source"]
 
 
-@pytest.mark.parametrize("case", EXPRESSIBLE, ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", EVERY, ids=lambda case: case["id"])
 def test_another_number_fails(case: Any) -> None:
     """A case cannot pass by being passed over: each of its numbers is compared."""
     for key, expected in case["expected"].items():
@@ -72,6 +82,62 @@ def test_the_rest_is_not_expressible_and_says_why() -> None:
         summary(map(run, CASES))
         == f"{len(EXPRESSIBLE)} passed, 0 failed, {len(rest)} not expressible"
     )
+
+
+# --- what cases alone do not show
+
+
+@exact
+def test_a_part_that_does_not_reduce_a_leg_has_no_bankruptcy_quote() -> None:
+    rule = flat(maintenance=Decimal("0.1"))
+    held = account({USD: Decimal(10)}, [Position("X", Decimal(-2), Decimal(50), rule)])
+    for symbol, delta in (("X", -1), ("X", 0), ("X", 3), ("Y", 1)):
+        with pytest.raises(ValueError, match=f"bankruptcy quote {symbol}: {delta} does not reduce"):
+            bankruptcy_quote(symbol, Decimal(delta), *held)
+
+
+@exact
+@given(
+    st.integers(-500, 500).filter(bool),
+    st.integers(1, 999),
+    st.integers(-60_000, 60_000),
+    st.integers(0, 3),
+)
+def test_parts_of_a_leg_never_bring_less_than_the_whole_needs(
+    size: int, part: int, cash: int, decimals: int
+) -> None:
+    """Closing in two parts, each rounded up, brings what closing at once must, and at most a unit
+    of rounding a part more."""
+    rule = flat(maintenance=Decimal("0.07"))
+    delta = -Decimal(size) * part / 1000
+    held = account(
+        {USD: Decimal(cash)},
+        [Position("X", Decimal(size), Decimal(101), rule)],
+        decimals=decimals,
+    )
+    whole = bankruptcy_quote("X", Decimal(-size), *held)
+    first = bankruptcy_quote("X", delta, *held)
+    left = held.holdings.legs["X"]._replace(size=size + delta)
+    # What the first part brought is cash by then.
+    after = held.holdings._replace(cash={USD: cash + first}, legs={"X": left})
+    second = bankruptcy_quote("X", -left.size, after, held.rules, held.markets)
+    unit = Decimal(1).scaleb(-decimals)
+    assert 0 <= first + second - whole <= 2 * unit
+
+
+@exact
+def test_a_fill_at_a_skewed_price_is_rounded_against_the_taker() -> None:
+    third, price = Decimal(3), Decimal(1)
+    bought = skewed_fill_price(price, Decimal(1), Decimal(0), third, Decimal("0.01"))
+    sold = skewed_fill_price(price, Decimal(-1), Decimal(0), third, Decimal("0.01"))
+    assert (bought, sold) == (Decimal("1.17"), Decimal("0.83"))
+    # A trade that brings the skew back to zero gets half of what it was.
+    assert skewed_fill_price(price, Decimal(-2), Decimal(2), Decimal(100)) == Decimal("1.01")
+
+
+@exact
+def test_what_only_owes_has_nothing_to_be_liquidated() -> None:
+    assert not liquidatable(account({USD: Decimal(-1)}, []).health, account({}, []).rules)
 
 
 def _case(**changes: Any) -> dict[str, Any]:
