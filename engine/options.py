@@ -3,7 +3,8 @@
 The formulas need a logarithm, a root and the normal distribution. They are taken in floats by
 Python's `math`, one value at a time and in one order of operations, never by numpy, whose results
 depend on the machine's vector units. A value is rounded once, to the option's price unit; from
-there everything is exact.
+there everything is exact. Machines whose C libraries differ in the last bit of a logarithm can
+differ only in a value that lies within such a bit of half a unit.
 
 Black, The Pricing of Commodity Contracts, Journal of Financial Economics 3 (1976), 167.
 """

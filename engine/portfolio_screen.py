@@ -2,7 +2,8 @@
 
 The formulas are those of `portfolio`, whose grid of exact option values is shared: what one unit of
 a symbol's exposure (size times multiplier) gains in every scenario is the same for every holder, so
-the results of all groups are a sum of outer products, one a symbol.
+the results of all groups are a sum of outer products, one a symbol: about a microsecond a group,
+where the exact numbers take some hundred.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a price does to the portfolios of a book: the screen, kept beside the exact numbers.
 
 What every group's portfolios needed when it was last looked at or screened is kept by underlying; a
-price of one of its symbols gives what they need now, and so by how much that rose.
+price of one of its symbols gives what they need now, and so by how much that rose. The error of
+these numbers is far below what `watch` allows for, a part of the underlying's worth.
 """
 
 from __future__ import annotations
