@@ -91,7 +91,10 @@ def data(profile: RiskProfile) -> dict[str, Any]:
 
 
 def differences(before: RiskProfile, after: RiskProfile) -> list[Difference]:
-    """Return every key whose value differs, by path, in the order of the tree."""
+    """Return every key whose value differs, by path, in the order of the tree.
+
+    Arrays of tables are compared table by table where they have as many.
+    """
     return list(_differing(data(before), data(after), ""))
 
 
@@ -100,16 +103,21 @@ def _differing(before: Any, after: Any, path: str) -> Iterator[Difference]:
         for key in [*before, *(key for key in after if key not in before)]:
             inside = f"{path}.{key}" if path else key
             yield from _differing(before.get(key), after.get(key), inside)
-    elif _is_array_of_tables(before) and _is_array_of_tables(after):
-        for place in range(max(len(before), len(after))):
-            old, new = (array[place] if place < len(array) else None for array in (before, after))
-            yield from _differing(old, new, f"{path}[{place + 1}]")
+    elif _are_alike(before, after):
+        for place, (old, new) in enumerate(zip(before, after, strict=True), start=1):
+            yield from _differing(old, new, f"{path}[{place}]")
     elif before != after:
         yield Difference(path, before, after)
 
 
-def _is_array_of_tables(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value)
+def _are_alike(before: Any, after: Any) -> bool:
+    """Tell whether two values are arrays of as many tables, which can be compared one by one."""
+    arrays = isinstance(before, list | tuple) and isinstance(after, list | tuple)
+    return (
+        arrays
+        and len(before) == len(after)
+        and all(isinstance(item, dict) for item in (*before, *after))
+    )
 
 
 def _content(name: str) -> tuple[bytes, str]:

@@ -86,17 +86,30 @@ def _brief(value: Any) -> str:
     """Write a value of a profile in a few words."""
     if value is None:
         return "—"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, Decimal):
         return full(value)
     if isinstance(value, dict):
-        brackets = value.get("brackets")
-        if brackets:
-            return f"{len(brackets)} brackets" if len(brackets) > 1 else "one bracket"
+        if "brackets" in value:
+            return _brief(value["brackets"])
         return ", ".join(f"{key} {_brief(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list | tuple):
+        if value and isinstance(value[0], dict) and "cap" in value[0]:
+            count = f"{len(value)} brackets" if len(value) > 1 else "one bracket"
+            return f"{count}, initial {_rates(value)}"
         text = ", ".join(_brief(item) for item in value) or "none"
         return text if len(text) <= 80 else f"{len(value)} lines"
     return str(value)
+
+
+def _rates(brackets: Sequence[dict[str, Any]]) -> str:
+    """Write the first and the last initial rate of brackets."""
+    ends = [brackets[0], brackets[-1]] if len(brackets) > 1 else [brackets[0]]
+    return " to ".join(
+        f"1 ÷ {_brief(end['max_leverage'])}" if end["max_leverage"] else _brief(end["initial_rate"])
+        for end in ends
+    )
 
 
 # --- in one line

@@ -446,6 +446,10 @@ def test_each_key_that_differs_is_named_with_both_values():
         ("conversion", ("USDC",), ()),
         ("trigger.stop_buffer", D(0), D("0.2")),
     ]
+    more = structs.replace(after.requirements["BTC"], brackets=(bracket, bracket))
+    longer = structs.replace(after, requirements={**after.requirements, "BTC": more})
+    (one,) = profiles.differences(after, longer)
+    assert (one.key, len(one.before), len(one.after)) == ("requirements.BTC.brackets", 1, 2)
     (swing,) = (one for one in found if one.key == "volatility")
     assert swing.before is None
     assert swing.after["cap"] == 3
