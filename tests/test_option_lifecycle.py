@@ -4,6 +4,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from consumers import rules
+from consumers.toml_file import FileFaults
 from engine import events as e
 from engine import invariants, margin, state
 from engine.decisions import (
@@ -344,6 +346,55 @@ def test_the_terms_of_an_option_stay(story, change):
     fields = {name: getattr(CALL, name) for name in CALL.__struct_fields__} | change
     refused = only(Refused, story.tell(e.InstrumentListed, instrument=Option(**fields)))
     assert refused.detail == "BTC-C: type, settlement, style, terms and decimals stay"
+
+
+FILE = """
+[profile]
+name = "options"
+numeraire = "USDT"
+conversion = ["USDT"]
+[profile.collateral.USDT]
+[profile.portfolios.BTC]
+price_moves = [-0.1, 0, 0.1]
+volatility_moves = [0]
+[[assets]]
+name = "USDT"
+decimals = 6
+largest = 1_000_000
+[[options]]
+name = "BTC-C"
+settle = "USDT"
+underlying = "BTC"
+kind = "call"
+strike = 110
+expiry = 1_700_000_000_000_000
+size_decimals = 1
+price_decimals = 2
+tick = 0.01
+lot = 0.1
+largest_size = 1000
+"""
+
+
+def test_a_rules_file_lists_options():
+    read = rules.parse(FILE.encode(), "rules.toml")
+    (option,) = read.options
+    assert (option.kind, option.strike, option.underlying) == ("call", 110, "BTC")
+    listed = [event.instrument for event in rules.events(read, 7)[1:]]
+    assert listed == [*read.assets, option]
+
+
+def test_a_rules_file_with_a_faulty_option_names_every_fault():
+    faulty = FILE.replace('"call"', '"calls"').replace("110", "0")
+    with pytest.raises(FileFaults) as found:
+        rules.parse(faulty.replace('underlying = "BTC"', "").encode(), "f")
+    assert found.value.faults == [
+        "f: options[BTC-C].kind: Invalid enum value 'calls', here 'calls'",
+        "f: options[BTC-C]: underlying '': an option needs one",
+        "f: options[BTC-C]: strike 0: not positive",
+        "f: options[BTC-C]: profile.requirements and profile.portfolios have no entry for it",
+        "f: profile.portfolios.BTC: nothing is listed under that name or underlying",
+    ]
 
 
 def test_an_option_needs_a_portfolio(story):
