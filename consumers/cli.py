@@ -258,7 +258,9 @@ def _prices(
 
 @main.command()
 @click.argument("file", type=FILE, metavar="ACCOUNT.json")
-@click.option("--profile", help="A shipped profile (`liquidator profiles list`), or a file.")
+@click.option(
+    "--profile", metavar="NAME", help="A shipped profile (`liquidator profiles list`), or a file."
+)
 @click.option(
     "--rules",
     "rules_file",
