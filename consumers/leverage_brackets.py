@@ -18,7 +18,7 @@ from consumers.toml_file import FileFaults
 from engine import profile_faults
 from engine.money import ZERO, exact, plain
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile
-from engine.wire import WHOLE_MAX
+from engine.wire import DIGITS_MAX, WHOLE_MAX
 
 Form = Literal["binance", "ccxt"]
 
@@ -77,6 +77,8 @@ def requirements(raw: bytes, form: Form, file: str) -> dict[str, Requirement]:
     faults = [
         f"{symbol}: {fault}" for symbol, table in tables.items() for fault in _row_faults(table)
     ]
+    if faults:
+        raise FileFaults(file, faults)
     found = {symbol: _requirement(table) for symbol, table in tables.items()}
     faults += profile_faults.faults(
         RiskProfile(
@@ -174,7 +176,20 @@ def _requirement(table: list[Row]) -> Requirement:
 
 @exact
 def _row_faults(table: list[Row]) -> list[str]:
-    return list(_breaks(table))
+    return list(_unread(table)) or list(_breaks(table))
+
+
+def _unread(table: list[Row]) -> Iterator[str]:
+    """Yield every number that no event could carry."""
+    for place, row in enumerate(table, start=1):
+        for name, number in row._asdict().items():
+            if number is None:
+                continue
+            _, digits, exponent = number.as_tuple()
+            if not isinstance(exponent, int):
+                yield f"bracket {place}: {name} {number} is not a number"
+            elif max(len(digits), len(digits) + exponent, -exponent) > DIGITS_MAX:
+                yield f"bracket {place}: {name} has more than {DIGITS_MAX} digits"
 
 
 def _breaks(table: list[Row]) -> Iterator[str]:

@@ -411,6 +411,16 @@ def test_a_table_that_falls_is_not_imported():
         leverage_brackets.requirements(raw.encode(), "binance", "b.json")
 
 
+def test_a_number_that_is_none_is_named():
+    raw = json.dumps(BINANCE).replace("0.0065", '"NaN"').replace("50000", "1e99")
+    with pytest.raises(FileFaults) as caught:
+        leverage_brackets.requirements(raw.encode(), "binance", "b.json")
+    assert caught.value.faults == [
+        "b.json: ETHUSDT: bracket 1: rate NaN is not a number",
+        "b.json: ETHUSDT: bracket 2: cap has more than 30 digits",
+    ]
+
+
 @pytest.mark.parametrize("form", ["binance", "ccxt"])
 def test_what_is_no_table_is_told_so(form):
     with pytest.raises(FileFaults, match=f"not brackets as {form} writes them"):
