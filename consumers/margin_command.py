@@ -164,6 +164,8 @@ def _at_prices(file: AccountFile, found: Listing, moved: Mapping[str, Decimal]) 
 def _missing(scene: Scene) -> Iterator[str]:
     """Yield every price that the account cannot do without."""
     file, found, profile = scene.file, scene.listing, scene.profile
+    if scene.time == 0 and any(map(found.is_option, file.symbols())):
+        yield "time: missing; what an option is worth depends on it"
     for symbol in file.symbols():
         if found.is_option(symbol):
             if symbol not in file.options:

@@ -308,6 +308,13 @@ def test_prices_that_are_missing_are_named(tmp_path: Path) -> None:
     ]
 
 
+    untimed = {key: value for key, value in OPTIONS.items() if key not in ("time", "options")}
+    assert faults(written(tmp_path, **untimed), "--profile", "deribit-portfolio") == [
+        "time: missing; what an option is worth depends on it",
+        "options.BTC-27DEC24-60000-P: missing; it is held or ordered",
+    ]
+
+
 def test_what_the_engine_refuses_is_told_with_its_rule(tmp_path: Path) -> None:
     (fault,) = faults(SAMPLE, "--profile", "demo")
     assert fault.startswith("SOLUSDT: instrument: SOLUSDT has no rule of margin")
