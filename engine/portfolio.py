@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from operator import add
 from typing import NamedTuple
 
 from engine.instruments import Listed, Option
@@ -126,19 +127,21 @@ class Grid:
 def portfolio_margin(grid: Grid, legs: Iterable[PortfolioLeg]) -> PortfolioMargin:
     """Return what the legs on one underlying need together. To be called in the exact context."""
     rule = grid.rule
-    totals = [ZERO] * len(grid.scenarios)
+    totals: list[Decimal] = []
     short_options = other = ZERO
     for leg in legs:
-        for place, result in enumerate(grid.results(leg)):
-            totals[place] += result * leg.price
+        results = grid.results(leg)
+        if leg.price != ONE:
+            results = [result * leg.price for result in results]
+        totals = list(map(add, totals, results)) if totals else results
         if not leg.is_option:
             other += leg.underlying_value * leg.price
         elif leg.size < 0:
             short_options += leg.underlying_value * leg.price
-    worst, scenario = ZERO, None
-    for one, total in zip(grid.scenarios, totals, strict=True):
-        if -one.weight * total > worst:
-            worst, scenario = -one.weight * total, one
+    counted = [one.weight * total for one, total in zip(grid.scenarios, totals, strict=False)]
+    worst, scenario = max(ZERO, -min(counted, default=ZERO)), None
+    if worst:
+        scenario = grid.scenarios[counted.index(-worst)]
     contingency = rule.option_contingency * short_options + rule.future_contingency * other
     return PortfolioMargin(worst, scenario, rule.short_option_minimum * short_options, contingency)
 
