@@ -10,7 +10,7 @@ import msgspec
 
 from engine import events
 from engine.instruments import Option
-from engine.profile import RiskProfile
+from tests.histories.contradictions import contradicted
 from tests.histories.listing import NAMELESS, USDT, quantity
 from tests.histories.rules import draw_profile
 from tests.twin.facts import holders
@@ -146,18 +146,8 @@ class Control:
             drawn = draw_profile(self.chance, self.listing.assets, self.listing.contracts)
             self.listing.profile = profile = drawn
         elif self.chance.random() < 0.5:
-            profile = self._contradicted(profile)
+            profile = contradicted(self.chance, profile)
         return self._of(events.ProfileChanged, profile=profile)
-
-    def _contradicted(self, profile: RiskProfile) -> RiskProfile:
-        wrongs: list[dict[str, Any]] = [
-            {"conversion": (*profile.conversion, USDT)},
-            {"requirements": {}, "portfolios": {}},
-            {"requirements": {}},
-            {"numeraire": "BTC"},
-            {"collateral": {}},
-        ]
-        return msgspec.structs.replace(profile, **self.chance.choice(wrongs))
 
     def _relist(self) -> events.AnyEvent:
         """List something again, as it is, with other terms, or with terms that may not change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -123,7 +123,7 @@ def _options(chance: Random, coin: str, price: float) -> list[Option]:
             "multiplier": chance.choice((Decimal(1), Decimal("0.1"))),
             "taker_fee": chance.choice((Decimal(0), Decimal("0.0005"), Decimal("0.01"))),
         }
-        kind = chance.choice(("call", "put"))
+        kind: Literal["call", "put"] = "call" if chance.random() < 0.5 else "put"
         name = f"{coin}-{days}D-{strike}-{'COIN-' if in_coin else ''}{kind.upper()}"
         drawn[name] = Option(
             name=name,

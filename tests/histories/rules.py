@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from engine.instruments import Asset, Future, Option, Perpetual
 from engine.profile import (
@@ -188,7 +188,7 @@ def _requirement(chance: Random, contract: Perpetual | Future) -> Requirement:
     if chance.random() < 0.35:
         brackets = tuple(_brackets(chance, Decimal(5_000_000), share is None, 1))
         return Requirement(brackets, **_growth(chance), **rest)
-    measure = chance.choice(("notional", "notional", "size"))
+    measure: Literal["notional", "size"] = "size" if chance.random() < 0.35 else "notional"
     cap = _one(chance, "2000", "10000", "50000") / scale
     if measure == "size" and not contract.inverse:
         cap /= 5_000
@@ -196,10 +196,10 @@ def _requirement(chance: Random, contract: Perpetual | Future) -> Requirement:
     return Requirement(brackets, marginal=chance.random() < 0.6, measure=measure, **rest)
 
 
-def _growth(chance: Random) -> dict[str, Decimal]:
+def _growth(chance: Random) -> dict[str, Any]:
     """Draw a growth with size in base units."""
     grows = chance.choice(("slope", "scale", "root", "both"))
-    drawn: dict[str, Decimal] = {}
+    drawn: dict[str, Any] = {}
     if grows in ("slope", "both"):
         drawn["slope"] = _one(chance, "0.001", "0.005")
     if grows == "scale":

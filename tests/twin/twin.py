@@ -163,7 +163,9 @@ class Twin:
     def level(self, group: Group, context: str) -> tuple[Decimal, Decimal] | None:
         """Return margin equity and requirement in a context; none if the group is unpriced."""
         found = health(self.world, group, context)
-        return found and (decimal(found.margin_equity), decimal(found.requirement))
+        if found is None:
+            return None
+        return decimal(found.margin_equity), decimal(found.requirement)
 
     def cash(self, account: str, margin: str = "cross") -> dict[str, Decimal]:
         """Return the cash of a group by asset, zeros left out."""

@@ -1,0 +1,96 @@
+"""Rules that contradict themselves: each must be refused, and leave the last ones in force."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from engine.profile import (
+    HOUR,
+    Bracket,
+    OpenInterest,
+    Portfolio,
+    Requirement,
+    RiskProfile,
+    Threshold,
+    Volatility,
+)
+
+CAP, HALF, TENTH = Decimal(1000), Decimal("0.5"), Decimal("0.1")
+BRACKET = Bracket(CAP, initial_rate=TENTH, maintenance_rate=TENTH)
+GRID = Portfolio(price_moves=(-TENTH, TENTH), volatility_moves=(Decimal(0),))
+
+
+def contradicted(chance: Random, profile: RiskProfile) -> RiskProfile:
+    """Return a profile with one fault, or another numeraire."""
+    wrongs: list[dict[str, Any]] = [
+        {"numeraire": "BTC"},
+        {"numeraire": "NONE"},
+        {"collateral": {}},
+        {"conversion": (*profile.conversion, profile.numeraire)},
+        {"conversion": profile.conversion[1:]},
+        {"margin_call": Threshold(at=TENTH, reset=HALF)},
+        {"cancel_orders": Threshold(at=Decimal(1), reset=HALF)},
+        {"trigger": replace(profile.trigger, stop_buffer=-TENTH)},
+        {"profit": replace(profile.profit, weight=HALF, initial_weight=Decimal(1))},
+        {"liquidation": replace(profile.liquidation, order_ttl=2 * HOUR)},
+        {"requirements": {}, "portfolios": {}},
+        {"requirements": {"*": chance.choice(_requirements())}},
+        {"portfolios": {"BTC": chance.choice(_portfolios())}},
+        {"volatility": chance.choice(_volatilities())},
+        {"collateral": {**profile.collateral, **_collateral(chance, profile)}},
+    ]
+    return replace(profile, **chance.choice(wrongs))
+
+
+def _requirements() -> list[Requirement]:
+    """Return requirements that fall as size grows, or do not protect."""
+    more = Bracket(2 * CAP, initial_rate=HALF, maintenance_rate=TENTH)
+    return [
+        Requirement(()),
+        Requirement((replace(BRACKET, cap=Decimal(0)),)),
+        Requirement((more, BRACKET)),
+        Requirement((BRACKET, replace(more, maintenance_rate=TENTH / 2))),
+        Requirement((BRACKET, more), slope=TENTH),
+        Requirement((replace(BRACKET, max_leverage=Decimal(5)),)),
+        Requirement((replace(BRACKET, initial_rate=None),)),
+        Requirement((replace(BRACKET, maintenance_rate=HALF),)),
+        Requirement((replace(BRACKET, maintenance_rate=None),)),
+        Requirement((BRACKET,), maintenance_share=HALF),
+        Requirement((replace(BRACKET, maintenance_rate=None),), maintenance_share=Decimal(2)),
+        Requirement((BRACKET,), open_interest=OpenInterest(CAP, CAP)),
+        Requirement((BRACKET,), fixed=-CAP),
+        Requirement((BRACKET,), step=Decimal(0)),
+    ]
+
+
+def _portfolios() -> list[Portfolio]:
+    return [
+        replace(GRID, price_moves=()),
+        replace(GRID, price_moves=(TENTH, HALF)),
+        replace(GRID, volatility_moves=(Decimal(-1),)),
+        replace(GRID, initial_factor=HALF),
+    ]
+
+
+def _volatilities() -> list[Volatility]:
+    sound = Volatility(reference={"*": TENTH})
+    return [
+        replace(sound, reference={}),
+        replace(sound, cap=HALF),
+        replace(sound, interval=7_000_001),
+        replace(sound, maintenance_ramp=HOUR - 1),
+        replace(sound, decay=Decimal(1)),
+        replace(sound, fall=Decimal(0)),
+    ]
+
+
+def _collateral(chance: Random, profile: RiskProfile) -> dict[str, Any]:
+    """Weigh the numeraire, or weigh a coin less at first than later."""
+    milder = {"haircut": TENTH, "initial_haircut": Decimal(0)}
+    heavy = {"borrow_weight": Decimal(2), "initial_borrow_weight": Decimal(1)}
+    asset = chance.choice(list(profile.collateral))
+    return {asset: replace(profile.collateral[asset], **chance.choice((milder, heavy)))}
