@@ -47,21 +47,23 @@ def listing(
 
     `known` are those of a rules file, `moved` prices that are to be told besides those of the file.
     """
-    found = Listing({}, {}, [])
+    found, precision = Listing({}, {}, []), _Precision(file, profile, moved)
     if known is not None:
         found.assets.update({asset.name: asset for asset in known.assets})
-        found.derivatives.update({listed.name: listed for listed in known.derivatives})
+        held = set(file.symbols())
+        found.derivatives.update(
+            {listed.name: listed for listed in known.derivatives if listed.name in held}
+        )
     for place, table in enumerate(file.instruments, start=1):
-        _define(place, table, found, _Precision(file, profile, moved))
+        _define(place, table, found, precision)
     for symbol in file.symbols():
         if symbol not in found.derivatives and not _defined(symbol, file):
-            derived = _Precision(file, profile, moved).derivative(symbol)
-            found.derivatives[symbol] = msgspec.convert(derived, Perpetual)
+            found.derivatives[symbol] = msgspec.convert(precision.derivative(symbol), Perpetual)
     needed = {profile.numeraire, *(listed.settle for listed in found.derivatives.values())}
     for _, group in file.located_groups():
         needed |= {profile.numeraire if name == NUMERAIRE else name for name in group.balances}
     for name in sorted(needed - found.assets.keys()):
-        found.assets[name] = msgspec.convert(_Precision(file, profile, moved).asset(name), Asset)
+        found.assets[name] = msgspec.convert(precision.asset(name), Asset)
     found.faults.extend(
         f"{name}: a symbol and an asset; name the instrument apart"
         for name in sorted(found.assets.keys() & found.derivatives.keys())
@@ -96,7 +98,7 @@ def _define(place: int, table: Mapping[str, Any], found: Listing, precision: _Pr
     name = table.get("name")
     path = f"instruments[{name if isinstance(name, str) else place}]"
     kind = table.get("type", "perpetual")
-    if not isinstance(name, str) or kind not in KINDS:
+    if not isinstance(name, str) or not isinstance(kind, str) or kind not in KINDS:
         found.faults.append(f"{path}: needs a name, and a type of {', '.join(KINDS)}")
         return
     whole = precision.asset(name) if kind == "asset" else precision.derivative(name)

@@ -262,6 +262,18 @@ def test_a_symbol_tells_its_underlying(symbol: str, underlying: str) -> None:
     assert underlying_of(symbol, "EUR") == underlying
 
 
+def test_of_a_rules_file_only_what_is_held_has_to_be_margined(tmp_path: Path) -> None:
+    """The inverse contract there has no rule under a profile of linear ones alone."""
+    profile = tmp_path / "profile.toml"
+    profile.write_text(
+        'name = "one"\nnumeraire = "USDT"\nconversion = ["USDT"]\n[collateral]\nUSDT = {}\n'
+        "[requirements.BTC-PERP]\n"
+        "brackets = [{ cap = 1, initial_rate = 0.1, maintenance_rate = 0.05 }]\n"
+    )
+    found = told(written(tmp_path, **LONG), "--rules", RULES, "--profile", profile)
+    assert found["groups"][0]["legs"][0]["tick"] == "0.1"
+
+
 # --- what it must not say
 
 
@@ -307,7 +319,6 @@ def test_prices_that_are_missing_are_named(tmp_path: Path) -> None:
         "prices.BTC: missing; it counts, in USDT",
     ]
 
-
     untimed = {key: value for key, value in OPTIONS.items() if key not in ("time", "options")}
     assert faults(written(tmp_path, **untimed), "--profile", "deribit-portfolio") == [
         "time: missing; what an option is worth depends on it",
@@ -334,6 +345,7 @@ def test_instruments_that_make_no_sense_are_named(tmp_path: Path) -> None:
     tables = [
         {"name": "BTC-PERP", "lot": 0, "colour": "red"},
         {"type": "swap", "name": "X"},
+        {"type": ["future"], "name": "Y"},
         {"type": "future", "name": "F", "expiry": "soon"},
         {"type": "future", "name": "G", "tick": 0, "expiry": 1},
     ]
@@ -341,6 +353,7 @@ def test_instruments_that_make_no_sense_are_named(tmp_path: Path) -> None:
     assert found[0].startswith("instruments[BTC-PERP].colour: unknown key")
     assert found[1:] == [
         "instruments[X]: needs a name, and a type of asset, perpetual, future, option",
+        "instruments[Y]: needs a name, and a type of asset, perpetual, future, option",
         "instruments[F].expiry: neither microseconds nor ISO 8601",
         "instruments[G]: tick 0: not positive",
     ]
