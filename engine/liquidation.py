@@ -15,14 +15,12 @@ from functools import cmp_to_key
 from typing import Any, Literal, NamedTuple
 
 from engine.book import Group, Holdings
+from engine.closing import bankruptcy_price, fillable_price, limit_price
 from engine.decisions import Side, Stage, StartReason, Waits
 from engine.margin import (
     Health,
     LegHealth,
-    bankruptcy_price,
-    fillable_price,
     health,
-    limit_price,
     suffices,
 )
 from engine.markets import Markets

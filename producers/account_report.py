@@ -10,10 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.book import Account, Group
+from engine.closing import bankruptcy_price
 from engine.core import Engine
 from engine.liquidation import Liquidation, Order, risk_key
 from engine.liquidation_price import liquidation_prices
-from engine.margin import Health, LegHealth, Level, bankruptcy_price, level
+from engine.margin import (
+    Health,
+    LegHealth,
+    Level,
+    level,
+)
 from engine.money import ZERO, exact
 from engine.survey import Survey
 from producers.report import amount, full, moment, percent, table

@@ -11,19 +11,21 @@ from typing import Any
 from msgspec import to_builtins
 
 from engine.book import Group
+from engine.closing import (
+    Target,
+    bankruptcy_price,
+    fillable_price,
+    limit_price,
+    shares,
+    target,
+)
 from engine.core import Engine
 from engine.decisions import CollateralSale, LiquidationOrder
 from engine.instruments import Listed
 from engine.margin import (
     Health,
     LegHealth,
-    Target,
-    bankruptcy_price,
-    fillable_price,
-    limit_price,
-    shares,
     stop_level,
-    target,
 )
 from engine.markets import Markets
 from engine.money import ONE, ZERO, exact

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.margin import bankruptcy_quote, liquidatable
+from engine.closing import bankruptcy_quote
+from engine.margin import (
+    liquidatable,
+)
 from engine.money import exact
 from engine.venue import skewed_fill_price
 from tests.cases.accounts import USD, Position, account, flat

@@ -8,16 +8,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.book import Leg
+from engine.closing import bankruptcy_price, limit_price
 from engine.decisions import MarkUsed
 from engine.instruments import Asset, Perpetual
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (
     Holdings,
-    bankruptcy_price,
     breached,
     fill_cost,
     health,
-    limit_price,
     notional,
 )
 from engine.markets import Markets

@@ -8,10 +8,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.book import Holdings, Leg
+from engine.closing import limit_price
 from engine.decisions import MarkUsed
 from engine.instruments import Option
 from engine.liquidation_price import liquidation_prices
-from engine.margin import breached, fill_cost, health, level, limit_price, notional
+from engine.margin import (
+    breached,
+    fill_cost,
+    health,
+    level,
+    notional,
+)
 from engine.markets import Markets
 from engine.money import EXACT, charge
 from engine.options import OptionInputs, value

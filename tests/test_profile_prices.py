@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from consumers import fitting, profiles
 from consumers.rules import Rules as RulesFile
 from engine.book import Holdings, Leg
+from engine.closing import fillable_price, limit_price
 from engine.decisions import MarkUsed
 from engine.instruments import Asset, Perpetual
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (
     breached,
     fill_cost,
-    fillable_price,
     health,
-    limit_price,
     notional,
 )
 from engine.markets import Markets

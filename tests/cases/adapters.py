@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from engine.closing import bankruptcy_price, bankruptcy_quote, fillable_price
 from engine.liquidation import compare_risk
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (
     Health,
     LegHealth,
-    bankruptcy_price,
-    bankruptcy_quote,
-    fillable_price,
     liquidatable,
     notional,
 )
