@@ -238,8 +238,10 @@ def _portfolios(chance: Random, contracts: Contracts) -> dict[str, Portfolio]:
     options = [each for each in contracts.values() if isinstance(each, Option)]
     if not options and chance.random() < 0.85:
         return {}
-    name = "*" if chance.random() < 0.2 else "BTC"
-    return {name: _portfolio(chance)}
+    drawn = {"*" if chance.random() < 0.2 else "BTC": _portfolio(chance)}
+    if chance.random() < 0.2:
+        drawn[chance.choice(list(contracts))] = _portfolio(chance)
+    return drawn
 
 
 def _portfolio(chance: Random) -> Portfolio:
