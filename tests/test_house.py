@@ -22,6 +22,7 @@ PURE = {
     "itertools",
     "math",
     "operator",
+    "operator",
     "re",
     "typing",
 }
