@@ -88,8 +88,25 @@ class PortfolioScreen:
         and a bound on the error of each, both in the numeraire.
 
         `legs` are those of every symbol of the portfolio, of these groups and any others. Takes 8
-        bytes a row and scenario.
+        bytes a row and scenario, where there is more than one symbol.
         """
+        if len(legs) == 1:
+            return self._alone(rows, legs[0])
+        return self._together(rows, legs)
+
+    def _alone(self, rows: Rows, held: ScreenLegs) -> tuple[Floats, Floats]:
+        """The same for one symbol: a leg needs so many times what a unit does, long or short."""
+        units = held._replace(rows=np.arange(2), exposures=np.array([1.0, -1.0]))
+        (long, short), (error, _) = self._together(units.rows, [units])
+        at = _places(rows, [held])[held.rows]
+        mine = at != NO_ROW
+        at, exposures = at[mine], held.exposures[mine]
+        needs, errors, sizes = np.zeros(len(rows)), np.zeros(len(rows)), np.abs(exposures)
+        needs[at] = sizes * np.where(exposures > 0, long, short)
+        errors[at] = sizes * (error - held.unit.rounding) + held.unit.rounding
+        return needs, errors
+
+    def _together(self, rows: Rows, legs: Sequence[ScreenLegs]) -> tuple[Floats, Floats]:
         place = _places(rows, legs)
         totals = np.zeros((len(rows), len(self._weights)))
         short, others, closing, gross, rounding = (np.zeros(len(rows)) for _ in range(5))

@@ -302,6 +302,18 @@ def test_the_screen_is_within_its_bound_of_the_exact_requirement(sizes, mark, iv
             assert error <= float(gross) * 1e-9 + 3e-8 * mark
 
 
+@given(st.sampled_from(LISTED), st.lists(st.integers(-(10**6), 10**6), min_size=1), marks)
+def test_the_screen_of_one_symbol_is_within_its_bound(listed, sizes, mark):
+    with localcontext(EXACT):
+        grid, unit = Grid(WIDE), held(listed, 1, mark, price=mark if listed.settle == "BTC" else 1)
+        groups = [[unit._replace(size=D(size) / 1000)] for size in sizes]
+        found, errors = screened(grid, [unit], groups, list(range(len(groups))))
+        for (leg,), needs, error in zip(groups, found, errors, strict=True):
+            exact = portfolio.portfolio_margin(grid, [leg]).maintenance
+            exact += RATE * leg.notional * leg.price
+            assert abs(D.from_float(needs) - exact) <= D.from_float(error)
+
+
 def test_a_row_that_holds_nothing_needs_nothing():
     grid = Grid(RULE)
     with localcontext(EXACT):
