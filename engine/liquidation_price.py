@@ -1,10 +1,10 @@
 """Liquidation prices: the marks of a leg between which its group is not breached.
 
 Every price that is tried values the whole account anew (brackets, weights, profit there), so what
-is found is true by construction. Between two edges (caps of brackets, the mark) the slack of margin
-equity over maintenance is concave in the price, or in its reciprocal, so a price at which it is
-gone is found by halving; at an edge it may jump where brackets hold for the whole position. A
-portfolio's worst loss is the largest of losses that are straight lines there: it has no edges.
+is found is true by construction. The slack of margin equity over maintenance is concave in the
+price, or in its reciprocal: healthy at two prices, the group is so between them. That holds for
+portfolios too, whose worst loss is the largest of losses that are straight lines there. Only where
+brackets are for the whole position it jumps at their caps, and holds between two of these.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import NamedTuple
 from engine.book import Holdings
 from engine.margin import breached, health
 from engine.markets import Markets
-from engine.money import exact, floor_to
+from engine.money import ONE, exact, floor_to
 from engine.rules import Rules
 
-DOUBLINGS = 64
-"""How often the mark is doubled in search of a price above: 10^19 times the mark is none."""
+DOUBLINGS = 40
+"""How often the mark is doubled in search of a price above: 10^12 times the mark is none."""
 
 PEAK_STEPS = 96
 """How often an interval that must hold the largest slack is cut by a third in search of it."""
@@ -69,8 +69,8 @@ def liquidation_prices(
         return LiquidationPrices(None, None)
     falling = [edge for edge in reversed(edges) if edge < start] + [1] * (start > 0)
     below = _last_healthy(at, start, falling)
-    doubled = [max(start, 1) << times for times in range(1, DOUBLINGS)]
-    above = _last_healthy(at, start, sorted([e for e in edges if e > start] + doubled))
+    rising = [edge for edge in edges if edge > start]
+    above = _last_healthy(at, start, [*rising, max(start, *edges, 1) << DOUBLINGS])
     return LiquidationPrices(
         None if below is None else below * unit, None if above is None else above * unit
     )
@@ -86,7 +86,7 @@ def _edges(
     exposure = size * instrument.multiplier
     curve = rules.curve(symbol).brackets
     found: set[int] = set()
-    if curve.by_size and not instrument.inverse:
+    if rules.curve(symbol).rule.marginal or (curve.by_size and not instrument.inverse):
         return found
     for cap in curve.caps[:-1]:
         if instrument.inverse:
@@ -105,15 +105,31 @@ def _last_healthy(at: Callable[[int], _Slack], start: int, stations: Iterable[in
         if not at(station).breached:
             healthy = station
             continue
-        failing = station
-        while abs(failing - healthy) > 1:
-            middle = (failing + healthy) // 2
-            if at(middle).breached:
-                failing = middle
-            else:
-                healthy = middle
-        return healthy
+        return _border(at, healthy, station)
     return None
+
+
+def _border(at: Callable[[int], _Slack], healthy: int, failing: int) -> int:
+    """Return the last price before the breach between two prices.
+
+    By the line through both slacks, which is right at once where the slack is straight, and by
+    halving every other time, which always comes to an end.
+    """
+    halve = False
+    while abs(failing - healthy) > 1:
+        if halve:
+            tried = (failing + healthy) // 2
+        else:
+            left, lacking = at(healthy).amount, -at(failing).amount
+            way = floor_to(abs(failing - healthy) * left, ONE, left + lacking or ONE)
+            step = min(max(int(way), 1), abs(failing - healthy) - 1)
+            tried = healthy + step if failing > healthy else healthy - step
+        if at(tried).breached:
+            failing = tried
+        else:
+            healthy = tried
+        halve = not halve and abs(failing - healthy) > 2
+    return healthy
 
 
 def _healthy_nearby(at: Callable[[int], _Slack], mark: int) -> int | None:
