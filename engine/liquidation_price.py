@@ -20,8 +20,8 @@ from engine.markets import Markets
 from engine.money import ONE, exact, floor_to
 from engine.rules import Rules
 
-DOUBLINGS = 40
-"""How often the mark is doubled in search of a price above: 10^12 times the mark is none."""
+DOUBLINGS = (1, 4, 12, 40)
+"""How often the mark is doubled in search of a price above: beyond 10^12 times the mark is none."""
 
 PEAK_STEPS = 96
 """How often an interval that must hold the largest slack is cut by a third in search of it."""
@@ -70,7 +70,9 @@ def liquidation_prices(
     falling = [edge for edge in reversed(edges) if edge < start] + [1] * (start > 0)
     below = _last_healthy(at, start, falling)
     rising = [edge for edge in edges if edge > start]
-    above = _last_healthy(at, start, [*rising, max(start, *edges, 1) << DOUBLINGS])
+    above = _last_healthy(
+        at, start, [*rising, *(max(start, *edges, 1) << times for times in DOUBLINGS)]
+    )
     return LiquidationPrices(
         None if below is None else below * unit, None if above is None else above * unit
     )
@@ -135,7 +137,7 @@ def _border(at: Callable[[int], _Slack], healthy: int, failing: int) -> int:
 def _healthy_nearby(at: Callable[[int], _Slack], mark: int) -> int | None:
     """Return a price at which a breached group would not be: where its slack is largest."""
     low, high = 1, mark
-    for _ in range(DOUBLINGS):
+    for _ in range(DOUBLINGS[-1]):
         if not at(high).breached:
             return high
         if at(high * 2).amount <= at(high).amount:
