@@ -15,7 +15,7 @@ class Mutation(NamedTuple):
 MUTATIONS = (
     Mutation(
         "haircut in the bankruptcy price",
-        "margin",
+        "closing",
         "state.equity * part * value.divisor",
         "state.margin_equity * part * value.divisor",
     ),
@@ -42,7 +42,7 @@ MUTATIONS = (
     ),
     Mutation(
         "fee outside the limit",
-        "margin",
+        "closing",
         "rules, instrument.taker_fee, instrument.tick",
         "rules, ZERO, instrument.tick",
     ),
@@ -78,13 +78,13 @@ MUTATIONS = (
     ),
     Mutation(
         "limits of buys rounded up",
-        "margin",
+        "closing",
         "_positive(floor_to(worth, step, bottom))",
         "_positive(ceil_to(worth, step, bottom))",
     ),
     Mutation(
         "equity shared by notional",
-        "margin",
+        "closing",
         "        return leg.required, whole\n",
         "        pass\n",
     ),
@@ -289,5 +289,29 @@ MUTATIONS = (
         "booking",
         "        group.orders_told = False\n",
         "        pass\n",
+    ),
+    Mutation(
+        "nobody is pushed under",
+        "entry_screen",
+        "return sorted(found, key=lambda group: group.key)",
+        "return []",
+    ),
+    Mutation(
+        "screens see portfolios need less when they need more",
+        "portfolio_watch",
+        "risen: Floats = needs - column[rows]",
+        "risen: Floats = column[rows] - needs",
+    ),
+    Mutation(
+        "screens know no minimum for short options",
+        "portfolio_screen",
+        "np.where(exposures < 0, sizes * one.unit.underlying, 0.0)",
+        "np.where(exposures < 0, 0.0, 0.0)",
+    ),
+    Mutation(
+        "screens weigh what is owed as if it were owned",
+        "screen_curve",
+        "return net * np.where(net > 0, self.owned, self.owed)",
+        "return net * self.owned",
     ),
 )

@@ -143,15 +143,15 @@ def _volatility(chance: Random, coins: list[str]) -> Volatility:
     named = chance.sample(names, chance.randint(1, 2))
     floor = _one(chance, "1", "1", "1.2")
     return Volatility(
-        reference={name: _one(chance, "0.01", "0.2", "1.5") for name in named},
+        reference={name: _one(chance, "0.01", "0.4", "1.5") for name in named},
         interval=chance.choice((1, 5, 20)) * SECOND,
-        decay=_one(chance, "0.5", "0.9", "0.97"),
+        decay=_one(chance, "0.2", "0.6", "0.97"),
         lookback_days=chance.choice((0, 1, 30)),
-        lookback_share=_one(chance, "0", "0.25", "1"),
+        lookback_share=_one(chance, "0", "0", "0.1", "1"),
         floor=floor,
-        cap=_one(chance, "1.2", "3", "30"),
-        rise=_one(chance, "20", "9000"),
-        fall=_one(chance, "5", "300"),
+        cap=_one(chance, "1.2", "4", "30", "30"),
+        rise=_one(chance, "20", "9000", "9000"),
+        fall=_one(chance, "60", "900"),
         step=_one(chance, "0.01", "0.1", "0.3"),
         maintenance_ramp=chance.choice((None, HOUR, HOUR, 5 * HOUR)),
     )
