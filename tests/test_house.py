@@ -22,7 +22,6 @@ PURE = {
     "itertools",
     "math",
     "operator",
-    "operator",
     "re",
     "typing",
 }
