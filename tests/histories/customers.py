@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine import events
 from tests.histories.listing import NAMELESS, USDT, quantity, worth
-from tests.twin.amounts import decimal
+from tests.twin.amounts import decimal, floor
 from tests.twin.books import Group
 from tests.twin.values import health
 
@@ -48,6 +48,7 @@ class Customers:
             self._reduce: 0.14,
             self._deposit: 0.06,
             self._withdraw: 0.07,
+            self._brink: 0.05,
             self._move: 0.07,
             self._order: 0.12,
             self._cancel: 0.02,
@@ -86,6 +87,19 @@ class Customers:
             share = self.chance.uniform(0.1, 1.0)
             amount = quantity(float(cash) * share, self.listing.assets[asset].decimals) or amount
         return self._of(name, events.Withdrawal, asset=asset, amount=amount)
+
+    def _brink(self, name: str) -> events.AnyEvent:
+        """Leave what is just enough, or a unit more or less, for one requirement or the other."""
+        group = self._group(name, "cross")
+        context = self.chance.choice(("maintenance", "initial"))
+        now = health(self.twin.world, group, context) if self.twin.world.policy else None
+        if now is None or not group.legs:
+            return self._trade(name)
+        unit = self.twin.world.unit(USDT)
+        spare = floor(now.margin_equity - now.requirement, unit)
+        amount = decimal(spare + self.chance.choice((-1, 0, 0, 1)) * unit)
+        kind = events.Withdrawal if amount > 0 else events.Deposit
+        return self._of(name, kind, asset=USDT, amount=abs(amount))
 
     def _move(self, name: str, symbol: str = "") -> events.AnyEvent:
         aim = symbol or self._symbol()

@@ -264,5 +264,6 @@ def _portfolio(chance: Random) -> Portfolio:
         short_option_minimum=_one(chance, "0", "0.05"),
         option_contingency=_one(chance, "0", "0.01"),
         future_contingency=_one(chance, "0", "0.006"),
+        maintenance_factor=_one(chance, "1", "0.8"),
         initial_factor=_one(chance, "1", "1.3"),
     )
