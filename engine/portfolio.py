@@ -67,11 +67,13 @@ class PortfolioMargin(NamedTuple):
     scenario: Scenario | None
     short_minimum: Decimal
     contingency: Decimal
+    factor: Decimal = ONE
 
     @property
     def maintenance(self) -> Decimal:
-        """The requirement: the worst loss or the minimum of short options, and contingencies."""
-        return max(self.worst, self.short_minimum) + self.contingency
+        """The requirement: the worst loss or the minimum of short options, and contingencies, times
+        the rule's factor."""
+        return self.factor * (max(self.worst, self.short_minimum) + self.contingency)
 
 
 class Grid:
@@ -143,7 +145,8 @@ def portfolio_margin(grid: Grid, legs: Iterable[PortfolioLeg]) -> PortfolioMargi
     if worst:
         scenario = grid.scenarios[counted.index(-worst)]
     contingency = rule.option_contingency * short_options + rule.future_contingency * other
-    return PortfolioMargin(worst, scenario, rule.short_option_minimum * short_options, contingency)
+    minimum = rule.short_option_minimum * short_options
+    return PortfolioMargin(worst, scenario, minimum, contingency, rule.maintenance_factor)
 
 
 def _known(leg: PortfolioLeg) -> OptionInputs:

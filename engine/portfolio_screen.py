@@ -61,6 +61,7 @@ class PortfolioScreen:
         self._minimum = float(rule.short_option_minimum)
         self._option_rate = float(rule.option_contingency)
         self._other_rate = float(rule.future_contingency)
+        self._factor = float(rule.maintenance_factor)
 
     def unit(self, leg: PortfolioLeg, closing_rate: Decimal) -> UnitResults:
         """Return what one unit of a symbol's exposure is; the size of `leg` is of no matter.
@@ -127,7 +128,8 @@ class PortfolioScreen:
         totals *= -self._weights
         worst = np.maximum(totals.max(axis=1), self._minimum * short)
         needs = np.maximum(worst, 0.0) + self._option_rate * short + self._other_rate * others
-        return needs + closing, RELATIVE_ERROR * gross + rounding
+        error = RELATIVE_ERROR * gross + rounding
+        return self._factor * needs + closing, max(1.0, self._factor) * error
 
 
 def _places(rows: Rows, legs: Sequence[ScreenLegs]) -> Rows:

@@ -187,7 +187,8 @@ class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `near_exponent` below 30 days and ^ `far_exponent` above, days at least one. Maintenance is the
     worst loss over grid and `extremes`, at least `short_option_minimum` of each short option's
     underlying value, plus `option_contingency` of the underlying value of short options and
-    `future_contingency` of that of all else. Initial is `initial_factor` times maintenance.
+    `future_contingency` of that of all else, all times `maintenance_factor`. Initial is
+    `initial_factor` times maintenance.
     """
 
     price_moves: tuple[Decimal, ...]
@@ -199,6 +200,7 @@ class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     short_option_minimum: Decimal = ZERO
     option_contingency: Decimal = ZERO
     future_contingency: Decimal = ZERO
+    maintenance_factor: Decimal = Decimal(1)
     initial_factor: Decimal = Decimal("1.2")
 
 

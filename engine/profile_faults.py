@@ -211,6 +211,8 @@ def _portfolio(rule: Portfolio) -> Faults:
             yield f"extreme {place}: weight {extreme.weight} not in (0, 1]"
     for field in ("short_option_minimum", "option_contingency", "future_contingency"):
         yield from _share(field, getattr(rule, field))
+    if not (_is(rule.maintenance_factor, 0, HUNDRED) and rule.maintenance_factor > 0):
+        yield f"maintenance_factor {rule.maintenance_factor} not in (0, 100)"
     if not _is(rule.initial_factor, 1, HUNDRED):
         yield f"initial_factor {rule.initial_factor} not in [1, 100): initial below maintenance"
 

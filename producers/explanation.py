@@ -161,10 +161,13 @@ def _portfolio(held: dict[str, Any], unit: str) -> str:
         if held["weight"] != 1:
             said += f", {full(held['weight'])} of it counts"
     parts = [("minimum of short options", "short_option_minimum")]
-    parts += [("contingencies", "contingencies"), ("closing", "closing")]
-    for name, key in parts:
+    for name, key in [*parts, ("contingencies", "contingencies")]:
         if held[key]:
             said += f"; {name} {full(held[key])}"
+    if held["maintenance_factor"] != 1:
+        said += f"; all × {full(held['maintenance_factor'])}"
+    if held["closing"]:
+        said += f"; closing {full(held['closing'])}"
     return f"{said}; maintenance {full(held['maintenance'])} {unit}"
 
 

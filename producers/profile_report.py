@@ -340,6 +340,8 @@ def _charges(rule: Portfolio) -> Iterator[str]:
         yield f"short options + {full(rule.option_contingency)}"
     if rule.future_contingency:
         yield f"futures + {full(rule.future_contingency)}"
+    if rule.maintenance_factor != 1:
+        yield f"all × {full(rule.maintenance_factor)}"
 
 
 def _or(value: Decimal | None, default: Decimal) -> Decimal:

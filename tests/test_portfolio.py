@@ -3,6 +3,7 @@
 from decimal import Decimal as D
 from decimal import localcontext
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,7 +101,7 @@ def test_a_short_strangle_hedged_by_a_perpetual():
             D(v) for v in ("6.17", "9.24", "2.69", "5.55", "1.03", "3.19")
         )
     found = margin(RULE, *STRANGLE, held(PERP, 1))
-    assert found == (D("75.2"), Scenario(D("0.1"), D("0.5"), D(1)), D(60), D("10.6"))
+    assert found == (D("75.2"), Scenario(D("0.1"), D("0.5"), D(1)), D(60), D("10.6"), 1)
     assert found.maintenance == D("85.8")
 
 
@@ -111,17 +112,23 @@ def test_the_hedge_lowers_the_requirement():
     assert maintenance(RULE, held(PERP, 1)) == D("10.6")
 
 
+def test_maintenance_may_be_a_part_of_it_all():
+    """Deribit takes 0.8 of the matrix for maintenance: 85.8 · 0.8."""
+    part = msgspec.structs.replace(RULE, maintenance_factor=D("0.8"))
+    assert maintenance(part, *STRANGLE, held(PERP, 1)) == D("68.64")
+
+
 def test_a_short_option_far_away_needs_the_minimum():
     """A put at 10 is worth nothing in any scenario: 3 % and 0.5 % of 5 · 100 all the same."""
     far = held(option("put", 10), -5)
-    assert margin(RULE, far) == (0, None, 15, D("2.5"))
+    assert margin(RULE, far) == (0, None, 15, D("2.5"), 1)
     assert maintenance(RULE, far) == D("17.5")
     assert maintenance(RULE, held(option("put", 10), 5)) == 0
 
 
 def test_a_long_option_can_lose_what_it_is_worth_and_no_more():
     """The call is worth 3.27; at 90 and the same volatility 1.03 is left of it."""
-    assert margin(RULE, held(CALL, 10)) == (D("22.4"), Scenario(D("-0.1"), D(0), D(1)), 0, 0)
+    assert margin(RULE, held(CALL, 10)) == (D("22.4"), Scenario(D("-0.1"), D(0), D(1)), 0, 0, 1)
 
 
 def test_an_extreme_counts_by_its_weight():
@@ -130,7 +137,7 @@ def test_an_extreme_counts_by_its_weight():
     extremes = (Extreme(D("0.5"), D("0.5")), Extreme(D("-0.5"), D("0.5")))
     rule = Portfolio((D("-0.1"), D("0.1")), (D(0),), extremes=extremes)
     expired = held(CALL, -2, time=NOW + 30 * DAY)
-    assert margin(rule, expired) == (40, Scenario(D("0.5"), D(0), D("0.5")), 0, 0)
+    assert margin(rule, expired) == (40, Scenario(D("0.5"), D(0), D("0.5")), 0, 0, 1)
     assert maintenance(rule, expired, held(PERP, 1)) == 25  # at 50 now: half of 50
     assert maintenance(rule, held(PERP, -1)) == 25
 
@@ -157,7 +164,7 @@ def test_options_in_coin_count_in_the_numeraire():
 def test_a_dated_future_hedges_as_a_perpetual_does():
     future = Future("BTC-MAR", "USDT", **CENTS, expiry=NOW + 90 * DAY)
     pair = held(PERP, 3), held(future, -3, mark=102)
-    assert margin(BARE, *pair) == (D("0.6"), Scenario(D("0.1"), D(0), D(1)), 0, 0)
+    assert margin(BARE, *pair) == (D("0.6"), Scenario(D("0.1"), D(0), D(1)), 0, 0, 1)
 
 
 def test_what_is_at_stake_is_named():

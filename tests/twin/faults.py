@@ -88,6 +88,7 @@ def _portfolio(rule: Portfolio) -> Checks:
     yield all(move > -1 for move in (*moves, *(extreme.move for extreme in rule.extremes)))
     yield all(0 < extreme.weight <= 1 for extreme in rule.extremes)
     yield rule.initial_factor >= 1
+    yield rule.maintenance_factor > 0
 
 
 def _collateral(rule: Collateral) -> Checks:

@@ -106,6 +106,7 @@ def portfolio_requirement(
     needed = max(worst, Fraction(rule.short_option_minimum) * short)
     needed += Fraction(rule.option_contingency) * short
     needed += Fraction(rule.future_contingency) * others
+    needed *= Fraction(rule.maintenance_factor)
     if context != "maintenance":
         return Fraction(rule.initial_factor) * needed
     costs = (closing_cost(world, _exposure(world, h)) * _in(world, h, price) for h in held)
