@@ -309,9 +309,9 @@ MUTATIONS = (
         "np.where(exposures < 0, 0.0, 0.0)",
     ),
     Mutation(
-        "screens weigh what is owed as if it were owned",
+        "screens let what is owed weigh nothing",
         "screen_curve",
-        "return net * np.where(net > 0, self.owned, self.owed)",
-        "return net * self.owned",
+        "self.owed = float(weight(bare, -ONE, context))",
+        "self.owed = 0.0",
     ),
 )
