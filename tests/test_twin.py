@@ -245,7 +245,13 @@ def books_of_engine(engine: Engine) -> dict[str, Any]:
             cash = without_zeros(dict(group.cash))
             if cash or legs or group.called or group.liquidation:
                 alive = group.liquidation is not None
-                books[f"{account.id} {margin}"] = (cash, legs, group.called, alive)
+                books[f"{account.id} {margin}"] = (
+                    cash,
+                    legs,
+                    group.called,
+                    group.orders_told,
+                    alive,
+                )
     return books
 
 
@@ -258,5 +264,11 @@ def books_of_twin(twin: Twin) -> dict[str, Any]:
             cash, legs = twin.cash(account.name, margin), twin.legs(account.name, margin)
             if cash or legs or group.called or group.liquidation:
                 alive = group.liquidation is not None
-                books[f"{account.name} {margin}"] = (cash, legs, group.called, alive)
+                books[f"{account.name} {margin}"] = (
+                    cash,
+                    legs,
+                    group.called,
+                    group.orders_told,
+                    alive,
+                )
     return books
