@@ -69,10 +69,10 @@ def _surplus(
         gross[rows] += (np.abs(value) + np.abs(cost) + needs) * worth
         rounding = 4 * 10.0**-settle.decimals * table.instrument.inverse
         rounded[rows] += (rounding + 2 * float(rules.curve(name).rule.step or 0)) * worth
-    surplus = _weighed(engine, net, gross)
+    surplus, steepest = _weighed(engine, net, gross)
     if not profit.after_requirement:
         surplus -= required
-    return surplus, RELATIVE_ERROR * gross + rounded, unknown
+    return surplus, (RELATIVE_ERROR * gross + rounded) * steepest, unknown
 
 
 def _needs(engine: Engine, table: LegTable, symbol: str, x: float, factor: Decimal) -> Floats:
@@ -86,13 +86,15 @@ def _needs(engine: Engine, table: LegTable, symbol: str, x: float, factor: Decim
     return screen.required(np.abs(table.exposure[: len(table)]), x)
 
 
-def _weighed(engine: Engine, net: dict[str, Floats], gross: Floats) -> Floats:
-    """Return margin equity at initial weights, and add what it is made of to `gross`."""
-    total = np.zeros(len(gross))
+def _weighed(engine: Engine, net: dict[str, Floats], gross: Floats) -> tuple[Floats, Floats]:
+    """Return margin equity at initial weights and how steeply it follows what it is made of, which
+    is added to `gross`."""
+    total, steepest = np.zeros(len(gross)), np.ones(len(gross))
     for asset, amounts in net.items():
         rule = engine.rules.in_force.collateral_of(asset)
         weights = ScreenWeight(rule, initial=True)
         worth = float(asset_price(asset, engine.rules, engine.markets) or 0)
         total += weights.counted(amounts) * worth
         gross += np.abs(amounts) * worth
-    return total
+        steepest = np.maximum(steepest, weights.steepest(amounts))
+    return total, steepest

@@ -125,6 +125,11 @@ class ScreenWeight:
         owed = np.maximum(self.owed, float(SIZE_PREMIUM_BLEND) * self.owed + root)
         return net * np.where(net > 0, owned, owed)
 
+    def steepest(self, net: Floats) -> Floats:
+        """Return by how much what counts may move, at most, when an amount moves by one."""
+        root = 1.5 * self._factor * np.sqrt(np.abs(net))
+        return np.maximum(max(1.0, self.owed), float(SIZE_PREMIUM_BLEND) * self.owed + root)
+
 
 class ScreenProfit:
     """What unrealised results count for, by default in maintenance; as they are without a rule."""
