@@ -87,11 +87,12 @@ def profiles_check(names: tuple[str, ...]) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["binance", "ccxt"]),
+    type=click.Choice(["binance", "ccxt", "tiers"]),
     required=True,
-    help="Of Binance's GET /fapi/v1/leverageBracket, or of ccxt's fetch_leverage_tiers.",
+    help="Of Binance's GET /fapi/v1/leverageBracket, of ccxt's fetch_leverage_tiers, or a table of "
+    "tiers by contract: floor, cap, mmr, max_leverage, cum.",
 )
-def profiles_brackets(file: Path, form: Literal["binance", "ccxt"]) -> None:
+def profiles_brackets(file: Path, form: Literal["binance", "ccxt", "tiers"]) -> None:
     """Write an exchange's leverage brackets, JSON in FILE, as [requirements] of a profile.
 
     Each row's cumulative amount is checked; a row that breaks it is named, and nothing is written.

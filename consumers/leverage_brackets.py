@@ -1,14 +1,15 @@
 """Leverage brackets as exchanges publish them, read into requirement tables of a profile.
 
-Two forms: Binance's own (GET /fapi/v1/leverageBracket) and that of ccxt's `fetch_leverage_tiers`.
-Both carry a cumulative amount `cum`, which follows from floors and rates:
+Three forms: Binance's own (GET /fapi/v1/leverageBracket), that of ccxt's `fetch_leverage_tiers`,
+and a compact table of tiers by contract (floor, cap, mmr, max_leverage, cum). All carry a
+cumulative amount `cum`, which follows from floors and rates:
 cum(k) = cum(k−1) + floor(k)·(rate(k) − rate(k−1)). A row that breaks this is named, not imported.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from engine.money import ZERO, exact, plain
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile
 from engine.wire import DIGITS_MAX, WHOLE_MAX
 
-Form = Literal["binance", "ccxt"]
+Form = Literal["binance", "ccxt", "tiers"]
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -42,10 +43,19 @@ class _BinanceRow(msgspec.Struct, rename="camel"):
     maint_margin_ratio: Decimal
     cum: Decimal | None = None
 
+    def row(self) -> Row:
+        return Row(
+            self.notional_floor,
+            self.notional_cap,
+            self.maint_margin_ratio,
+            self.initial_leverage,
+            self.cum,
+        )
+
 
 class _BinanceTable(msgspec.Struct):
     symbol: str
-    brackets: list[_BinanceRow]
+    brackets: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Info(msgspec.Struct):
@@ -59,16 +69,56 @@ class _CcxtRow(msgspec.Struct, rename="camel"):
     max_leverage: Decimal
     info: _Info = msgspec.field(default_factory=_Info)
 
+    def row(self) -> Row:
+        return Row(
+            self.min_notional,
+            self.max_notional,
+            self.maintenance_margin_rate,
+            self.max_leverage,
+            self.info.cum,
+        )
+
+
+class _TierRow(msgspec.Struct):
+    floor: Decimal
+    cap: Decimal
+    mmr: Decimal
+    max_leverage: Decimal
+    cum: Decimal | None = None
+
+    def row(self) -> Row:
+        return Row(self.floor, self.cap, self.mmr, self.max_leverage, self.cum)
+
+
+_ROWS: Mapping[Form, type[_BinanceRow | _CcxtRow | _TierRow]] = {
+    "binance": _BinanceRow,
+    "ccxt": _CcxtRow,
+    "tiers": _TierRow,
+}
+
 
 def rows(raw: bytes, form: Form, file: str) -> dict[str, list[Row]]:
     """Return the rows of every contract, by its name at the exchange, in the order given.
 
-    Raises `FileFaults` when `raw` is not of that form.
+    Raises `FileFaults` naming contract and row of all that is not of that form.
     """
+    found: dict[str, list[Row]] = {}
+    faults: list[str] = []
     try:
-        return _binance(raw) if form == "binance" else _ccxt(raw)
+        for contract, table in _tables(raw, form):
+            name = contract_name(contract)
+            if name in found:
+                faults.append(f"{contract}: {name} has its brackets already")
+                continue
+            found[name] = list(_read(contract, table, form, faults))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFaults(file, [f"not brackets as {form} writes them: {error}"]) from error
+    if faults and not any(found.values()):
+        # Another form altogether: one row says it.
+        raise FileFaults(file, [f"not brackets as {form} writes them: {faults[0]}"])
+    if faults:
+        raise FileFaults(file, faults)
+    return found
 
 
 def requirements(raw: bytes, form: Form, file: str) -> dict[str, Requirement]:
@@ -124,42 +174,32 @@ def _number(value: Decimal) -> str:
     return f"{int(text):_}" if value < WHOLE_MAX else f"{text}.0"
 
 
-def _binance(raw: bytes) -> dict[str, list[Row]]:
-    found = msgspec.json.decode(raw, type=list[_BinanceTable])
-    return {
-        table.symbol: [
-            Row(
-                row.notional_floor,
-                row.notional_cap,
-                row.maint_margin_ratio,
-                row.initial_leverage,
-                row.cum,
-            )
-            for row in table.brackets
-        ]
-        for table in found
-    }
+def _tables(raw: bytes, form: Form) -> Iterator[tuple[str, msgspec.Raw]]:
+    """Yield every contract with what should be its rows."""
+    if form != "binance":
+        yield from msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items()
+        return
+    for table in msgspec.json.decode(raw, type=list[_BinanceTable]):
+        yield table.symbol, table.brackets
 
 
-def _ccxt(raw: bytes) -> dict[str, list[Row]]:
-    found = msgspec.json.decode(raw, type=dict[str, list[_CcxtRow]])
-    return {
-        contract_name(symbol): [
-            Row(
-                row.min_notional,
-                row.max_notional,
-                row.maintenance_margin_rate,
-                row.max_leverage,
-                row.info.cum,
-            )
-            for row in table
-        ]
-        for symbol, table in found.items()
-    }
+def _read(contract: str, table: msgspec.Raw, form: Form, faults: list[str]) -> Iterator[Row]:
+    """Yield the rows of a contract; what is none is added to `faults`."""
+    try:
+        parts = msgspec.json.decode(table, type=list[msgspec.Raw])
+    except msgspec.DecodeError as error:
+        faults.append(f"{contract}: {error}")
+        return
+    for place, part in enumerate(parts, start=1):
+        try:
+            yield msgspec.json.decode(part, type=_ROWS[form]).row()
+        except msgspec.DecodeError as error:
+            faults.append(f"{contract}: bracket {place}: {error}")
 
 
 def contract_name(symbol: str) -> str:
-    """Return the exchange's name of a contract that ccxt calls `BTC/USDT:USDT-241227`."""
+    """Return the exchange's name of a contract that ccxt calls `BTC/USDT:USDT-241227`;
+    a name without a slash is the exchange's already."""
     pair, _, settle = symbol.partition(":")
     _, _, expiry = settle.partition("-")
     return pair.replace("/", "") + (f"_{expiry}" if expiry else "")

@@ -421,7 +421,57 @@ def test_a_number_that_is_none_is_named():
     ]
 
 
-@pytest.mark.parametrize("form", ["binance", "ccxt"])
+TIERS = {
+    "BTC/USDT:USDT": [
+        {"floor": "0", "cap": "50000", "mmr": "0.004", "max_leverage": "125", "cum": "0.0"},
+        {"floor": "50000", "cap": "600000", "mmr": "0.005", "max_leverage": "100", "cum": "50.0"},
+    ],
+    "ETHUSDT": [{"floor": 0, "cap": 10000, "mmr": 0.0065, "max_leverage": 75}],
+}
+
+
+def test_a_compact_table_of_tiers_says_the_same_as_the_form_of_ccxt(published):
+    compact = {
+        symbol: [
+            {"floor": row["minNotional"], "cap": row["maxNotional"], "cum": row["info"]["cum"],
+             "mmr": row["maintenanceMarginRate"], "max_leverage": row["maxLeverage"]}
+            for row in table
+        ]
+        for symbol, table in json.loads(published, parse_float=str, parse_int=str).items()
+    }  # fmt: skip
+    raw = json.dumps(compact).encode()
+    expected = leverage_brackets.rows(published, "ccxt", "tiers")
+    assert leverage_brackets.rows(raw, "tiers", "tiers") == expected
+    named = leverage_brackets.requirements(json.dumps(TIERS).encode(), "tiers", "b.json")
+    assert list(named) == ["BTCUSDT", "ETHUSDT"]
+    broken = json.dumps(TIERS).replace("50.0", "51.0").encode()
+    with pytest.raises(FileFaults, match="BTCUSDT: bracket 2: cum 51 is not 0"):
+        leverage_brackets.requirements(broken, "tiers", "b.json")
+
+
+def test_rows_that_are_none_are_named_with_their_contract():
+    table = {**TIERS, "BTCUSDT": [], "X/USDT:USDT": 3}
+    table["ETHUSDT"] = [{"floor": 0, "cap": 1, "mmr": 0.1}, {**TIERS["ETHUSDT"][0], "cap": None}]
+    with pytest.raises(FileFaults) as caught:
+        leverage_brackets.requirements(json.dumps(table).encode(), "tiers", "b.json")
+    assert caught.value.faults == [
+        "b.json: ETHUSDT: bracket 1: Object missing required field `max_leverage`",
+        "b.json: ETHUSDT: bracket 2: Expected `decimal`, got `null` - at `$.cap`",
+        "b.json: BTCUSDT: BTCUSDT has its brackets already",
+        "b.json: X/USDT:USDT: Expected `array`, got `int`",
+    ]
+    raw = json.dumps(BINANCE).replace('"notionalCap": 50000, ', "").encode()
+    with pytest.raises(FileFaults, match="ETHUSDT: bracket 2: Object missing required field"):
+        leverage_brackets.requirements(raw, "binance", "b.json")
+    with pytest.raises(FileFaults) as caught:
+        leverage_brackets.requirements(json.dumps(TIERS).encode(), "ccxt", "b.json")
+    assert caught.value.faults == [
+        "b.json: not brackets as ccxt writes them: BTC/USDT:USDT: bracket 1: "
+        "Object missing required field `minNotional`"
+    ]
+
+
+@pytest.mark.parametrize("form", ["binance", "ccxt", "tiers"])
 def test_what_is_no_table_is_told_so(form):
     with pytest.raises(FileFaults, match=f"not brackets as {form} writes them"):
         leverage_brackets.requirements(b'{"x": 3}', form, "b.json")
