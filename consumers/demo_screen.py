@@ -168,9 +168,12 @@ def _under(summary: Summary) -> str:
 
 
 def _findings(summary: Summary, whole: bool) -> Table:
-    made = report.table("The day in figures", ["", "This run", "Expected", ""], left=1)
+    """Return the figures of a day; only a whole one is set beside what is expected."""
+    made = report.table(
+        "The day in figures", ["", "This run", *(["Expected", ""] if whole else [])], left=1
+    )
     for finding in findings(summary):
-        made.add_row(finding.name, finding.value, *(_verdict(finding) if whole else ("", "")))
+        made.add_row(finding.name, finding.value, *(_verdict(finding) if whole else ()))
     return made
 
 

@@ -217,6 +217,14 @@ def test_the_command_prints_the_day_its_table_its_band_and_its_digest(short_day,
         assert word in out
 
 
+def test_only_a_whole_day_by_its_own_rules_is_set_beside_what_is_expected(crash, capsys):
+    for scene, told in ((Scene(), True), (CRASH, False), (Scene(profile="default"), False)):
+        demo_screen.show_summary(summary_of(crash), scene)
+        out = capsys.readouterr().out
+        assert ("Expected" in out) is told
+        assert "of them long" in out
+
+
 def test_the_command_writes_json_alone(short_day, capsys):
     demo.run(as_json=True, book="deep", seed=3)
     found = json.loads(capsys.readouterr().out)
