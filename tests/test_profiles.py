@@ -265,6 +265,13 @@ def test_a_shipped_profile_is_sound_and_says_what_it_rests_on(name):
     assert "*" in found.requirements or "*" in found.portfolios
 
 
+def test_what_is_left_out_says_so():
+    """A line that ends in "as here" tells of nothing that the profile leaves out."""
+    left_out = {name: profiles.read(name).leaves_out for name in WANTED}
+    assert not [line for lines in left_out.values() for line in lines if "as here" in line]
+    assert any("to a millionth" in line and "10^-12" in line for line in left_out["dydx-v4"])
+
+
 def test_a_rules_file_holds_a_profile_too():
     assert profiles.read("demo").name == "19 May 2021"
     example = Path(__file__).parents[1] / "deploy" / "rules.toml"
