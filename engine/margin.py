@@ -15,7 +15,7 @@ from engine.book import Holdings, Leg
 from engine.instruments import Listed
 from engine.markets import Markets
 from engine.money import ONE, ZERO, charge
-from engine.portfolios import portfolio_leg, portfolio_requirement, portfolio_requirements
+from engine.portfolios import portfolio_leg, portfolio_requirements, requirement_alone
 from engine.requirement import Exposure
 from engine.rules import Rules
 from engine.weights import Context, counted, weight
@@ -165,8 +165,7 @@ def level(
     legs = dict(holdings.legs)
     if entry and rules.in_force.entry.open_orders == "worst_case":
         for symbol in holdings.orders:
-            if rules.portfolio_of(symbol) is None:
-                legs.setdefault(symbol, Leg(ZERO, ZERO))
+            legs.setdefault(symbol, Leg(ZERO, ZERO))
     marked: list[_Marked] = []
     for symbol in sorted(legs):
         side = legs[symbol].size
@@ -183,17 +182,25 @@ def level(
             worse = _worse(asset, "index", net[asset] >= 0, markets, entry=True)
             prices[asset] = prices[asset] if worse is None else worse
     needed: dict[str, Decimal] = {}
+    ordered: dict[str, Decimal] = {}
     for one in marked:
         buys, sells = holdings.orders.get(one.symbol, (ZERO, ZERO)) if entry else (ZERO, ZERO)
         if rules.in_force.entry.open_orders == "ignored":
             buys = sells = ZERO
         size = max(abs(one.leg.size + buys), abs(one.leg.size - sells))
         needed[one.symbol] = _needed(one, size, rules, markets, context)
+        if rules.portfolio_of(one.symbol) is not None:
+            ordered[one.symbol] = _ordered(one, buys, sells, rules, markets, context)
     required = {one.symbol: needed[one.symbol] * prices[one.instrument.settle] for one in marked}
     alone, portfolios = _in_all(marked, required, prices, rules, markets, context)
+    requirement = alone + sum(portfolios.values(), ZERO)
+    for symbol, needs in ordered.items():
+        extra = needs * prices[rules.derivatives[symbol].settle]
+        required[symbol] += extra
+        requirement += extra
     counts = _counted(holdings.cash, net, marked, needed, rules, context)
     margin_equity = _margin_equity(counts, alone, prices, rules, markets, context)
-    return Level(margin_equity, alone + sum(portfolios.values(), ZERO), required)
+    return Level(margin_equity, requirement, required)
 
 
 def _mark(symbol: str, leg: Leg, price: Decimal, rules: Rules) -> _Marked:
@@ -251,8 +258,8 @@ def _needed(
         worth = notional(instrument, size, one.price, unit)
     at = exposure(instrument, size, one.price, worth)
     if rules.portfolio_of(symbol) is not None:
-        alone = portfolio_leg(symbol, one.leg.size, one.price, rules, markets)
-        return portfolio_requirement([alone], rules, context)
+        leg = portfolio_leg(symbol, one.leg.size, one.price, rules, markets)
+        return requirement_alone(leg, rules, context)
     curve = rules.curve(symbol)
     if context == "maintenance":
         factor = markets.maintenance_factor(symbol)
@@ -263,6 +270,20 @@ def _needed(
     told = markets.interest.get(symbol)
     interest = None if told is None else notional(instrument, max(told), one.price, unit)
     return curve.initial(at, interest, factor)
+
+
+def _ordered(
+    one: _Marked,
+    buys: Decimal,
+    sells: Decimal,
+    rules: Rules,
+    markets: Markets,
+    context: Context,
+) -> Decimal:
+    """Return what the worse side of own orders would need in a portfolio of nothing else, in the
+    settlement asset."""
+    sides = (portfolio_leg(one.symbol, size, one.price, rules, markets) for size in (buys, -sells))
+    return max(requirement_alone(leg, rules, context) for leg in sides)
 
 
 def _in_all(
@@ -279,7 +300,7 @@ def _in_all(
     for one in marked:
         if rules.portfolio_of(one.symbol) is None:
             alone += required[one.symbol]
-        else:
+        elif one.leg.size:
             price = prices[one.instrument.settle]
             held.append(portfolio_leg(one.symbol, one.leg.size, one.price, rules, markets, price))
     return alone, portfolio_requirements(held, rules, context) if held else {}

@@ -31,7 +31,7 @@ R = TypeVar("R")
 EXACT = Context(
     # The longest product is equity · requirement · mark of a bankruptcy price in another asset than
     # the numeraire: nine numbers of at most 30 digits each, before they are summed.
-    prec=512,
+    prec=2048,
     traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, Underflow, Clamped, FloatOperation],
 )
 """The engine's only decimal context; a rounding that nobody named raises `decimal.Inexact`."""
@@ -127,7 +127,7 @@ def fits(amount: Decimal, decimals: int) -> bool:
     return exponent >= -decimals or amount == amount.quantize(unit, context=_ROUNDING)
 
 
-_ROUNDING = Context(prec=512)
+_ROUNDING = Context(prec=2048)
 
 
 def plain(value: Decimal) -> str:

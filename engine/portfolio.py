@@ -13,17 +13,19 @@ from operator import add
 from typing import NamedTuple
 
 from engine.instruments import Listed, Option
-from engine.money import ONE, ZERO, charge, credit
+from engine.money import ONE, RATE_STEP, ZERO, charge, credit, exact, floor_to
 from engine.options import OptionInputs, moved_volatility, valued
-from engine.profile import Portfolio
+from engine.profile import Extreme, Portfolio
 
 
 class Scenario(NamedTuple):
-    """A move of the price (a fraction), one of the volatility, and how much of the loss counts."""
+    """A move of the price (a fraction), one of the volatility, how much of the loss counts, and
+    what is taken off that, in the numeraire."""
 
     price_move: Decimal
     volatility_move: Decimal
     weight: Decimal
+    relief: Decimal = ZERO
 
 
 class PortfolioLeg(NamedTuple):
@@ -92,7 +94,10 @@ class Grid:
             for price_move in rule.price_moves
             for volatility_move in rule.volatility_moves
         ]
-        self.scenarios += [Scenario(one.move, ZERO, one.weight) for one in rule.extremes]
+        self.scenarios += [
+            Scenario(one.move, one.volatility_move, one.weight, _relief(rule, one))
+            for one in rule.extremes
+        ]
         self._valued: dict[str, tuple[Option, OptionInputs, tuple[Decimal, ...]]] = {}
 
     def values(self, option: Option, inputs: OptionInputs) -> tuple[Decimal, ...]:
@@ -120,14 +125,26 @@ class Grid:
 
     def _revalued(self, option: Option, inputs: OptionInputs) -> tuple[Decimal, ...]:
         found = []
-        for price_move, move, _ in self.scenarios:
+        for price_move, move, _, _ in self.scenarios:
             volatility = moved_volatility(option, inputs, move, self.rule)
             found.append(valued(option, volatility, inputs.forward * (ONE + price_move), inputs))
         return tuple(found)
 
 
-def portfolio_margin(grid: Grid, legs: Iterable[PortfolioLeg]) -> PortfolioMargin:
-    """Return what the legs on one underlying need together. To be called in the exact context."""
+@exact
+def _relief(rule: Portfolio, extreme: Extreme) -> Decimal:
+    """Return (|move| ÷ range − 1)·dampener, at least 0, rounded down to 10^-12 (Deribit's extended
+    table, support.deribit.com 25944756247837)."""
+    reach = max(abs(move) for move in rule.price_moves)
+    beyond = max(abs(extreme.move) - reach, ZERO)
+    return floor_to(beyond * rule.dampener, RATE_STEP, reach)
+
+
+def portfolio_margin(
+    grid: Grid, legs: Iterable[PortfolioLeg], *, damped: bool = True
+) -> PortfolioMargin:
+    """Return what the legs on one underlying need together, losses of extremes dampened where that
+    is wanted. To be called in the exact context."""
     rule = grid.rule
     totals: list[Decimal] = []
     short_options = other = ZERO
@@ -140,7 +157,10 @@ def portfolio_margin(grid: Grid, legs: Iterable[PortfolioLeg]) -> PortfolioMargi
             other += leg.underlying_value * leg.price
         elif leg.size < 0:
             short_options += leg.underlying_value * leg.price
-    counted = [one.weight * total for one, total in zip(grid.scenarios, totals, strict=False)]
+    counted = [
+        one.weight * total + (one.relief if damped else ZERO)
+        for one, total in zip(grid.scenarios, totals, strict=False)
+    ]
     worst, scenario = max(ZERO, -min(counted, default=ZERO)), None
     if worst:
         scenario = grid.scenarios[counted.index(-worst)]

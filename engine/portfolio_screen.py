@@ -58,6 +58,7 @@ class PortfolioScreen:
         rule = grid.rule
         self._grid = grid
         self._weights = np.array([float(one.weight) for one in grid.scenarios])
+        self._reliefs = np.array([float(one.relief) for one in grid.scenarios])
         self._minimum = float(rule.short_option_minimum)
         self._option_rate = float(rule.option_contingency)
         self._other_rate = float(rule.future_contingency)
@@ -91,7 +92,7 @@ class PortfolioScreen:
         `legs` are those of every symbol of the portfolio, of these groups and any others. Takes 8
         bytes a row and scenario, where there is more than one symbol.
         """
-        if len(legs) == 1:
+        if len(legs) == 1 and not self._reliefs.any():
             return self._alone(rows, legs[0])
         return self._together(rows, legs)
 
@@ -126,6 +127,7 @@ class PortfolioScreen:
             else:
                 short[at] += np.where(exposures < 0, sizes * one.unit.underlying, 0.0)
         totals *= -self._weights
+        totals -= self._reliefs
         worst = np.maximum(totals.max(axis=1), self._minimum * short)
         needs = np.maximum(worst, 0.0) + self._option_rate * short + self._other_rate * others
         error = RELATIVE_ERROR * gross + rounding

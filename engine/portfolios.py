@@ -52,21 +52,21 @@ def portfolio_margins(legs: Iterable[PortfolioLeg], rules: Rules) -> dict[str, P
     }
 
 
-def portfolio_requirement(legs: Iterable[PortfolioLeg], rules: Rules, context: Context) -> Decimal:
-    """Return what the portfolios of a group need in all, in the numeraire. To be called in the
-    exact context."""
-    return sum(portfolio_requirements(legs, rules, context).values(), ZERO)
+def requirement_alone(leg: PortfolioLeg, rules: Rules, context: Context) -> Decimal:
+    """Return what a leg would need in a portfolio that holds nothing else, losses of extremes in
+    full, in the numeraire. To be called in the exact context."""
+    return sum(portfolio_requirements([leg], rules, context, damped=False).values(), ZERO)
 
 
 def portfolio_requirements(
-    legs: Iterable[PortfolioLeg], rules: Rules, context: Context
+    legs: Iterable[PortfolioLeg], rules: Rules, context: Context, *, damped: bool = True
 ) -> dict[str, Decimal]:
     """Return what each portfolio of a group needs by underlying, in the numeraire; maintenance
     includes what closing costs. To be called in the exact context."""
     found: dict[str, Decimal] = {}
     for underlying, held in by_underlying(legs).items():
         grid = _grid(held, rules)
-        needs = portfolio_margin(grid, held).maintenance
+        needs = portfolio_margin(grid, held, damped=damped).maintenance
         if context != "maintenance":
             found[underlying] = grid.rule.initial_factor * needs
             continue

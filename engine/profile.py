@@ -173,10 +173,11 @@ class Volatility(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Extreme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A price move beyond the grid, of whose loss `weight` counts; volatility is left as it is."""
+    """A price move beyond the grid, with a move of volatility, of whose loss `weight` counts."""
 
     move: Decimal
     weight: Decimal
+    volatility_move: Decimal = ZERO
 
 
 class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,7 +188,8 @@ class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `near_exponent` below 30 days and ^ `far_exponent` above, days at least one. Maintenance is the
     worst loss over grid and `extremes`, at least `short_option_minimum` of each short option's
     underlying value, plus `option_contingency` of the underlying value of short options and
-    `future_contingency` of that of all else, all times `maintenance_factor`. Initial is
+    `future_contingency` of that of all else, all times `maintenance_factor`. A loss in an extreme
+    is lessened by `dampener` (numeraire) times |move| ÷ the grid's range − 1. Initial is
     `initial_factor` times maintenance.
     """
 
@@ -197,6 +199,7 @@ class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     near_exponent: Decimal = ZERO
     far_exponent: Decimal = ZERO
     extremes: tuple[Extreme, ...] = ()
+    dampener: Decimal = ZERO
     short_option_minimum: Decimal = ZERO
     option_contingency: Decimal = ZERO
     future_contingency: Decimal = ZERO

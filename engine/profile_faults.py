@@ -34,6 +34,9 @@ from engine.requirement import initial_rate
 
 Faults = Iterator[str]
 
+DEEPEST = Decimal("-0.99")
+"""No scenario takes a price nearer to nothing, where an inverse position is worth no end."""
+
 HUNDRED = Decimal(100)
 """Weights and factors stay below it: more is a slip of the pen."""
 
@@ -205,10 +208,14 @@ def _portfolio(rule: Portfolio) -> Faults:
     for field in ("near_exponent", "far_exponent"):
         yield from _share(field, getattr(rule, field))
     for place, extreme in enumerate(rule.extremes, start=1):
-        if not (_is(extreme.move, -1, HUNDRED) and extreme.move > -1):
-            yield f"extreme {place}: move {extreme.move} not in (-1, 100)"
+        if not _is(extreme.move, DEEPEST, HUNDRED):
+            yield f"extreme {place}: move {extreme.move} not in [-0.99, 100)"
         if not (extreme.weight == 1 or (_is(extreme.weight, 0, 1) and extreme.weight > 0)):
             yield f"extreme {place}: weight {extreme.weight} not in (0, 1]"
+        if not _is(extreme.volatility_move, DEEPEST, HUNDRED):
+            yield f"extreme {place}: volatility_move {extreme.volatility_move} not in [-0.99, 100)"
+    if rule.dampener < 0:
+        yield f"dampener {rule.dampener} negative"
     for field in ("short_option_minimum", "option_contingency", "future_contingency"):
         yield from _share(field, getattr(rule, field))
     if not (_is(rule.maintenance_factor, 0, HUNDRED) and rule.maintenance_factor > 0):
@@ -221,8 +228,8 @@ def _moves(field: str, moves: tuple[Decimal, ...]) -> Faults:
     if not moves:
         yield f"{field}: none given, so the grid is empty"
     for place, move in enumerate(moves, start=1):
-        if not (_is(move, -1, HUNDRED) and move > -1):
-            yield f"{field}: move {place}, {move}, not in (-1, 100)"
+        if not _is(move, DEEPEST, HUNDRED):
+            yield f"{field}: move {place}, {move}, not in [-0.99, 100)"
     if len(set(moves)) != len(moves):
         yield f"{field}: a move is given twice"
 

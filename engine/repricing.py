@@ -97,7 +97,6 @@ def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
     """Put a profile in force; the same content again changes nothing."""
     if engine.rules.profile != event.profile:
         engine.rules.put_in_force(event.profile)
-        _forget_what_no_rule_keeps(engine)
         rules_changed(engine)
 
 
@@ -116,6 +115,7 @@ def rules_changed(engine: Engine) -> None:
     """Renew what is derived from the rules, and look at every group again."""
     engine.changed.rules = True
     if engine.rules.profile is not None:
+        _forget_what_no_rule_keeps(engine)
         engine.watch.new_rules()
         engine.timers.set_anew(engine)
         engine.look_at(list(engine.book.all_groups()))

@@ -40,6 +40,7 @@ class ScreenCurve:
         curve: RequirementCurve,
         *,
         inverse: bool,
+        unit: float = 0.0,
         factor: float = 1.0,
         closing: float = 0.0,
         initial: bool = False,
@@ -48,6 +49,8 @@ class ScreenCurve:
         rule = curve.rule
         self.straight = straight and curve.marginal_brackets is not None and factor == 1.0
         self._inverse, self._factor, self._closing = inverse, factor, closing
+        # An inverse notional is rounded up to a unit, which may take it over a cap.
+        self._rounded_up = unit if inverse else 0.0
         share = None if initial else rule.maintenance_share
         self._share = 1.0 if share is None else float(share)
         self._read(curve.initial_brackets if initial else curve.brackets)
@@ -56,7 +59,7 @@ class ScreenCurve:
         self._slope = float(rule.slope) / float(rule.slope_per)
         self._root, self._blend = float(rule.root_factor), float(rule.root_blend)
         self._fixed = float(rule.fixed)
-        self.step = ROUNDINGS_OF_STEP * float(rule.step or 0)
+        self.step = ROUNDINGS_OF_STEP * float(rule.step or 0) * max(1.0, factor)
         self.rates = self._rates + closing
 
     def _read(self, curve: Curve) -> None:
@@ -102,7 +105,8 @@ class ScreenCurve:
         if not self._jumps or (self._by_size and not self._inverse):
             return None
         low, high = min(before, after) * (1 - EDGE), max(before, after) * (1 + EDGE)
-        crossed: NDArray[np.bool_] = self.place(size * low) != self.place(size * high)
+        above = size * high + self._rounded_up
+        crossed: NDArray[np.bool_] = self.place(size * low) != self.place(above)
         return crossed
 
 

@@ -24,8 +24,8 @@ DECAYS = 100
 class VolatilityState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The volatility of one symbol, as of its last sample.
 
-    `variance` is of one interval, `used` the volatility of a day that the factors follow, `peaks`
-    (day, largest volatility of that day) oldest first. `running` and `ramping` are the factors as
+    `variance` is of a day, `used` the volatility of a day that the factors follow, `peaks` (day,
+    largest volatility of that day) oldest first. `running` and `ramping` are the factors as
     they move, `initial` and `maintenance` those in force.
     """
 
@@ -42,10 +42,9 @@ class VolatilityState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def begun(rule: Volatility, reference: Decimal, price: Decimal, time: int) -> VolatilityState:
     """Return the state at the first price of a symbol whose calm volatility is `reference`."""
-    variance = ceil_to(reference * reference * rule.interval, VARIANCE_STEP, Decimal(DAY))
+    variance = ceil_to(reference * reference, VARIANCE_STEP)
     calm = min(max(ONE, rule.floor), rule.cap)
-    ramping = ONE if rule.maintenance_ramp is None else calm
-    return VolatilityState(time, price, variance, reference, (), calm, ramping, calm, ramping)
+    return VolatilityState(time, price, variance, reference, (), calm, ONE, calm, ONE)
 
 
 def sampled(
@@ -56,7 +55,7 @@ def sampled(
     if count <= 0:
         return before
     variance = _variance(rule, before, price, count)
-    daily = sqrt_up(ceil_to(variance * DAY, VARIANCE_STEP, Decimal(rule.interval)), VOLATILITY_STEP)
+    daily = sqrt_up(variance, VOLATILITY_STEP)
     peaks = _peaks(rule, before.peaks, time // DAY, daily)
     highest = max(peak for _, peak in peaks)
     used = max(daily, ceil_to(rule.lookback_share * highest, VOLATILITY_STEP))
@@ -85,8 +84,9 @@ def _variance(rule: Volatility, before: VolatilityState, price: Decimal, count: 
     kept = ONE
     for _ in range(min(count, DECAYS)):
         kept = ceil_to(kept * rule.decay, VARIANCE_STEP)
-    fresh = (ONE - kept) * move * move
-    return ceil_to(kept * before.variance * count + fresh, VARIANCE_STEP, Decimal(count))
+    fresh = (ONE - kept) * move * move * DAY
+    passed = Decimal(count * rule.interval)
+    return ceil_to(kept * before.variance * passed + fresh, VARIANCE_STEP, passed)
 
 
 def _peaks(

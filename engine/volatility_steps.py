@@ -11,6 +11,7 @@ from engine import decisions as d
 from engine.book import Group
 from engine.entry_screen import pushed
 from engine.margin import breached, level
+from engine.money import ONE
 from engine.volatility import VolatilityState, begun, sampled
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def follow_volatility(engine: Engine, symbol: str, price: Decimal) -> None:
         return
     before = engine.markets.volatilities.get(symbol)
     if before is None:
-        engine.markets.volatilities[symbol] = begun(rule, reference, price, engine.time)
-        return
-    after = sampled(rule, reference, before, price, engine.time)
+        after = begun(rule, reference, price, engine.time)
+        before = msgspec.structs.replace(after, initial=ONE)
+    else:
+        after = sampled(rule, reference, before, price, engine.time)
     engine.markets.volatilities[symbol] = after
     if after.initial != before.initial:
         halfway = msgspec.structs.replace(after, maintenance=before.maintenance)

@@ -73,6 +73,7 @@ class Watch:
         self._standing = np.zeros(FIRST_CAPACITY, np.int8)
         self._net: dict[str, Floats] = {}
         self._required: dict[str, Floats] = {}
+        self._concerned: dict[str, NDArray[np.bool_]] = {}
         self._holders: dict[str, Rows | None] = {}
         self._curves: dict[str, ScreenCurve] = {}
         self._weights: dict[str, ScreenWeight] = {}
@@ -92,6 +93,7 @@ class Watch:
             if asset != profile.numeraire and asset not in self._net:
                 self._net[asset] = np.zeros(len(self._alarm))
                 self._required[asset] = np.zeros(len(self._alarm))
+                self._concerned[asset] = np.zeros(len(self._alarm), bool)
 
     def new_factor(self, symbol: str) -> None:
         """Take over a changed factor on a maintenance requirement; its holders are to be noted."""
@@ -105,6 +107,7 @@ class Watch:
             curve = self._curves[symbol] = ScreenCurve(
                 rules.curve(symbol),
                 inverse=listed.inverse,
+                unit=float(rules.assets[listed.settle].unit),
                 factor=float(self._markets.maintenance_factor(symbol)),
                 closing=float(rules.closing_rate(symbol)),
                 straight=straight,
@@ -137,7 +140,10 @@ class Watch:
         for asset, net in self._net.items():
             amount = float(state.counted.get(asset, 0))
             needs = required.get(asset, 0.0)
-            if (net[row] or self._required[asset][row]) != (amount or needs):
+            # A leg concerns its settlement asset also while what it owes or owns there is nothing.
+            concerned = bool(amount or asset in required)
+            if self._concerned[asset][row] != concerned:
+                self._concerned[asset][row] = concerned
                 self._holders[asset] = None
             net[row], self._required[asset][row] = amount, needs
         equity, maintenance = float(state.margin_equity), float(state.maintenance)
@@ -261,7 +267,7 @@ class Watch:
         self._passes += 1
         rows = self._holders.get(asset)
         if rows is None:
-            rows = np.flatnonzero((self._net[asset] != 0) | (self._required[asset] != 0))
+            rows = np.flatnonzero(self._concerned[asset])
             self._holders[asset] = rows
         step = after - before
         gained = self._weights[asset].counted(self._net[asset][rows]) * step
@@ -398,3 +404,5 @@ class Watch:
         for columns in (self._net, self._required):
             for asset, column in columns.items():
                 columns[asset] = np.concatenate([column, np.zeros(room)])
+        for asset, flags in self._concerned.items():
+            self._concerned[asset] = np.concatenate([flags, np.zeros(room, bool)])

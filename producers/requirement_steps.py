@@ -16,7 +16,12 @@ from engine.book import Holdings
 from engine.margin import Health, LegHealth, exposure, notional
 from engine.markets import Markets
 from engine.money import ONE, ZERO
-from engine.portfolios import by_underlying, portfolio_leg, portfolio_margins, portfolio_requirement
+from engine.portfolios import (
+    by_underlying,
+    portfolio_leg,
+    portfolio_margins,
+    portfolio_requirements,
+)
 from engine.profile import Requirement, RiskProfile
 from engine.requirement import (
     Curve,
@@ -205,7 +210,7 @@ def portfolios(state: Health, rules: Rules, markets: Markets) -> list[dict[str, 
     legs, found = by_underlying(held), []
     for underlying, margin in portfolio_margins(held, rules).items():
         of_it = legs[underlying]
-        needs = portfolio_requirement(of_it, rules, "maintenance")
+        needs = portfolio_requirements(of_it, rules, "maintenance")[underlying]
         scenario = margin.scenario
         found.append(
             {
@@ -221,7 +226,7 @@ def portfolios(state: Health, rules: Rules, markets: Markets) -> list[dict[str, 
                 "maintenance_factor": margin.factor,
                 "closing": needs - margin.maintenance,
                 "maintenance": needs,
-                "initial": portfolio_requirement(of_it, rules, "initial"),
+                "initial": portfolio_requirements(of_it, rules, "initial")[underlying],
             }
         )
     return found

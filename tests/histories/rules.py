@@ -259,8 +259,13 @@ def _portfolio(chance: Random) -> Portfolio:
         near_exponent=_one(chance, "0", "0.3"),
         far_exponent=_one(chance, "0", "0.13", "1"),
         extremes=chance.choice(
-            ((), (Extreme(Decimal("0.6"), Decimal("0.3")), Extreme(Decimal("-0.5"), Decimal(1))))
+            (
+                (),
+                (Extreme(Decimal("0.6"), Decimal("0.3")), Extreme(Decimal("-0.5"), Decimal(1))),
+                (Extreme(Decimal("0.4"), Decimal("0.5"), Decimal("0.3")),),
+            )
         ),
+        dampener=_one(chance, "0", "70"),
         short_option_minimum=_one(chance, "0", "0.05"),
         option_contingency=_one(chance, "0", "0.01"),
         future_contingency=_one(chance, "0", "0.006"),

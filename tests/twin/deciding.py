@@ -108,9 +108,8 @@ def _without(world: World, group: Group) -> bool:
 
 def _cancel_own_orders(world: World, group: Group, now: Health) -> None:
     rule = world.rules.source.cancel_orders
-    if rule is None:
-        group.orders_told = False
-    elif not exposed(group) or now.requirement < Fraction(rule.reset) * now.margin_equity:
+    idle = not exposed(group)
+    if rule is None or idle or now.requirement < Fraction(rule.reset) * now.margin_equity:
         group.orders_told = False
     elif not group.orders or group.orders_told:
         return

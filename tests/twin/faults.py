@@ -85,8 +85,13 @@ def _portfolio(rule: Portfolio) -> Checks:
     moves = (*rule.price_moves, *rule.volatility_moves)
     yield bool(rule.price_moves) and bool(rule.volatility_moves)
     yield any(move < 0 for move in rule.price_moves) and any(move > 0 for move in rule.price_moves)
-    yield all(move > -1 for move in (*moves, *(extreme.move for extreme in rule.extremes)))
+    yield all(
+        move >= Fraction(-99, 100)
+        for move in (*moves, *(extreme.move for extreme in rule.extremes))
+    )
     yield all(0 < extreme.weight <= 1 for extreme in rule.extremes)
+    yield all(extreme.volatility_move >= Fraction(-99, 100) for extreme in rule.extremes)
+    yield rule.dampener >= 0
     yield rule.initial_factor >= 1
     yield rule.maintenance_factor > 0
 

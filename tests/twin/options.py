@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import erfc, log, pow, sqrt
 
 from engine.profile import DAY, Portfolio
-from tests.twin.amounts import ZERO, decimals_of, floor, nearest
+from tests.twin.amounts import RATE_STEP, ZERO, decimals_of, floor, nearest
 from tests.twin.books import OptionInputs, World
 from tests.twin.requirements import Exposure, closing_cost, exposure
 from tests.twin.terms import OptionTerms
@@ -68,20 +68,28 @@ class Holding:
 
 @dataclass
 class Scenario:
-    """Moves of price and volatility, and how much of the loss counts."""
+    """Moves of price and volatility, how much of the loss counts, and what is taken off that."""
 
     price: Fraction
     volatility: Fraction
     weight: Fraction
+    relief: Fraction
 
 
 def scenarios(rule: Portfolio) -> Iterator[Scenario]:
     """Yield the grid, then the extremes."""
     for price in rule.price_moves:
         for volatility in rule.volatility_moves:
-            yield Scenario(Fraction(price), Fraction(volatility), Fraction(1))
+            yield Scenario(Fraction(price), Fraction(volatility), Fraction(1), ZERO)
+    reach = max(abs(Fraction(move)) for move in rule.price_moves)
     for extreme in rule.extremes:
-        yield Scenario(Fraction(extreme.move), ZERO, Fraction(extreme.weight))
+        beyond = max(abs(Fraction(extreme.move)) / reach - 1, ZERO)
+        yield Scenario(
+            Fraction(extreme.move),
+            Fraction(extreme.volatility_move),
+            Fraction(extreme.weight),
+            floor(beyond * Fraction(rule.dampener), RATE_STEP),
+        )
 
 
 def portfolio_requirement(
@@ -90,12 +98,14 @@ def portfolio_requirement(
     held: list[Holding],
     price: dict[str, Fraction],
     context: str,
+    *,
+    damped: bool = True,
 ) -> Fraction:
     """Return what holdings on one underlying need, at `price` of their settlement assets."""
     worst = ZERO
     for scenario in scenarios(rule):
         result = sum((_result(world, rule, h, scenario) * _in(world, h, price) for h in held), ZERO)
-        worst = max(worst, -scenario.weight * result)
+        worst = max(worst, -scenario.weight * result - (scenario.relief if damped else ZERO))
     short = others = ZERO
     for h in held:
         value = underlying_value(world, h) * _in(world, h, price)

@@ -47,7 +47,10 @@ def sample(world: World, event: PriceUpdate) -> None:
     price = Fraction(event.price)
     swing = world.swings.get(event.symbol)
     if swing is None:
-        world.swings[event.symbol] = _first(world, rule, reference, price)
+        swing = world.swings[event.symbol] = _first(world, rule, reference, price)
+        if swing.in_force["initial"] != 1:
+            change = (ONE, swing.in_force["initial"])
+            _tell(world, event.symbol, "initial", change, reference)
         return
     steps = (world.time - swing.sampled_at) // rule.interval
     if steps > 0:
@@ -72,8 +75,8 @@ def forget(world: World) -> None:
 
 def _first(world: World, rule: Volatility, reference: Fraction, price: Fraction) -> Swing:
     start = clamp(ONE, Fraction(rule.floor), Fraction(rule.cap))
-    factors = {"initial": start, "maintenance": start if rule.maintenance_ramp else ONE}
-    variance = ceil(reference**2 * rule.interval / DAY, VARIANCE)
+    factors = {"initial": start, "maintenance": ONE}
+    variance = ceil(reference**2, VARIANCE)
     return Swing(world.time, price, variance, factors, dict(factors))
 
 
@@ -82,13 +85,14 @@ def _enter(rule: Volatility, swing: Swing, price: Fraction, steps: int) -> None:
     kept = ONE
     for _ in range(min(steps, 100)):
         kept = ceil(kept * Fraction(rule.decay), VARIANCE)
-    swing.variance = ceil(kept * swing.variance + (1 - kept) * moved**2 / steps, VARIANCE)
+    fresh = (1 - kept) * moved**2 * DAY / (steps * rule.interval)
+    swing.variance = ceil(kept * swing.variance + fresh, VARIANCE)
     swing.sampled_at += steps * rule.interval
     swing.sampled_price = price
 
 
 def _used(world: World, rule: Volatility, swing: Swing) -> Fraction:
-    daily = root(swing.variance * DAY / rule.interval, DAILY)
+    daily = root(swing.variance, DAILY)
     today = world.time // DAY
     peak = max(swing.peaks.get(today, ZERO), daily)
     swing.peaks = {d: p for d, p in swing.peaks.items() if d > today - rule.lookback_days}

@@ -90,7 +90,8 @@ def health(world: World, group: Group, context: str = "maintenance") -> Health |
         price=price,
         equity=equity,
         margin_equity=_margin_equity(world, group, legs, price, context),
-        requirement=_requirement(world, legs, price, context),
+        requirement=_requirement(world, legs, price, context)
+        + _ordered(world, group, marks, price, context),
     )
 
 
@@ -108,7 +109,7 @@ def _symbols(world: World, group: Group, context: str) -> list[str]:
     """Return what a context looks at: the legs, and at entry where own orders have a curve."""
     symbols = set(group.legs)
     if context == "entry" and world.rules.source.entry.open_orders == "worst_case":
-        symbols |= {symbol for symbol in group.orders if _curve(world, symbol) is not None}
+        symbols |= set(group.orders)
     return sorted(symbols)
 
 
@@ -156,7 +157,8 @@ def _leg_health(
     rule = world.rules.rule_of(symbol, terms)
     if isinstance(rule, Portfolio):
         alone = [Holding(symbol, leg.size, mark)]
-        needed = portfolio_requirement(world, rule, alone, {terms.settle: ONE}, context)
+        one = {terms.settle: ONE}
+        needed = portfolio_requirement(world, rule, alone, one, context, damped=False)
     else:
         assert rule is not None
         size = _size_that_counts(world, group, symbol, context)
@@ -210,7 +212,7 @@ def _requirement(
     for leg in legs:
         if _curve(world, leg.symbol) is not None:
             total += leg.required
-        else:
+        elif leg.leg.size:
             underlying = world.contracts[leg.symbol].underlying or leg.symbol
             portfolios.setdefault(underlying, []).append(leg)
     for held in portfolios.values():
@@ -220,6 +222,32 @@ def _requirement(
         total += portfolio_requirement(world, rule, holdings, price, context)
     if legs and context == "maintenance":
         total += Fraction(world.rules.source.trigger.fixed_cost)
+    return total
+
+
+def _ordered(
+    world: World,
+    group: Group,
+    marks: dict[str, Fraction],
+    price: dict[str, Fraction],
+    context: str,
+) -> Fraction:
+    """Return what own orders in portfolios need at entry, each symbol's worse side by itself."""
+    total = ZERO
+    if context != "entry" or world.rules.source.entry.open_orders == "ignored":
+        return total
+    for symbol, (buy, sell) in group.orders.items():
+        rule = world.rules.rule_of(symbol, world.contracts[symbol])
+        if isinstance(rule, Portfolio):
+            settle = world.contracts[symbol].settle
+            sides = [
+                portfolio_requirement(
+                    world, rule, [Holding(symbol, size, marks[symbol])], {settle: ONE}, context,
+                    damped=False,
+                )
+                for size in (buy, -sell)
+            ]  # fmt: skip
+            total += max(sides) * price[settle]
     return total
 
 
