@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.toml_file import FileFaults, form_faults
+from consumers.toml_file import FileFaults, Key, form_faults, mended
 from engine.events import CROSS
 
 NUMERAIRE = "numeraire"
@@ -110,18 +110,28 @@ class AccountFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sorted(named | {own.symbol for group in groups for own in group.open_orders})
 
 
-def read(path: str | Path) -> AccountFile:
-    """Read the account file at `path`.
+class Reading(NamedTuple):
+    """An account file as far as it can be read: its faults, and the keys that cannot be used."""
 
-    Raises `FileFaults` naming every fault, `OSError` when the file cannot be read.
+    file: AccountFile
+    faults: list[str]
+    dropped: set[Key]
+
+    def lost(self, *key: str | int) -> bool:
+        """Tell whether a key, or what it stands in, is there and cannot be used."""
+        return any(key[:end] in self.dropped for end in range(1, len(key) + 1))
+
+
+def read(path: str | Path) -> Reading:
+    """Read the account file at `path`; what its faults are is in the answer.
+
+    Raises `FileFaults` when it is no JSON object at all, `OSError` when it cannot be read.
     """
-    file = str(path)
-    tree = _tree(Path(path).read_bytes(), file)
-    if faults := list(form_faults(tree, AccountFile)):
-        raise FileFaults(file, faults)
-    found = msgspec.convert(tree, AccountFile)
-    if faults := list(_faults(found)):
-        raise FileFaults(file, faults)
+    tree, faults = _tree(Path(path).read_bytes(), str(path))
+    dropped: set[Key] = set()
+    found = Reading(mended(tree, AccountFile, dropped), faults, dropped)
+    faults += form_faults(tree, AccountFile)
+    faults += _faults(found)
     return found
 
 
@@ -137,7 +147,8 @@ def moment_of(time: int | str) -> int:
     return (aware - EPOCH) // timedelta(microseconds=1)
 
 
-def _tree(raw: bytes, file: str) -> dict[str, Any]:
+def _tree(raw: bytes, file: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the tree of keys, and those that are given more than once."""
     twice: list[str] = []
 
     def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -151,23 +162,26 @@ def _tree(raw: bytes, file: str) -> dict[str, Any]:
         raise FileFaults(file, [f"not JSON: {error}"]) from error
     if not isinstance(tree, dict):
         raise FileFaults(file, ["not an account: expected an object"])
-    if twice:
-        raise FileFaults(file, twice)
-    return tree
+    return tree, twice
 
 
-def _faults(file: AccountFile) -> Iterator[str]:
+def _faults(found: Reading) -> Iterator[str]:
+    file = found.file
     try:
         if moment_of(file.time) < 0:
             yield f"time: {file.time} is before 1970"
     except ValueError:
+        found.dropped.add(("time",))
         yield f"time: {file.time!r} is neither microseconds nor ISO 8601"
     groups = file.located_groups()
-    for margin, count in Counter(group.margin for _, group in groups).items():
+    keys: list[Key] = [("groups", n) for n in range(1, len(file.groups) + 1)]
+    located = list(zip([()] * (len(groups) - len(keys)) + keys, groups, strict=True))
+    named = [group.margin for key, (_, group) in located if not found.lost(*key, "margin")]
+    for margin, count in Counter(named).items():
         if count > 1:
             yield f"groups: {count} of margin {margin}"
-    for path, group in groups:
-        yield from _group_faults(path, group)
+    for key, (path, group) in located:
+        yield from _group_faults(path, key, group, found)
     for table in ("marks", "prices"):
         for name, price in getattr(file, table).items():
             if price <= 0:
@@ -177,12 +191,13 @@ def _faults(file: AccountFile) -> Iterator[str]:
             yield f"marks.{symbol}: an option's mark follows from options.{symbol}"
 
 
-def _group_faults(path: str, group: HeldGroup) -> Iterator[str]:
+def _group_faults(path: str, at: Key, group: HeldGroup, found: Reading) -> Iterator[str]:
     for place, leg in enumerate(group.legs, start=1):
         name = f"{path}legs[{place}]"
         if leg.size == 0:
             yield f"{name}.size: zero"
-        if (leg.cost is None) == (leg.entry_price is None):
+        unread = any(found.lost(*at, "legs", place, key) for key in ("cost", "entry_price"))
+        if (leg.cost is None) == (leg.entry_price is None) and not unread:
             yield f"{name}: give cost or entry_price, one of them"
         if leg.entry_price is not None and leg.entry_price <= 0:
             yield f"{name}.entry_price: {leg.entry_price} is not above zero"
@@ -196,5 +211,6 @@ def _group_faults(path: str, group: HeldGroup) -> Iterator[str]:
 
 def _repeated(path: str, symbols: Iterable[str]) -> Iterator[str]:
     for symbol, count in Counter(symbols).items():
-        if count > 1:
+        # What cannot be read has no name.
+        if symbol and count > 1:
             yield f"{path}: {count} entries for {symbol}; legs and orders are net, one of a symbol"

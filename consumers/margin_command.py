@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from consumers import account_file, profiles, rules
-from consumers.account_file import NUMERAIRE, AccountFile, HeldGroup, HeldLeg
+from consumers.account_file import NUMERAIRE, AccountFile, HeldGroup, HeldLeg, Reading
 from consumers.account_instruments import Listing, listing
 from consumers.replay import decide
 from consumers.toml_file import FileFaults
@@ -46,6 +46,11 @@ class Scene(NamedTuple):
     profile: RiskProfile
     listing: Listing
     time: int
+
+    @property
+    def positions_sequence(self) -> int:
+        """The number, in the account, of the event that tells its positions."""
+        return 2 + sum(len(group.open_orders) for _, group in self.file.located_groups())
 
     def asset(self, name: str) -> str:
         """Return the asset that a balance of the file is in."""
@@ -82,45 +87,59 @@ def run(
 @exact
 def outcome(
     path: Path,
-    file: AccountFile,
+    reading: Reading,
     profile: RiskProfile,
     known: rules.Rules | None,
     moved: Mapping[str, Decimal],
 ) -> dict[str, object]:
     """Return the report on an account; raises as `run` does."""
-    found = listing(file, profile, known, moved)
-    if found.faults:
-        raise FileFaults(str(path), found.faults)
-    file = _at_prices(file, found, moved)
-    scene = Scene(file, profile, found, account_file.moment_of(file.time))
-    if faults := list(_missing(scene)):
-        raise FileFaults(str(path), faults)
-    engine, decisions = Engine(), []
-    faults = []
-    for key, event in _events(scene):
-        if faults and not isinstance(event, e.ProfileChanged | e.InstrumentListed):
-            # What is not listed is refused again and again.
-            break
-        try:
-            event = wire.read_event(wire.write_event(event))
-        except wire.WireError as error:
-            faults.append(f"{key}: {error.rule}: {error.detail}")
-            continue
-        decisions = decide(engine, event)
-        told = (one for one in decisions if isinstance(one, Refused))
-        faults += [f"{key}: {refused.rule}: {refused.detail}" for refused in told]
+    found = listing(reading.file, profile, known, moved)
+    faults = [*reading.faults, *found.faults]
+    file = _at_prices(reading.file, found, moved)
+    time = 0 if reading.lost("time") else account_file.moment_of(file.time)
+    scene = Scene(file, profile, found, time)
+    faults += _missing(scene, reading)
+    if not faults and (strangers := list(_strangers(reading.file, found, moved))):
+        raise click.UsageError("\n".join(strangers))
+    engine = Engine()
+    faults = faults or list(_refused(scene, engine))
     if faults:
         raise FileFaults(str(path), faults)
     account = engine.accounts[file.account]
-    decided = {getattr(decision, "margin", "") for decision in decisions}
     groups = [
         margin_report.group_data(engine, group)
         for group in account.ordered_groups()
-        # A loss that was booked leaves nothing behind, yet it is to be told.
-        if group.cash or group.symbols or group.open_orders or group.margin in decided
+        if group.cash or group.symbols or group.open_orders
     ]
-    decisions = [*decisions, *_once_cancelled(engine, decisions)]
+    decisions = _decided(scene, engine)
     return margin_report.data(engine, file.account, groups, decisions)
+
+
+def _refused(scene: Scene, engine: Engine) -> Iterator[str]:
+    """Tell an engine all of a scene, and yield what it refuses, with its rule."""
+    refused = False
+    for key, event in _events(scene):
+        if refused and not isinstance(event, e.ProfileChanged | e.InstrumentListed):
+            # What is not listed is refused again and again.
+            return
+        try:
+            event = wire.read_event(wire.write_event(event))
+        except wire.WireError as error:
+            refused = True
+            yield f"{key}: {error.rule}: {error.detail}"
+            continue
+        for told in decide(engine, event):
+            if isinstance(told, Refused):
+                refused = True
+                yield f"{key}: {told.rule}: {told.detail}"
+
+
+def _decided(scene: Scene, engine: Engine) -> list[Decision]:
+    """Return what is decided of the account once it is a trader's, that may be liquidated."""
+    sequence = scene.positions_sequence + 1
+    trader = e.AccountOpened(time=scene.time, account=scene.file.account, sequence=sequence)
+    decisions = decide(engine, trader)
+    return [*decisions, *_once_cancelled(engine, decisions)]
 
 
 def _once_cancelled(engine: Engine, decisions: list[Decision]) -> Iterator[Decision]:
@@ -140,18 +159,8 @@ def _once_cancelled(engine: Engine, decisions: list[Decision]) -> Iterator[Decis
 def _at_prices(file: AccountFile, found: Listing, moved: Mapping[str, Decimal]) -> AccountFile:
     """Return the file with marks, forwards and index prices replaced where they are `moved`."""
     marks, prices, options = dict(file.marks), dict(file.prices), dict(file.options)
-    known = {*file.symbols(), *marks, *options}
     for name, price in moved.items():
-        symbols = [
-            symbol
-            for symbol, listed in found.derivatives.items()
-            if symbol in known and name in (symbol, listed.underlying)
-        ]
-        if not symbols and name not in found.assets:
-            raise click.UsageError(
-                f"--price {name}: the account has no symbol, underlying or asset of that name"
-            )
-        for symbol in symbols:
+        for symbol in _named(name, file, found):
             if symbol in options:
                 options[symbol] = msgspec.structs.replace(options[symbol], forward=price)
             else:
@@ -161,24 +170,41 @@ def _at_prices(file: AccountFile, found: Listing, moved: Mapping[str, Decimal]) 
     return msgspec.structs.replace(file, marks=marks, prices=prices, options=options)
 
 
-def _missing(scene: Scene) -> Iterator[str]:
-    """Yield every price that the account cannot do without."""
+def _named(name: str, file: AccountFile, found: Listing) -> list[str]:
+    """Return the symbols that a name of `--price` is of: by themselves, or by underlying."""
+    known = {*file.symbols(), *file.marks, *file.options}
+    return [
+        symbol
+        for symbol, listed in found.derivatives.items()
+        if symbol in known and name in (symbol, listed.underlying)
+    ]
+
+
+def _strangers(file: AccountFile, found: Listing, moved: Mapping[str, Decimal]) -> Iterator[str]:
+    for name in moved:
+        if name not in found.assets and not _named(name, file, found):
+            yield f"--price {name}: the account has no symbol, underlying or asset of that name"
+
+
+def _missing(scene: Scene, reading: Reading) -> Iterator[str]:
+    """Yield every price that the account cannot do without, but for those that cannot be read."""
     file, found, profile = scene.file, scene.listing, scene.profile
-    if scene.time == 0 and any(map(found.is_option, file.symbols())):
+    held = [symbol for symbol in file.symbols() if symbol in found.derivatives]
+    timeless = scene.time == 0 and not reading.lost("time")
+    if timeless and any(map(found.is_option, held)):
         yield "time: missing; what an option is worth depends on it"
-    for symbol in file.symbols():
-        if found.is_option(symbol):
-            if symbol not in file.options:
-                yield f"options.{symbol}: missing; it is held or ordered"
-        elif symbol not in file.marks:
-            yield f"marks.{symbol}: missing; it is held or ordered"
-    needed = {found.derivatives[symbol].settle for symbol in file.symbols()}
+    for symbol in filter(None, held):
+        table = "options" if found.is_option(symbol) else "marks"
+        if symbol not in getattr(file, table) and not reading.lost(table, symbol):
+            yield f"{table}.{symbol}: missing; it is held or ordered"
+    needed = {found.derivatives[symbol].settle for symbol in held}
     for _, group in file.located_groups():
         for name, amount in group.balances.items():
             if amount < 0 or scene.asset(name) in profile.collateral:
                 needed.add(scene.asset(name))
     for asset in sorted(needed - {profile.numeraire} - file.prices.keys()):
-        yield f"prices.{asset}: missing; it counts, in {profile.numeraire}"
+        if not reading.lost("prices", asset):
+            yield f"prices.{asset}: missing; it counts, in {profile.numeraire}"
 
 
 def _events(scene: Scene) -> Iterator[Told]:
@@ -187,7 +213,9 @@ def _events(scene: Scene) -> Iterator[Told]:
     for instrument in [*found.assets.values(), *found.derivatives.values()]:
         yield Told(instrument.name, e.InstrumentListed(time=time, instrument=instrument))
     yield from _market_events(scene)
-    yield Told("account", e.AccountOpened(time=time, account=file.account, sequence=1))
+    # Nothing is decided about an exempt account: it can be looked at as it is told.
+    opened = e.AccountOpened(time=time, account=file.account, sequence=1, role="exempt")
+    yield Told("account", opened)
     sequence = 1
     for path, group in file.located_groups():
         for place, own in enumerate(group.open_orders, start=1):
@@ -205,7 +233,7 @@ def _events(scene: Scene) -> Iterator[Told]:
     snapshot = e.PositionSnapshot(
         time=time,
         account=file.account,
-        sequence=sequence + 1,
+        sequence=scene.positions_sequence,
         groups=tuple(_group(scene, group) for _, group in file.located_groups()),
     )
     yield Told("groups", snapshot)

@@ -194,8 +194,8 @@ STATES = {
     "orders_cancelled": "its own orders are cancelled",
     "called": "called: near its maintenance margin",
     "liquidated": "liquidated now",
-    "shortfall": "without positions and short",
-    "bad_debt": "without positions and short",
+    "shortfall": "without positions and short: its debt is booked",
+    "bad_debt": "without positions and short: its debt is booked",
 }
 
 
@@ -234,8 +234,8 @@ def _margins(group: dict[str, Any]) -> Table:
     )
     for name, margin in group["margins"].items():
         equity, needs = margin["margin_equity"], margin["requirement"]
-        row = (amount(equity), amount(needs), amount(equity - needs), percent(needs, equity))
-        made.add_row(name.capitalize(), *row)
+        used = percent(needs, equity) if equity > 0 else NOTHING
+        made.add_row(name.capitalize(), *map(amount, (equity, needs, equity - needs)), used)
     return made
 
 

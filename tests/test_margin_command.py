@@ -197,7 +197,19 @@ def test_a_loss_without_positions_is_booked(tmp_path: Path) -> None:
     (group,) = told(path, "--profile", "default")["groups"]
     assert group["state"] == "bad_debt"
     assert [one["type"] for one in group["decisions"]] == ["Shortfall", "BadDebt"]
-    assert "bad debt 5" in margin(path, "--profile", "default").stdout
+    assert (group["equity"], group["margin_equity"]) == ("-5", "-5")
+    assert [(held["asset"], held["cash"]) for held in group["balances"]] == [("USDT", "-5")]
+    text = margin(path, "--profile", "default").stdout
+    assert "Margin group cross: without positions and short: its debt is booked" in text
+    assert re.search(r"│ Maintenance │ +-5.00 │ +0 │ +-5.00 │ +— │", text)
+    assert text.index("USDT: shortfall 5 USDT.") < text.index("USDT: bad debt 5 USDT.")
+
+
+def test_a_loss_is_told_as_it_is_also_where_a_position_is_left(tmp_path: Path) -> None:
+    (group,) = told(written(tmp_path, **{**LONG, "marks": {"BTC-PERP": 8000}}), "--rules", RULES)[
+        "groups"
+    ]
+    assert (group["equity"], group["state"]) == ("-1000", "liquidated")
 
 
 def test_what_a_profile_does_not_name_counts_as_nothing(tmp_path: Path) -> None:
@@ -285,6 +297,7 @@ def test_every_fault_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         "marks.X: Invalid decimal string, here 'much'",
         "hedge: unknown key; known: account, time, balances, legs, open_orders, groups, marks, "
         "prices, options, open_interest, pools, instruments",
+        "legs[1]: give cost or entry_price, one of them",
     ]
     leg = {"symbol": "X", "size": 0, "cost": 1, "entry_price": -1}
     path = written(
@@ -307,6 +320,46 @@ def test_every_fault_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         "legs: 2 entries for X; legs and orders are net, one of a symbol",
         "open_orders[1].buy: -1 is negative",
         "marks.X: 0 is not above zero",
+    ]
+
+
+def test_a_fault_of_form_hides_no_fault_of_sense_and_none_is_told_twice(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        time=[],
+        balances={"numeraire": "much", "BTC": 1},
+        legs=[
+            {"symbol": "X", "size": 1},
+            {"symbol": "Y", "size": 1, "cost": "low"},
+            {"size": 1, "cost": 1},
+            {"symbol": "O", "size": 1, "cost": 1},
+            {"symbol": "P", "size": 1, "cost": 1},
+        ],
+        groups=[
+            {"margin": 3, "legs": [{"symbol": "Z", "size": 0, "cost": 1}]},
+            {"margin": "cross"},
+        ],
+        marks={"Y": "dear"},
+        instruments=[
+            {"type": "option", "name": "O", "kind": "put", "strike": 1, "expiry": "soon"},
+            {"type": "option", "name": "P", "kind": "put", "strike": 1, "expiry": 1},
+        ],
+    )
+    assert faults(path, "--profile", "default", "--price", "NONE=1") == [
+        "time: Expected `int | str`, got `array`, here []",
+        "balances.numeraire: Invalid decimal string, here 'much'",
+        "legs[2].cost: Invalid decimal string, here 'low'",
+        "legs[3].symbol: missing",
+        "groups[1].margin: Expected `str`, got `int`, here 3",
+        "marks.Y: Invalid decimal string, here 'dear'",
+        "groups: 2 of margin cross",
+        "legs[1]: give cost or entry_price, one of them",
+        "groups[1].legs[1].size: zero",
+        "instruments[O].expiry: neither microseconds nor ISO 8601",
+        "options.P: missing; it is held or ordered",
+        "marks.X: missing; it is held or ordered",
+        "marks.Z: missing; it is held or ordered",
+        "prices.BTC: missing; it counts, in USDT",
     ]
 
 
