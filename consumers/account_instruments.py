@@ -24,6 +24,12 @@ DECIMALS = 8
 PRICE_DIGITS = 6
 """Digits of a price's resolution, counted from its first one, where nothing finer is given."""
 
+COIN_DECIMALS = 4
+"""What an option's price in coin is kept to where nothing finer is given."""
+
+QUOTE_DECIMALS = 2
+"""The least that an option's price in its quote currency is kept to where nothing is given."""
+
 DECIMALS_MAX = 18
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
 
@@ -58,12 +64,12 @@ def listing(
         _define(place, table, found, precision)
     for symbol in file.symbols():
         if symbol not in found.derivatives and not _defined(symbol, file):
-            found.derivatives[symbol] = msgspec.convert(precision.derivative(symbol), Perpetual)
+            found.derivatives[symbol] = msgspec.convert(precision.derivative(symbol, {}), Perpetual)
     needed = {profile.numeraire, *(listed.settle for listed in found.derivatives.values())}
     for _, group in file.located_groups():
         needed |= {profile.numeraire if name == NUMERAIRE else name for name in group.balances}
     for name in sorted(needed - found.assets.keys()):
-        found.assets[name] = msgspec.convert(precision.asset(name), Asset)
+        found.assets[name] = msgspec.convert(precision.asset(name, {}), Asset)
     found.faults.extend(
         f"{name}: a symbol and an asset; name the instrument apart"
         for name in sorted(found.assets.keys() & found.derivatives.keys())
@@ -101,8 +107,9 @@ def _define(place: int, table: Mapping[str, Any], found: Listing, precision: _Pr
     if not isinstance(name, str) or not isinstance(kind, str) or kind not in KINDS:
         found.faults.append(f"{path}: needs a name, and a type of {', '.join(KINDS)}")
         return
-    whole = precision.asset(name) if kind == "asset" else precision.derivative(name)
-    whole |= {key: value for key, value in table.items() if key != "type"}
+    given = {key: value for key, value in table.items() if key != "type"}
+    whole = precision.asset(name, given) if kind == "asset" else precision.derivative(name, given)
+    whole |= given
     if isinstance(whole.get("expiry"), str):
         try:
             whole["expiry"] = moment_of(whole["expiry"])
@@ -125,10 +132,9 @@ class _Precision(NamedTuple):
     profile: RiskProfile
     moved: Mapping[str, Decimal]
 
-    def asset(self, name: str) -> dict[str, Any]:
+    def asset(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the definition of an asset that has room for what is held of it."""
-        amounts = list(self._amounts(name))
-        decimals = _decimals(amounts)
+        decimals = _whole(given, "decimals", _decimals(list(self._amounts(name))))
         prices = [*self._prices(self.file.prices, name), Decimal("1e-8")]
         return {
             "name": name,
@@ -137,13 +143,16 @@ class _Precision(NamedTuple):
             "price_decimals": _finest(prices),
         }
 
-    def derivative(self, symbol: str) -> dict[str, Any]:
-        """Return the definition of a linear perpetual that settles in the numeraire."""
-        sizes = list(self._sizes(symbol))
-        decimals = _decimals(sizes)
-        prices = list(self._prices(self.file.marks, symbol))
-        shown = [_digits(price) for price in prices]
-        price_decimals = min(max([_finest(prices), *shown]), DECIMALS_MAX)
+    def derivative(self, symbol: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the definition of a linear perpetual that settles in the numeraire.
+
+        What is `given` of it decides the rest: a lot and a tick have decimals, and the other way.
+        """
+        sizes = [*self._sizes(symbol), *_number(given, "lot")]
+        decimals = _whole(given, "size_decimals", _decimals(sizes))
+        marked = self._option_decimals if "strike" in given else self._mark_decimals
+        finest = max(marked(symbol, given), _finest(_number(given, "tick")))
+        price_decimals = _whole(given, "price_decimals", min(finest, DECIMALS_MAX))
         return {
             "name": symbol,
             "settle": self.profile.numeraire,
@@ -154,6 +163,18 @@ class _Precision(NamedTuple):
             "tick": Decimal(1).scaleb(-price_decimals),
             "underlying": underlying_of(symbol, self.profile.numeraire),
         }
+
+    def _mark_decimals(self, symbol: str, given: Mapping[str, Any]) -> int:
+        prices = list(self._prices(self.file.marks, symbol))
+        return max([_finest(prices), *map(_digits, prices)])
+
+    def _option_decimals(self, symbol: str, given: Mapping[str, Any]) -> int:
+        """Return the decimals of a mark that is computed: as fine as the forward's six digits."""
+        if given.get("style") == "inverse":
+            return COIN_DECIMALS
+        told = self.file.options.get(symbol)
+        forwards = [told.forward] if told else list(_number(given, "strike"))
+        return max([QUOTE_DECIMALS, *map(_digits, [*forwards, *self.moved.values()])])
 
     def _sizes(self, symbol: str) -> Iterator[Decimal]:
         for _, group in self.file.located_groups():
@@ -180,6 +201,18 @@ class _Precision(NamedTuple):
         if name in table:
             yield table[name]
         yield from self.moved.values()
+
+
+def _number(given: Mapping[str, Any], key: str) -> Iterator[Decimal]:
+    """Yield the number under a key, if there is one that can be read."""
+    if key in given and not any(form_faults(given[key], Decimal)):
+        yield msgspec.convert(given[key], Decimal)
+
+
+def _whole(given: Mapping[str, Any], key: str, otherwise: int) -> int:
+    """Return the decimals under a key, if there are any that an instrument can have."""
+    value = given.get(key)
+    return value if isinstance(value, int) and 0 <= value <= DECIMALS_MAX else otherwise
 
 
 def _decimals(amounts: Iterable[Decimal]) -> int:

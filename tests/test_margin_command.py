@@ -4,7 +4,9 @@ import functools
 import json
 import re
 from decimal import Decimal
+from math import log, sqrt
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -255,6 +257,57 @@ def test_options_and_their_hedge_make_a_portfolio(tmp_path: Path) -> None:
     text = margin(path, "--profile", "deribit-portfolio").stdout
     assert "portfolio BTC (portfolios.BTC): worst loss" in re.sub(r"\s+", " ", text)
     assert max(map(len, text.splitlines())) <= WIDTH
+
+
+DOCS = ROOT / "docs" / "margin.md"
+
+
+def put(iv: float, forward: float, strike: float, days: float) -> float:
+    """Return what a put is worth in the quote currency (Black 1976)."""
+    spread = iv * sqrt(days / 365)
+    upper = log(forward / strike) / spread + spread / 2
+    normal = NormalDist().cdf
+    return strike * normal(spread - upper) - forward * normal(-upper)
+
+
+def test_an_option_is_marked_finely_also_where_only_what_it_is_is_said(tmp_path: Path) -> None:
+    """The definition that docs/margin.md gives, and the same option in coin."""
+    (block,) = re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    documented = json.loads(block)["instruments"]
+    worth = put(0.6, 62200, 60000, 26)
+    account = {**OPTIONS, "instruments": documented}
+    (group,) = told(written(tmp_path, **account), "--profile", "deribit-portfolio")["groups"]
+    assert abs(float(group["legs"][0]["mark"]) - worth) <= 0.005
+    coin = {"style": "inverse", "settle": "BTC"}
+    account["instruments"] = [documented[0], {**documented[1], **coin}]
+    account["prices"] = {"BTC": 62000}
+    account["legs"] = [{**OPTIONS["legs"][0], "entry_price": "0.0335"}, OPTIONS["legs"][1]]
+    (group,) = told(written(tmp_path, **account), "--profile", "deribit-portfolio")["groups"]
+    leg = group["legs"][0]
+    assert abs(float(leg["mark"]) - worth / 62200) <= 0.00005
+    assert (leg["settle"], leg["cost"]) == ("BTC", "-0.335")
+
+
+@pytest.mark.parametrize(
+    ("forward", "given", "unit", "tick"),
+    [
+        (0.5, {}, "0.000001", "0.000001"),
+        (62200, {"tick": 5}, "0.01", "5"),
+        (62200, {"tick": "0.00005"}, "0.00001", "0.00005"),
+        (62200, {"tick": "0.0005", "style": "inverse", "settle": "BTC"}, "0.0001", "0.0005"),
+        (62200, {"price_decimals": 1}, "0.1", "0.1"),
+        (62200, {"lot": "0.000000001", "size_decimals": 9}, "0.01", "0.01"),
+        (62200, {"lot": "0.00000000025"}, "0.01", "0.01"),
+    ],
+)
+def test_what_is_said_of_precision_decides_what_is_not(
+    forward: float, given: dict[str, Any], unit: str, tick: str, tmp_path: Path
+) -> None:
+    option = {**OPTIONS["instruments"][0], **given}
+    inputs = {option["name"]: {"iv": 0.6, "forward": forward}}
+    account = {**OPTIONS, "instruments": [option], "options": inputs, "prices": {"BTC": 62000}}
+    (group,) = told(written(tmp_path, **account), "--profile", "deribit-portfolio")["groups"]
+    assert (group["legs"][0]["price_unit"], group["legs"][0]["tick"]) == (unit, tick)
 
 
 @pytest.mark.parametrize(
