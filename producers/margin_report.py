@@ -73,6 +73,7 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
         "stop": (found["stop_margin_equity"], found["stop"]),
     }
     del found["assets"]
+    profile = rules.in_force
     return {
         **found,
         "margins": {
@@ -80,6 +81,8 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
             for name, (equity, requirement) in margins.items()
         },
         "margin_ratio": _ratio(found["maintenance"], found["margin_equity"]),
+        "margin_call_at": profile.margin_call.at,
+        "cancel_orders_at": profile.cancel_orders.at if profile.cancel_orders else None,
         "initial_weights": [_entry_weight(engine, held) for held in found["balances"]],
         "open_orders": [
             {"symbol": symbol, "buy": buy, "sell": sell}
@@ -154,6 +157,8 @@ def _state(group: dict[str, Any], told: Sequence[Told]) -> str:
         (MarginCall, "called"),
         (CancelOpenOrders, "orders_cancelled"),
     ):
+        if kind is CancelOpenOrders and not group["open_orders"]:
+            continue
         if any(isinstance(decision, kind) for decision in mine):
             return state
     return "healthy"
@@ -191,7 +196,7 @@ def _initial(leg: dict[str, Any]) -> Iterator[str]:
 
 STATES = {
     "healthy": "healthy: nothing is liquidated",
-    "orders_cancelled": "its own orders are cancelled",
+    "orders_cancelled": "near its maintenance margin: its own orders are cancelled",
     "called": "called: near its maintenance margin",
     "liquidated": "liquidated now",
     "shortfall": "without positions and short: its debt is booked",
@@ -207,12 +212,12 @@ def show(out: Console, found: dict[str, Any], called: str) -> None:
     """
     out.print(f"Account {found['account']} under profile {found['profile']}")
     for group in found["groups"]:
-        out.print(f"\nMargin group {group['margin']}: {STATES[group['state']]}", style="bold")
+        out.print(f"\nMargin group {group['margin']}: {_headline(group)}", style="bold")
         out.print(_margins(group))
         for made in (_balances(group), *_legs(group), _orders(group)):
             if made.row_count:
                 out.print(made)
-        for line in _course(group):
+        for line in (*_hedges(group), *_course(group)):
             out.print(line)
         out.print("\nWhy", style="bold")
         for line in group["why"]:
@@ -220,6 +225,19 @@ def show(out: Console, found: dict[str, Any], called: str) -> None:
             out.print(Padding(line.lstrip(), (0, 0, 0, 2 + indent)))
     if found["leaves_out"]:
         out.print(f"\nWhat the profile leaves out: `liquidator profiles show {called}`.")
+
+
+def _headline(group: dict[str, Any]) -> str:
+    said = STATES[group["state"]]
+    cancels = group["state"] == "called" and any(_cancellations(group))
+    return f"{said}; its own orders are cancelled" if cancels else said
+
+
+def _cancellations(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the decisions by which orders of the group, if it has any, are cancelled."""
+    for told in group["decisions"]:
+        if told["type"] == "CancelOpenOrders" and group["open_orders"]:
+            yield told
 
 
 def _margins(group: dict[str, Any]) -> Table:
@@ -283,11 +301,28 @@ def _orders(group: dict[str, Any]) -> Table:
     return made
 
 
+def _hedges(group: dict[str, Any]) -> Iterator[str]:
+    """Warn of liquidation prices of legs that are margined together."""
+    for held in group["portfolios"]:
+        yield (
+            f"{', '.join(held['symbols'])}: one portfolio. A liquidation price moves this one mark "
+            "alone and holds the hedges: a hedged book may show prices that the market would not "
+            "reach alone."
+        )
+
+
 def _course(group: dict[str, Any]) -> Iterator[str]:
-    """Say what the engine decides besides orders."""
+    """Say what the engine decides besides orders, with the threshold that is passed."""
     kinds = [told["type"] for told in group["decisions"]]
-    if "CancelOpenOrders" in kinds:
-        yield "Its own open orders are cancelled first."
+    used = percent(group["maintenance"], group["margin_equity"])
+    if "MarginCall" in kinds:
+        yield f"Called: margin_call at {full(group['margin_call_at'])}, used {used}."
+    for told in _cancellations(group):
+        if told["number"]:
+            yield "Its own open orders are cancelled first."
+        else:
+            at = full(group["cancel_orders_at"])
+            yield f"Its own open orders are cancelled: cancel_orders at {at}, used {used}."
     if "LiquidationOrder" in kinds:
         yield "Whole legs, the largest maintenance requirement first, until the stop would be met."
     for told in group["decisions"]:

@@ -180,6 +180,42 @@ def test_open_orders_count_at_entry_and_are_cancelled_first(tmp_path: Path) -> N
     assert "Its own open orders are cancelled first." in text
 
 
+@pytest.mark.parametrize("symbols", [["BTC-PERP"], []])
+def test_own_orders_are_cancelled_by_a_rule_and_only_where_there_are_any(
+    symbols: list[str], tmp_path: Path
+) -> None:
+    orders = [{"symbol": symbol, "buy": "0.5"} for symbol in symbols]
+    path = written(tmp_path, **{**LONG, "marks": {"BTC-PERP": 9260}}, open_orders=orders)
+    (group,) = told(path, "--profile", "default")["groups"]
+    assert (group["state"], group["margin_call_at"]) == ("called", "0.75")
+    text = margin(path, "--profile", "default").stdout
+    assert "Called: margin_call at 0.75, used 90.8 %." in text
+    said = "Its own open orders are cancelled: cancel_orders at 0.9, used 90.8 %."
+    assert (said in text) is bool(symbols)
+    headline = (
+        "Margin group cross: called: near its maintenance margin; its own orders are cancelled"
+    )
+    assert (headline in text) is bool(symbols)
+    assert ("cancelled" in text) is bool(symbols)
+
+
+def test_where_only_own_orders_are_cancelled_it_is_the_state(tmp_path: Path) -> None:
+    source = (ROOT / "deploy" / "profiles" / "default.toml").read_text()
+    profile = tmp_path / "late.toml"
+    profile.write_text(source.replace("at = 0.75\nreset = 0.65", "at = 0.99\nreset = 0.98"))
+    account = {**LONG, "marks": {"BTC-PERP": 9260}}
+    for orders, state in (
+        ([{"symbol": "BTC-PERP", "buy": 1}], "orders_cancelled"),
+        ([], "healthy"),
+    ):
+        path = written(tmp_path, **account, open_orders=orders)
+        assert told(path, "--profile", profile)["groups"][0]["state"] == state
+    path = written(tmp_path, **account, open_orders=[{"symbol": "BTC-PERP", "buy": 1}])
+    text = margin(path, "--profile", profile).stdout
+    assert "cross: near its maintenance margin: its own orders are cancelled\n" in text
+    assert "cancel_orders at 0.9, used 90.8 %." in text
+
+
 def test_open_interest_raises_initial_margin_alone(tmp_path: Path) -> None:
     account = json.loads(SAMPLE.read_text())
     found = []
@@ -255,7 +291,10 @@ def test_options_and_their_hedge_make_a_portfolio(tmp_path: Path) -> None:
     assert Decimal(fallen["legs"][0]["mark"]) > Decimal(option["mark"])
     assert fallen["state"] == "liquidated"
     text = margin(path, "--profile", "deribit-portfolio").stdout
-    assert "portfolio BTC (portfolios.BTC): worst loss" in re.sub(r"\s+", " ", text)
+    flat = re.sub(r"\s+", " ", text)
+    assert "portfolio BTC (portfolios.BTC): worst loss" in flat
+    assert "BTC-27DEC24-60000-P, BTC-PERP: one portfolio. A liquidation price moves" in flat
+    assert "one portfolio" not in margin(SAMPLE, "--profile", "default").stdout
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
