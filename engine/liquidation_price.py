@@ -23,7 +23,7 @@ from engine.rules import Rules
 DOUBLINGS = (1, 4, 12, 40)
 """How often the mark is doubled in search of a price above: beyond 10^12 times the mark is none."""
 
-PEAK_STEPS = 96
+PEAK_STEPS = 400
 """How often an interval that must hold the largest slack is cut by a third in search of it."""
 
 

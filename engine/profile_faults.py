@@ -34,6 +34,9 @@ from engine.requirement import initial_rate
 
 Faults = Iterator[str]
 
+SCENARIOS_MAX = 1000
+"""Scenarios of a portfolio: each is a value to compute for every option and mark."""
+
 DEEPEST = Decimal("-0.99")
 """No scenario takes a price nearer to nothing, where an inverse position is worth no end."""
 
@@ -214,6 +217,9 @@ def _portfolio(rule: Portfolio) -> Faults:
             yield f"extreme {place}: weight {extreme.weight} not in (0, 1]"
         if not _is(extreme.volatility_move, DEEPEST, HUNDRED):
             yield f"extreme {place}: volatility_move {extreme.volatility_move} not in [-0.99, 100)"
+    scenarios = len(rule.price_moves) * len(rule.volatility_moves) + len(rule.extremes)
+    if scenarios > SCENARIOS_MAX:
+        yield f"price_moves, volatility_moves: {scenarios} scenarios, more than {SCENARIOS_MAX}"
     if rule.dampener < 0:
         yield f"dampener {rule.dampener} negative"
     for field in ("short_option_minimum", "option_contingency", "future_contingency"):

@@ -18,7 +18,8 @@ VOLATILITY_STEP = Decimal("1e-9")
 FACTOR_STEP = Decimal("1e-6")
 
 DECAYS = 100
-"""After so many intervals without a price nothing is left of what was."""
+"""So many intervals without a price let what was decay, and no more: of an ordinary decay nothing is
+left then."""
 
 
 class VolatilityState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +67,7 @@ def sampled(
     if rule.maintenance_ramp is not None:
         way = (rule.cap - rule.floor) * passed
         ramping = _moved(ramping, running, way, way, Decimal(rule.maintenance_ramp))
+    maintenance = ONE if rule.maintenance_ramp is None else _in_force(rule, ramping)
     return VolatilityState(
         time=before.time + count * rule.interval,
         price=price,
@@ -74,8 +76,8 @@ def sampled(
         peaks=peaks,
         running=running,
         ramping=ramping,
-        initial=_in_force(rule, running),
-        maintenance=ONE if rule.maintenance_ramp is None else _in_force(rule, ramping),
+        initial=max(_in_force(rule, running), maintenance),
+        maintenance=maintenance,
     )
 
 

@@ -92,6 +92,8 @@ def _portfolio(rule: Portfolio) -> Checks:
     yield all(0 < extreme.weight <= 1 for extreme in rule.extremes)
     yield all(extreme.volatility_move >= Fraction(-99, 100) for extreme in rule.extremes)
     yield rule.dampener >= 0
+    grid = len(rule.price_moves) * len(rule.volatility_moves)
+    yield grid + len(rule.extremes) <= 1000
     yield rule.initial_factor >= 1
     yield rule.maintenance_factor > 0
 

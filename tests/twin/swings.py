@@ -117,6 +117,8 @@ def _follow(rule: Volatility, swing: Swing, ratio: Fraction, elapsed: int) -> di
     after = {name: min(cap, ceil(running[name], step)) for name in running}
     if rule.maintenance_ramp is None:
         after["maintenance"] = ONE
+    # Nobody opens with less than it takes to be liquidated.
+    after["initial"] = max(after["initial"], after["maintenance"])
     return after
 
 
