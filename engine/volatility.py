@@ -18,8 +18,8 @@ VOLATILITY_STEP = Decimal("1e-9")
 FACTOR_STEP = Decimal("1e-6")
 
 DECAYS = 100
-"""So many intervals without a price let what was decay, and no more: of an ordinary decay nothing is
-left then."""
+"""So many intervals without a price let what was decay, and no more of them: of what an ordinary
+decay keeps nothing is left then."""
 
 
 class VolatilityState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
