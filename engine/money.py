@@ -23,7 +23,7 @@ from decimal import (
 )
 from functools import cache, wraps
 from math import isqrt
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +45,9 @@ ONE = Decimal(1)
 
 RATE_STEP = Decimal("1e-12")
 """What rates and weights that come of a division or a root are multiples of."""
+
+Rounding = Literal["down", "up", "nearest"]
+"""The direction in which a rule rounds; `nearest` is the upper of two that are equally near."""
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
@@ -74,6 +77,13 @@ def ceil_to(value: Decimal, step: Decimal, divisor: Decimal = ONE) -> Decimal:
 def nearest_to(value: Decimal, step: Decimal, divisor: Decimal = ONE) -> Decimal:
     """Return the multiple of `step` that is nearest to `value / divisor`, the upper one of two."""
     return floor_to(2 * value + divisor * step, step, 2 * divisor)
+
+
+def rounded(value: Decimal, step: Decimal, rounding: Rounding, divisor: Decimal = ONE) -> Decimal:
+    """Return the multiple of `step` that a rule makes of `value / divisor`."""
+    if rounding == "down":
+        return floor_to(value, step, divisor)
+    return (ceil_to if rounding == "up" else nearest_to)(value, step, divisor)
 
 
 def sqrt_up(value: Decimal, step: Decimal) -> Decimal:

@@ -9,8 +9,11 @@ import pytest
 from engine import decisions, events
 from engine.decisions import Decision
 from engine.instruments import Perpetual
+from engine.lending import Pledge, Side, backing, loan_to_value
 from engine.liquidation_price import liquidation_prices
+from engine.money import exact, nearest_to
 from engine.profile import Collateral, Trigger
+from engine.seizure import seize, toxic, toxic_above
 from tests.story import Story, WholeEngine, of, only
 from tests.twin import Twin
 
@@ -168,3 +171,19 @@ def test_f_the_wallet_does_not_pay_for_an_isolated_leg(story: Story) -> None:
     assert only(decisions.Shortfall, decided).amount == 50
     assert story.machine.cash("alice") == {"USDT": 1000}
     assert story.machine.cash("alice", "isolated:X") == {}
+
+
+@exact
+def test_g_a_repayment_is_toxic_far_below_the_frontier_of_a_single_collateral() -> None:
+    pledges = [Pledge(D(100), D("0.5")), Pledge(D(100), D("0.95"))]
+    before = backing(pledges, D(150))
+    assert nearest_to(before.counted, D("0.0001"), before.debt) == D("0.9667")
+    seized = seize(D(20), D("0.08"), Side(D(100), D(1), D("0.01")), Side(D(150), D(1), D("0.01")))
+    assert seized == (D(20), D("21.6"))
+    left = pledges[1]._replace(value=D(100) - seized.seized)
+    after = backing([pledges[0], left], D(150) - seized.repaid)
+    assert nearest_to(after.counted, D("0.0001"), after.debt) == D("0.9575")
+    assert toxic(before, D("0.95"), D("0.08"))
+    assert not toxic(before, D("0.5"), D("0.08"))  # seizing the first would raise it
+    assert loan_to_value(D(150), D(200)) == D("0.75")
+    assert nearest_to(toxic_above(D("0.08")), D("0.001")) == D("0.926")

@@ -54,6 +54,8 @@ from tests.cases.accounts import (
     flat,
     number,
 )
+from tests.cases.auctions import AUCTIONS
+from tests.cases.lending import LENDING
 
 Results = dict[str, Any]
 
@@ -422,6 +424,8 @@ KINDS: dict[str, Callable[[Inputs], Results]] = {
     "bankruptcy_price": bankruptcy,
     "liquidation_limit_price": limit,
     "liquidation_price": liquidation,
+    **LENDING,
+    **AUCTIONS,
 }
 """The adapter of each kind that the engine has rules for."""
 
@@ -430,9 +434,18 @@ NOT_YET = {
     "insurance_delta": "the fund pays shortfalls when they are booked, not fill by fill",
     "insurance_fee_rate": "the liquidation fee does not adapt to the shortage yet",
     "liquidation_fee_rate": "the liquidation fee does not grow with time yet",
-    "bad_debt": "losses beyond the fund stay bad debt, they are not socialised yet",
     "adl_rank": "counterparties are not deleveraged yet",
     "adl_trigger": "counterparties are not deleveraged yet",
-    "collateral_seized": "collateral is sold on the market, not seized yet",
+    "adl_overshoot": "counterparties are not deleveraged yet",
+    "adl_prorata_fraction": "counterparties are not deleveraged yet",
+    "auction_throughput": "how long a chain of auctions takes is not estimated yet",
+    "cascade": "what liquidations do to prices is not simulated yet",
+    "clearing_payment": "what accounts owe to each other is not cleared yet",
+    "debtrank": "what accounts owe to each other is not cleared yet",
+    "expected_loss": "losses are not estimated yet",
+    "loss_frontier": "losses are not estimated yet",
+    "loss_waterfall": "losses beyond the fund stay bad debt, they are not shared yet",
+    "merkle_sum": "liabilities are not proved yet",
+    "stress_ladder": "books are not stressed yet",
 }
-"""Why a kind of derivatives cases cannot be put to the engine."""
+"""Why a kind of cases cannot be put to the engine."""

@@ -9,13 +9,16 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from engine.money import EXACT, exact, plain
+from engine.money import EXACT, ZERO, exact, plain
 from tests.cases.accounts import Inputs, NotExpressible, number
 from tests.cases.adapters import KINDS, NOT_YET
 
 Verdict = Literal["pass", "fail", "not expressible"]
 
 DIGITS_SHOWN = 30
+
+FLOAT_DIGITS = 15
+"""So many digits of a float mean something: a number with more that is not text is a float's."""
 
 
 class Malformed(ValueError):
@@ -68,7 +71,7 @@ def run(case: Inputs) -> Outcome:
         reason = NOT_YET.get(kind, "no rule of the engine is of this kind yet")
         return Outcome(name, "not expressible", f"{kind}: {reason}")
     try:
-        tolerance = number(case.get("tolerance") or 0)
+        tolerance = _tolerance(case.get("tolerance") or 0)
         results = KINDS[kind](case["inputs"])
     except NotExpressible as reason:
         return Outcome(name, "not expressible", str(reason))
@@ -85,7 +88,27 @@ def run(case: Inputs) -> Outcome:
     return Outcome(name, "fail" if differences else "pass", "; ".join(differences))
 
 
-def _differences(key: str, expected: Any, got: Any, tolerance: Decimal) -> Iterator[str]:
+class Tolerance(NamedTuple):
+    """How far a result may be off: by an amount, and by a part of what is expected."""
+
+    amount: Decimal
+    part: Decimal = ZERO
+
+    def of(self, expected: Any, wanted: Decimal) -> Decimal:
+        """Return how far off a number may be that a file has as `expected`."""
+        allowed = max(self.amount, self.part * abs(wanted))
+        if isinstance(expected, Decimal) and len(expected.as_tuple().digits) > FLOAT_DIGITS:
+            return max(allowed, abs(wanted).scaleb(-FLOAT_DIGITS))
+        return allowed
+
+
+def _tolerance(told: Any) -> Tolerance:
+    if isinstance(told, dict):
+        return Tolerance(number(told.get("abs", 0)), number(told.get("rel", 0)))
+    return Tolerance(number(told))
+
+
+def _differences(key: str, expected: Any, got: Any, tolerance: Tolerance) -> Iterator[str]:
     if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         for place, (one, other) in enumerate(zip(expected, got, strict=True), start=1):
             yield from _differences(f"{key}[{place}]", one, other, tolerance)
@@ -97,7 +120,7 @@ def _differences(key: str, expected: Any, got: Any, tolerance: Decimal) -> Itera
     wanted = _number_of(expected)
     if wanted is None:
         yield f"expected {key} {_shown(expected)} got {_shown(got)}"
-    elif abs(got - wanted) > tolerance:
+    elif abs(got - wanted) > tolerance.of(expected, wanted):
         yield (
             f"expected {key} {_shown(wanted)} got {_shown(got)} (difference {_shown(got - wanted)})"
         )
