@@ -72,6 +72,7 @@ class Take(NamedTuple):
 # --- the start
 
 
+@exact
 def room(rule: InFlight, in_all: Decimal, of_collateral: Decimal) -> Decimal:
     """Return how much more debt may go on auction, not below 0."""
     return max(min(rule.limit - in_all, rule.collateral_limit - of_collateral), ZERO)
@@ -146,9 +147,11 @@ def take(
 
     Never for more than the debt; and where less than `dust` of it would be left with some of the
     lot, just so much that `dust` is. None where the debt is no more than `dust`: then only all of
-    the lot, or of the debt, can be taken. What a payment buys is down to the lot's unit, against
-    the taker (MakerDAO, clip.sol:327).
+    the lot, or of the debt, can be taken; and where the price has come to nothing. What a payment
+    buys is down to the lot's unit, against the taker (MakerDAO, clip.sol:327).
     """
+    if price <= 0:
+        return None
     taken = min(lot, wanted)
     paid = taken * price
     if paid > debt:

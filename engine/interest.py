@@ -156,8 +156,10 @@ def rate_per(rate: Decimal, periods: int, step: Decimal = FRACTION_STEP) -> Deci
 def power(base: Decimal, exponent: int, step: Decimal = INDEX_STEP) -> Decimal:
     """Return base^exponent by squaring, each product rounded to the nearest multiple of `step`.
 
-    Exact, and so the same under any split of the exponent, where no product is finer than the step
-    (MakerDAO, abaci.sol and jug.sol, rpow). Raises `ValueError` for a negative exponent.
+    Exact, and so the same under any split of the exponent, where no product is finer than the step.
+    Else it is off by about exponent·step, so that of two exponents the larger gives more where
+    base − 1 is well above that (MakerDAO, jug.sol, rpow). Raises `ValueError` for a negative
+    exponent.
     """
     if exponent < 0:
         raise ValueError(f"power: the exponent {exponent} is negative")

@@ -192,7 +192,7 @@ def repay_to_loan_to_value(
     and where no more than 1 − `full_above` would be left; down to `step`, for the borrower (Silo
     v2, PartialLiquidationLib.sol, estimateMaxRepayValue).
     """
-    if debt >= collateral or not rule.target:
+    if not rule.target:
         return debt
     short = debt - rule.target * collateral
     if short <= 0:
@@ -201,7 +201,7 @@ def repay_to_loan_to_value(
     if left <= 0:
         return debt
     repay = floor_to(short, step, left)
-    return debt if floor_to(repay, step, debt) > rule.full_above else repay
+    return debt if floor_to(repay, step, debt) > rule.full_above else min(repay, debt)
 
 
 @exact

@@ -7,7 +7,7 @@ against the liquidator and for the pool unless a rule of a market says otherwise
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -88,24 +88,27 @@ def seize(
     collateral: Side,
     debt: Side,
     *,
-    quoted: Rounding = "up",
-    bonus_first: bool = False,
+    rounded_in: Literal["debt", "collateral"] | None = None,
+    quoted: Rounding | None = None,
 ) -> Seizure:
     """Return what is seized for a repayment, never more than there is, and what is repaid for that.
 
-    repay·P(debt) ÷ P(collateral)·(1 + bonus), each step down to the collateral's unit; with
-    `bonus_first` the bonus is in the debt's asset, down to its unit, and then exchanged. Where the
-    collateral is not enough, what it takes is all of it, for what `repay_for` says, at most
-    `repay`. (Aave v3, LiquidationLogic.sol:583; Morpho Blue, Morpho.sol:371.)
+    repay·P(debt) ÷ P(collateral)·(1 + bonus), down to the collateral's unit (Aave v4,
+    LiquidationLogic.sol:708). Some markets round on the way too, down: the exchange, `rounded_in`
+    collateral, before the bonus (Aave v3, LiquidationLogic.sol:583), or the bonus, `rounded_in`
+    debt, before the exchange (Morpho Blue, Morpho.sol:371). Where the collateral is not enough, all
+    of it goes for what `repay_for` says, at most `repay`; worthless collateral goes for nothing.
     """
     if not collateral.price:
         return Seizure(ZERO, collateral.amount)
-    if bonus_first:
-        worth = floor_to(repay * (ONE + bonus), debt.unit) * debt.price
-        wanted = floor_to(worth, collateral.unit, collateral.price)
-    else:
+    if rounded_in == "collateral":
         bare = floor_to(repay * debt.price, collateral.unit, collateral.price)
         wanted = floor_to(bare * (ONE + bonus), collateral.unit)
+    else:
+        worth = repay * (ONE + bonus)
+        if rounded_in == "debt":
+            worth = floor_to(worth, debt.unit)
+        wanted = floor_to(worth * debt.price, collateral.unit, collateral.price)
     if wanted <= collateral.amount:
         return Seizure(repay, wanted)
     needed = repay_for(collateral.amount, bonus, collateral, debt, quoted=quoted)
@@ -114,15 +117,23 @@ def seize(
 
 @exact
 def repay_for(
-    seized: Decimal, bonus: Decimal, collateral: Side, debt: Side, *, quoted: Rounding = "up"
+    seized: Decimal,
+    bonus: Decimal,
+    collateral: Side,
+    debt: Side,
+    *,
+    quoted: Rounding | None = None,
 ) -> Decimal:
     """Return what must be repaid for a seizure: seized·P(collateral) ÷ P(debt) ÷ (1 + bonus).
 
-    Up to the debt's unit, against the liquidator; its worth in the debt's asset is rounded before
-    that, up where `quoted` says nothing else (Morpho Blue, Morpho.sol:371; Aave v3 rounds it down).
+    Up to the debt's unit, against the liquidator. Where `quoted` says so, its worth in the debt's
+    asset is rounded before that: up (Morpho Blue, Morpho.sol:371) or down, which may cost the pool
+    up to a unit (Aave v3, LiquidationLogic.sol:583).
     """
-    worth = rounded(seized * collateral.price, debt.unit, quoted, debt.price)
-    return ceil_to(worth, debt.unit, ONE + bonus)
+    worth = seized * collateral.price
+    if quoted is None:
+        return ceil_to(worth, debt.unit, debt.price * (ONE + bonus))
+    return ceil_to(rounded(worth, debt.unit, quoted, debt.price), debt.unit, ONE + bonus)
 
 
 @exact
@@ -150,15 +161,23 @@ def in_proportion(part: Decimal, whole: Decimal, amount: Decimal, unit: Decimal)
 
 @exact
 def protocol_fee(
-    seized: Decimal, bonus: Decimal, share: Decimal, unit: Decimal, rounding: Rounding = "up"
+    seized: Decimal,
+    bonus: Decimal,
+    share: Decimal,
+    unit: Decimal,
+    rounding: Rounding = "up",
+    *,
+    whole_bonus: bool = False,
 ) -> Decimal:
     """Return the pool's share of the bonus in a seizure, in the collateral's asset.
 
-    share·(seized − seized ÷ (1 + bonus)), both steps up to its unit, against the liquidator (Aave
-    v3, LiquidationLogic.sol:583), where `rounding` says nothing else (Aave v4 rounds down).
+    seized·share·bonus ÷ (1 + bonus), up to its unit, against the liquidator, where `rounding` says
+    nothing else (Aave v4, LiquidationLogic.sol:691, rounds down). With `whole_bonus` the bonus is
+    itself rounded before it is shared (Aave v3, LiquidationLogic.sol:583).
     """
-    gained = rounded(seized * bonus, unit, rounding, ONE + bonus)
-    return rounded(gained * share, unit, rounding)
+    if not whole_bonus:
+        return rounded(seized * bonus * share, unit, rounding, ONE + bonus)
+    return rounded(rounded(seized * bonus, unit, rounding, ONE + bonus) * share, unit, rounding)
 
 
 # --- toxicity

@@ -64,6 +64,9 @@ def test_the_shapes_of_a_price() -> None:
     assert [price_at(stairs, D(10), at) for at in (89, 90, 180)] == [10, 5, D("2.5")]
     exponential = Decay("exponential", cut=D("0.5"))
     assert [price_at(exponential, D(8), at * SECOND) for at in (1, 2, 3)] == [4, 2, 1]
+    assert price_at(Decay("linear", duration=3, step=D("0.01")), ONE, 1) == D("0.66")
+    coarse = Decay("exponential", cut=D("0.5"), step=D("0.01"))
+    assert price_at(coarse, D("0.05"), SECOND) == D("0.02")
     assert start_price(D("1.11"), D("1.2"), D("0.01")) == D("1.33")
     with pytest.raises(ValueError, match="-1 µs after its start"):
         price_at(linear, D(10), -1)
@@ -105,8 +108,10 @@ def test_the_whole_lot_can_always_be_taken() -> None:
     assert take(D(9), D(1), D(5), D(10), D(20), UNIT) == Take(D(5), D(5), D(5), ZERO)
     assert take(D(4), D(1), D(5), D(10), D(20), UNIT) is None
     assert take(D(4), D(3), D(5), D(10), D(20), UNIT) == Take(D(10), D("3.333"), ZERO, D("1.667"))
+    assert take(D(5), ZERO, D(5), D(10), D(20), UNIT) is None
     # Of a debt of 10 at least 4 are left: 6 are paid.
     assert take(D(4), D(2), D(9), D(10), D(4), UNIT) == Take(D(6), D(3), D(4), D(6))
+    assert take(D(1), D(7), D(9), D(10), D(4), UNIT) == Take(D(6), D("0.857"), D(4), D("8.143"))
 
 
 # --- the start
@@ -169,3 +174,10 @@ def test_a_buyer_at_a_discount_pays_for_what_he_gets(
     assert sale >= price / 2 - cents
     if sale:
         assert storefront_amount(paid, ONE, sale, UNIT) * sale <= paid
+
+
+@exact
+def test_a_discount_and_its_price_are_rounded_down() -> None:
+    cents = D("0.01")
+    assert storefront_price(D("9.99"), D("0.5"), D("0.8"), cents, cents) == D("8.99")
+    assert storefront_price(ONE, D("0.333"), D("0.7"), D("0.001"), cents) == D("0.91")

@@ -90,6 +90,14 @@ def test_compounding_is_the_same_under_any_split_of_time(
 
 
 @exact
+def test_a_touch_that_changes_the_rate_keeps_the_part_of_a_period_that_has_run() -> None:
+    rule = Accrual("compound", SECOND)
+    index = touched(rule, Index(ONE, D("0.1"), 0), 3 * SECOND // 2, D("0.2"))
+    assert index == (D("1.1"), D("0.2"), SECOND)
+    assert index_at(rule, index, 2 * SECOND) == D("1.32")
+
+
+@exact
 @given(st.integers(1, 2000), st.integers(0, 12), st.integers(0, 12))
 def test_a_power_is_exact_and_composes_where_nothing_is_rounded(
     thousandths: int, first: int, second: int
@@ -213,3 +221,12 @@ def test_a_threshold_falls_to_its_target_and_never_rises(
     assert all(later <= earlier for earlier, later in pairwise(read))
     assert read[0] == (ramp.start if ramp.start > ramp.target else ramp.target)
     assert read[-1] == ramp.target
+
+
+@exact
+def test_a_threshold_on_its_way_down_is_rounded_down() -> None:
+    ramp = Ramp(D("0.9"), D("0.4"), 3000, 3000)
+    assert [ramped(ramp, now, D("0.01")) for now in (1000, 1500, 2000)] == [
+        D(read) for read in ("0.73", "0.65", "0.56")
+    ]
+    assert ramped(Ramp(D("0.4"), D("0.9"), 3000, 3000), 0, D("0.01")) == D("0.9")

@@ -2,6 +2,7 @@
 the liquidator over the pool."""
 
 from decimal import Decimal
+from typing import Literal
 
 import pytest
 from hypothesis import assume, given
@@ -233,12 +234,24 @@ def test_a_discount_is_what_health_is_short_of(
 
 
 @exact
-@given(amounts, bonuses, sides(), sides(), st.booleans())
+@given(
+    amounts,
+    bonuses,
+    sides(),
+    sides(),
+    st.sampled_from([None, "debt", "collateral"]),
+    st.sampled_from([None, "up"]),
+)
 def test_rounding_never_favours_the_liquidator(
-    wanted: Decimal, bonus: Decimal, collateral: Side, debt: Side, bonus_first: bool
+    wanted: Decimal,
+    bonus: Decimal,
+    collateral: Side,
+    debt: Side,
+    rounded_in: Literal["debt", "collateral"] | None,
+    quoted: Rounding | None,
 ) -> None:
     repay = wanted * debt.unit
-    found = seize(repay, bonus, collateral, debt, bonus_first=bonus_first)
+    found = seize(repay, bonus, collateral, debt, rounded_in=rounded_in, quoted=quoted)
     assert 0 <= found.seized <= collateral.amount
     assert 0 <= found.repaid <= repay
     assert found.seized * collateral.price <= found.repaid * debt.price * (ONE + bonus)
@@ -252,11 +265,15 @@ def test_what_is_repaid_for_a_seizure_pays_for_it(
     wanted: Decimal, bonus: Decimal, collateral: Side, debt: Side
 ) -> None:
     seized = wanted * collateral.unit
+    worth = seized * collateral.price
     repaid = repay_for(seized, bonus, collateral, debt)
-    assert repaid * debt.price * (ONE + bonus) >= seized * collateral.price
-    # Rounded twice, by a unit each.
-    dear = (repaid - 2 * debt.unit) * debt.price * (ONE + bonus)
-    assert dear <= seized * collateral.price
+    parts = [(repaid - less * debt.unit) * debt.price * (ONE + bonus) for less in (0, 1)]
+    assert parts[0] >= worth >= 0
+    assert worth > parts[1]
+    quoted = [
+        repay_for(seized, bonus, collateral, debt, quoted=rounding) for rounding in ("down", "up")
+    ]
+    assert repaid - debt.unit <= quoted[0] <= repaid <= quoted[1] <= repaid + debt.unit
 
 
 @exact
@@ -271,6 +288,14 @@ def test_a_seizure_at_a_discount_is_paid_and_never_more_than_there_is(
 
 
 @exact
+def test_nobody_is_asked_for_more_than_he_offered() -> None:
+    """Rounding up twice makes 2 of the 0.9545 that 1.05 of collateral is worth less the bonus."""
+    collateral, debt = Side(D("1.05"), ONE, D("0.01")), Side(D(9), ONE, ONE)
+    assert repay_for(D("1.05"), D("0.1"), collateral, debt, quoted="up") == 2
+    assert seize(ONE, D("0.1"), collateral, debt, quoted="up") == Seizure(ONE, D("1.05"))
+
+
+@exact
 def test_what_is_worth_nothing_is_seized_for_nothing() -> None:
     nothing, debt = Side(D(7), ZERO, ONE), Side(D(5), ONE, ONE)
     assert seize(D(5), D("0.1"), nothing, debt) == Seizure(ZERO, D(7))
@@ -280,14 +305,14 @@ def test_what_is_worth_nothing_is_seized_for_nothing() -> None:
 
 
 @exact
-@given(amounts, bonuses, percents, st.sampled_from(["down", "up"]))
+@given(amounts, bonuses, percents, st.sampled_from(["down", "up"]), st.booleans())
 def test_a_fee_is_of_the_bonus_alone(
-    seized: Decimal, bonus: Decimal, share: Decimal, rounding: Rounding
+    seized: Decimal, bonus: Decimal, share: Decimal, rounding: Rounding, whole_bonus: bool
 ) -> None:
-    fee = protocol_fee(seized, bonus, share, ONE, rounding)
-    due = seized * bonus * share  # times 1 + bonus
-    assert fee * (ONE + bonus) >= due if rounding == "up" else fee * (ONE + bonus) <= due
-    assert abs(fee * (ONE + bonus) - due) <= 2 * (ONE + bonus)
+    fee = protocol_fee(seized, bonus, share, ONE, rounding, whole_bonus=whole_bonus)
+    over = fee * (ONE + bonus) - seized * bonus * share  # times 1 + bonus
+    assert over >= 0 if rounding == "up" else over <= 0
+    assert abs(over) < (1 + whole_bonus) * (ONE + bonus)
     assert fee <= seized
 
 
@@ -339,6 +364,8 @@ def test_a_bonus_that_decays_moves_the_frontier() -> None:
     assert not safe_at_threshold(D("0.95"), D("0.06"))
     assert not safe_at_threshold(D("0.95"), impact=D("1.06"))
     assert pool_impact(D(5), D(100)) == D("1.1")
+    assert pool_impact(D(1), D(3), D("0.01")) == D("1.67")
+    assert toxic_above(D("0.08"), step=D("0.01")) == D("0.92")
     assert linear_impact(D(10), D("0.02"), D(4)) == D("1.05")
     assert linear_impact(D(10), D("0.02"), D(4), D("0.5")) == D("1.1")
 
@@ -357,6 +384,14 @@ def test_an_absorbed_account_keeps_what_is_over_and_leaves_what_is_short(
     assert not found.balance * found.uncovered
     covered = (found.credited - found.uncovered) * price
     assert covered <= sum((side.value * factor for side, factor in collaterals), ZERO)
+
+
+@exact
+def test_an_absorbed_collateral_is_rounded_by_price_and_again_by_factor() -> None:
+    half = (Side(ONE, D("0.037"), ONE), D("0.5"))  # 0.03, of which 0.01
+    found = absorb(Side(D("0.05"), ONE, D("0.01")), [half, half], D("0.01"))
+    assert found == (ZERO, D("0.05"), D("0.03"))
+    assert absorb(Side(D("0.05"), ONE, D("0.01")), [half, half]).uncovered == D("0.02")
 
 
 @exact

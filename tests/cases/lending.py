@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.interest import (
     Accrual,
@@ -292,7 +292,7 @@ def _target_health(inputs: Inputs, step: Decimal) -> Decimal | None:
         Backing(_of(inputs, "hf_wad", WAD) * owed, owed),
         _of(inputs, "debt_price", USD8),
         step,
-        ceil_to(threshold * factor, _step(BPS)),
+        threshold * factor,
     )
 
 
@@ -360,10 +360,11 @@ def _aave_seized(inputs: Inputs) -> Results:
         bonus,
         Side(held, prices["collateral"], units["collateral"]),
         Side(repay, prices["debt"], units["debt"]),
+        rounded_in="collateral",
         quoted="down",
     )
-    share = _of(inputs, "protocol_fee_bps", BPS)
-    fee = protocol_fee(found.seized, bonus, share, units["collateral"])
+    share, unit = _of(inputs, "protocol_fee_bps", BPS), units["collateral"]
+    fee = protocol_fee(found.seized, bonus, share, unit, whole_bonus=True)
     return {
         "collateral_to_liquidator": (found.seized - fee) / units["collateral"],
         "debt_repaid": found.repaid / units["debt"],
@@ -371,34 +372,66 @@ def _aave_seized(inputs: Inputs) -> Results:
     }
 
 
+class _Drawn(NamedTuple):
+    """A debt of Aave v4: what was drawn, as shares at an index, and the premium on it, which is
+    repaid first, in parts of the token's unit."""
+
+    shares: Decimal
+    premium: Decimal
+    index: Decimal
+    unit: Decimal
+
+    @property
+    def amount(self) -> Decimal:
+        return self.shares * self.index + self.premium
+
+    def part(self, amount: Decimal) -> _Drawn:
+        """Return what of it an amount repays: whole units of premium, then shares, both up."""
+        premium = min(ceil_to(amount, self.unit), self.premium)
+        shares = ceil_to(max(amount - premium, ZERO), self.unit, self.index)
+        return self._replace(shares=min(shares, self.shares), premium=premium)
+
+    def covered(self, part: _Drawn, cover: Decimal) -> _Drawn:
+        """Return what of a part a liquidator's amount covers, shares down."""
+        left = cover - ceil_to(part.premium, self.unit)
+        if left < 0:
+            return part._replace(shares=ZERO, premium=cover)
+        return part._replace(shares=min(part.shares, floor_to(left, self.unit, self.index)))
+
+
 def _aave_amounts(inputs: Inputs) -> Results:
-    """Give what Aave v4 takes of shares, premium first, where a target of health says how much."""
+    """Give what Aave v4 takes where a target of health says how much is repaid."""
     unit, taken_unit = _unit(inputs, "debt_unit"), _unit(inputs, "collateral_unit")
     bonus = -complement(_of(inputs, "bonus_bps", BPS))
-    premium = ceil_to(_of(inputs, "premium_debt_ray", RAY) * unit, unit)
-    index = _of(inputs, "drawn_index_ray", RAY)
-    owed = present_value(_of(inputs, "drawn_shares") * unit, index, unit, "up") + premium
-    debt = Side(owed, _of(inputs, "debt_price", USD8), unit)
-    share_price = _of(inputs, "supply_share_price")
-    held = present_value(_of(inputs, "supplied_shares") * taken_unit, share_price, taken_unit)
-    collateral = Side(held, _of(inputs, "collateral_price", USD8), taken_unit)
-    wanted = _target_health(inputs, unit)
-    repay = min(owed, _of(inputs, "debt_to_cover") * unit, owed if wanted is None else wanted)
-    repay = without_dust(repay, debt, LEAST_LEFT)
-    found = seize(repay, bonus, collateral, debt)
-    left = (held - found.seized) * collateral.price
-    if leaves_dust((owed - repay) * debt.price, left, LEAST_LEFT):
-        found = Seizure(repay_for(held, bonus, collateral, debt), held)
-    of_premium = min(premium, found.repaid)
-    taken = floor_to(found.seized, taken_unit, share_price)
-    fee = protocol_fee(
-        taken, bonus, _of(inputs, "liquidation_fee_bps", BPS), taken_unit, rounding="down"
+    drawn = _Drawn(
+        _of(inputs, "drawn_shares") * unit,
+        _of(inputs, "premium_debt_ray", RAY) * unit,
+        _of(inputs, "drawn_index_ray", RAY),
+        unit,
     )
+    debt = Side(drawn.amount, _of(inputs, "debt_price", USD8), _step(RAY) * unit)
+    wanted = _target_health(inputs, debt.unit)
+    part = drawn if wanted is None else drawn.part(wanted)
+    part = drawn.covered(part, _of(inputs, "debt_to_cover") * unit)
+    if without_dust(part.amount, debt, LEAST_LEFT) == debt.amount:
+        part = drawn
+    supplied = _of(inputs, "supplied_shares") * taken_unit
+    share_price = _of(inputs, "supply_share_price")
+    held = present_value(supplied, share_price, taken_unit, "up")
+    collateral = Side(held, _of(inputs, "collateral_price", USD8), taken_unit)
+    found = seize(part.amount, bonus, collateral, debt)
+    taken = floor_to(found.seized, taken_unit, share_price)
+    left = present_value(supplied - taken, share_price, taken_unit) * collateral.price
+    short = leaves_dust((drawn.amount - part.amount) * debt.price, left, LEAST_LEFT)
+    if short or found.repaid < part.amount:
+        part, taken = drawn.part(repay_for(held, bonus, collateral, debt)), supplied
+    share = _of(inputs, "liquidation_fee_bps", BPS)
+    fee = protocol_fee(taken, bonus, share, taken_unit, "down")
     return {
         "collateral_shares": taken / taken_unit,
         "collateral_shares_to_liquidator": (taken - fee) / taken_unit,
-        "drawn_shares": floor_to(found.repaid - of_premium, unit, index) / unit,
-        "premium_debt_ray": _whole(of_premium / unit, RAY),
+        "drawn_shares": part.shares / unit,
+        "premium_debt_ray": _whole(part.premium / unit, RAY),
     }
 
 
@@ -411,10 +444,11 @@ def _morpho_seized(inputs: Inputs) -> Results:
     debt = Side(ZERO, ONE, ONE)
     seized, shares = _of(inputs, "seized_in"), _of(inputs, "repaid_shares_in")
     if seized:
-        shares = pool.to_shares(repay_for(seized, bonus, collateral, debt), ONE, "up")
+        repay = repay_for(seized, bonus, collateral, debt, quoted="up")
+        shares = pool.to_shares(repay, ONE, "up")
     else:
         repay = pool.to_assets(shares, ONE, "down")
-        seized = seize(repay, bonus, collateral, debt, bonus_first=True).seized
+        seized = seize(repay, bonus, collateral, debt, rounded_in="debt").seized
     repaid = pool.to_assets(shares, ONE, "up")
     owed = _of(inputs, "borrow_shares") - shares
     after = pool._replace(assets=max(pool.assets - repaid, ZERO), shares=pool.shares - shares)
