@@ -56,6 +56,7 @@ from tests.cases.accounts import (
 )
 from tests.cases.auctions import AUCTIONS
 from tests.cases.lending import LENDING
+from tests.cases.seizures import SEIZURES
 
 Results = dict[str, Any]
 
@@ -425,6 +426,7 @@ KINDS: dict[str, Callable[[Inputs], Results]] = {
     "liquidation_limit_price": limit,
     "liquidation_price": liquidation,
     **LENDING,
+    **SEIZURES,
     **AUCTIONS,
 }
 """The adapter of each kind that the engine has rules for."""
