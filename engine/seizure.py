@@ -36,10 +36,12 @@ class ThresholdBonus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class HealthDiscount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A discount of what health is short of 1, at most `most`: collateral is sold at a part of its
-    price that is the health factor (Euler, Liquidation.sol:65)."""
+    price that is the health factor, rounded up to `step` against the liquidator where `rounding`
+    says nothing else (Euler, Liquidation.sol:65, rounds down)."""
 
     most: Decimal
     step: Decimal = HEALTH_STEP
+    rounding: Rounding = "up"
 
 
 class Seizure(NamedTuple):
@@ -71,11 +73,12 @@ def bonus_by_threshold(rule: ThresholdBonus, threshold: Decimal) -> Decimal:
 
 @exact
 def discount_factor(rule: HealthDiscount, state: Backing) -> Decimal:
-    """Return the part of its price that collateral is sold at; 1 at the threshold and above, down
-    to `step` below it, which the liquidator gains."""
+    """Return the part of its price that collateral is sold at, 1 at the threshold and above;
+    rounded as the rule says."""
     if state.counted >= state.debt:
         return ONE
-    return max(floor_to(state.counted, rule.step, state.debt), ONE - rule.most)
+    health = rounded(state.counted, rule.step, rule.rounding, state.debt)
+    return max(health, ONE - rule.most)
 
 
 # --- the collateral

@@ -225,9 +225,12 @@ def test_a_discount_is_what_health_is_short_of(
     most: Decimal, counted: Decimal, owed: Decimal
 ) -> None:
     state = Backing(counted, owed)
-    factor, health = discount_factor(HealthDiscount(most), state), health_factor(state)
-    assert health is not None
-    assert factor == min(max(health, ONE - most), ONE)
+    for rounding in ("down", "up"):
+        factor = discount_factor(HealthDiscount(most, rounding=rounding), state)
+        health = health_factor(state, rounding=rounding)
+        assert health is not None
+        assert factor == min(max(health, ONE - most), ONE)
+    assert factor * owed >= min(counted, owed)
 
 
 # --- the collateral

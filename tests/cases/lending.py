@@ -271,7 +271,8 @@ def _euler_repay(inputs: Inputs) -> Results:
     place = int(number(inputs["target"]))
     found = Seizure(ZERO, ZERO)
     if undercollateralized(state, at_equality=True):
-        factor = discount_factor(HealthDiscount(of(inputs, "max_discount_bps", BPS)), state)
+        rule = HealthDiscount(of(inputs, "max_discount_bps", BPS), rounding="down")
+        factor = discount_factor(rule, state)
         found = seize_at_discount(debt, factor, values[place], ONE, "down")
     seized = in_proportion(found.seized, values[place], balances[place], ONE)
     if not values[place]:
