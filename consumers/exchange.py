@@ -30,8 +30,11 @@ from engine.events import (
     PositionEvent,
 )
 from engine.instruments import Asset, Perpetual
-from engine.money import ZERO, charge, credit
+from engine.money import ONE, ZERO, charge, credit, exact
 from engine.venue import Conditions, SimulatedMarket, Trade, Working
+
+QUOTE = "USDT"
+"""What every market here is quoted and settled in."""
 
 Request = LiquidationOrder | CollateralSale | CancelOrder
 
@@ -72,6 +75,8 @@ class Exchange:
         self._orders: dict[str, LiquidationOrder | CollateralSale] = {}
         self._requests: dict[str, list[Request]] = {name: [] for name in self.perpetuals}
         self._cancellations: list[CancelOpenOrders] = []
+        # What sales of the quote currency have paid, by order id.
+        self._paid: dict[str, Decimal] = {}
 
     # --- openings
 
@@ -161,17 +166,28 @@ class Exchange:
             working = market.cancel(request.order_id)
             if working is None:
                 return []
-            return [self._closed(request.order_id, working.filled, "cancelled")]
+            filled = self._paid.get(request.order_id, working.filled)
+            return [self._closed(request.order_id, filled, "cancelled")]
         if isinstance(request, LiquidationOrder):
-            lot = self.perpetuals[request.symbol].lot
+            lot, limit = self.perpetuals[request.symbol].lot, request.limit_price
             size = self._reducible(market, request)
+        elif request.asset == QUOTE:
+            lot = self._units[request.for_asset]
+            size, limit = self._bought_for(request, _market_of(request))
         else:
-            lot, size = self._units[request.asset], -request.amount
+            lot, size, limit = self._units[request.asset], -request.amount, request.limit_price
         if not size:
             return [self._closed(request.order_id, ZERO, "nothing to reduce")]
-        order = Working(request.order_id, size, request.limit_price, lot)
-        trade = market.submit(order, now)
+        trade = market.submit(Working(request.order_id, size, limit, lot), now)
         return self._executed(trade) if trade is not None else []
+
+    @exact
+    def _bought_for(self, sale: CollateralSale, symbol: str) -> tuple[Decimal, Decimal]:
+        """Return how much of a coin a sale of the quote currency buys at its limit, and the limit
+        as a price of the coin."""
+        self._paid[sale.order_id] = ZERO
+        size = credit(sale.amount * sale.limit_price, self._units[sale.for_asset])
+        return size, credit(ONE, self.perpetuals[symbol].price_unit, sale.limit_price)
 
     def _reducible(self, market: SimulatedMarket, order: LiquidationOrder) -> Decimal:
         """Return the signed size that reduces what the account has open and nobody closes yet."""
@@ -192,6 +208,8 @@ class Exchange:
 
     def _executed(self, trade: Trade) -> list[PositionEvent]:
         order = self._orders[trade.order_id]
+        if isinstance(order, CollateralSale) and order.asset == QUOTE:
+            return self._coin_bought(order, trade)
         if isinstance(order, CollateralSale):
             return [self._sold(order, trade)]
         return self._traded(order.account, order.symbol, trade.size, trade.price, trade.order_id)
@@ -207,6 +225,26 @@ class Exchange:
             order_id=sale.order_id,
             **self._stamped(sale.account),
         )
+
+    def _coin_bought(self, sale: CollateralSale, trade: Trade) -> list[PositionEvent]:
+        """Pay for a coin with the quote currency; what is left when all is bought stays unsold."""
+        left = sale.amount - self._paid[sale.order_id]
+        amount = min(left, charge(trade.size * trade.price, self._units[QUOTE]))
+        self._paid[sale.order_id] += amount
+        found: list[PositionEvent] = [
+            CollateralSold(
+                margin=sale.margin,
+                asset=QUOTE,
+                amount=amount,
+                for_asset=sale.for_asset,
+                proceeds=trade.size,
+                order_id=sale.order_id,
+                **self._stamped(sale.account),
+            )
+        ]
+        if sale.order_id not in self._markets[_market_of(sale)].working:
+            found.append(self._closed(sale.order_id, self._paid[sale.order_id], "bought"))
+        return found
 
     def _closed(self, order_id: str, filled: Decimal, reason: str) -> OrderClosed:
         account = self._orders[order_id].account
@@ -260,5 +298,7 @@ class Exchange:
 
 
 def _market_of(order: LiquidationOrder | CollateralSale) -> str:
-    """Return where an order is worked: collateral is sold where its perpetual trades."""
-    return order.symbol if isinstance(order, LiquidationOrder) else f"{order.asset}USDT"
+    """Return where an order is worked: coins are sold and bought where their perpetual trades."""
+    if isinstance(order, LiquidationOrder):
+        return order.symbol
+    return f"{order.for_asset if order.asset == QUOTE else order.asset}{QUOTE}"

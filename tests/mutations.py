@@ -272,8 +272,8 @@ MUTATIONS = (
     Mutation(
         "extreme moves that count in full",
         "portfolio",
-        "one.weight * total for one",
-        "total for one",
+        "one.weight * total + (",
+        "total + (",
     ),
     Mutation(
         "long options need a minimum too", "portfolio", "elif leg.size < 0:", "elif leg.size != 0:"

@@ -443,6 +443,33 @@ def test_collateral_is_sold_in_the_market_of_its_coin(venue):
     assert D(39_979) < price < D(39_981)
 
 
+def test_a_coin_that_is_owed_is_bought_where_it_trades(venue):
+    venue.exchange.hear(
+        CollateralSale(
+            shard=0,
+            seq=1,
+            index=0,
+            time=0,
+            account="long",
+            margin="cross",
+            order_id="b",
+            number=1,
+            asset="USDT",
+            amount=D("3690.45569014"),
+            for_asset="BTC",
+            limit_price=D("0.000024"),
+            expires=0,
+            replaces="",
+        )
+    )
+    sold, closed = venue.session()
+    assert isinstance(sold, CollateralSold)
+    assert (sold.asset, sold.for_asset, sold.proceeds) == ("USDT", "BTC", D("0.08857093"))
+    assert D(39_999) < sold.amount / sold.proceeds < D(40_001)
+    assert isinstance(closed, OrderClosed)
+    assert closed.filled_size == sold.amount < D("3690.45569014")
+
+
 def test_own_orders_are_cancelled_when_asked(venue):
     venue.exchange.hear(
         CancelOpenOrders(shard=0, seq=1, index=0, time=0, account="long", margin="cross", number=1)
