@@ -16,14 +16,12 @@ from engine.book import Group, LegTable
 from engine.margin import asset_price
 from engine.money import unit_of
 from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
+from engine.watch import RELATIVE_ERROR
 
 if TYPE_CHECKING:
     from engine.core import Engine
 
 Floats = NDArray[np.float64]
-
-RELATIVE_ERROR = 1e-8
-"""Bound on the error of these sums, as a part of the gross value of a group."""
 
 
 def pushed(engine: Engine, symbol: str, before: Decimal, after: Decimal) -> list[Group]:

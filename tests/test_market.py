@@ -417,25 +417,27 @@ def test_two_orders_for_one_position_do_not_turn_it(venue):
     assert venue.exchange.positions["long", "BTCUSDT"] == 0
 
 
-def test_collateral_is_sold_in_the_market_of_its_coin(venue):
-    venue.exchange.hear(
-        CollateralSale(
-            shard=0,
-            seq=1,
-            index=0,
-            time=0,
-            account="long",
-            margin="cross",
-            order_id="s",
-            number=1,
-            asset="BTC",
-            amount=D("2.50000001"),
-            for_asset="USDT",
-            limit_price=D(38_000),
-            expires=0,
-            replaces="",
-        )
+def sale(order_id: str, asset: str, amount: str, *, for_asset: str, limit: D) -> CollateralSale:
+    return CollateralSale(
+        shard=0,
+        seq=1,
+        index=0,
+        time=0,
+        account="long",
+        margin="cross",
+        order_id=order_id,
+        number=1,
+        asset=asset,
+        amount=D(amount),
+        for_asset=for_asset,
+        limit_price=limit,
+        expires=0,
+        replaces="",
     )
+
+
+def test_collateral_is_sold_in_the_market_of_its_coin(venue):
+    venue.exchange.hear(sale("s", "BTC", "2.50000001", for_asset="USDT", limit=D(38_000)))
     (sold,) = venue.session()
     assert isinstance(sold, CollateralSold)
     assert (sold.order_id, sold.amount) == ("s", D("2.50000001"))
@@ -444,24 +446,7 @@ def test_collateral_is_sold_in_the_market_of_its_coin(venue):
 
 
 def test_a_coin_that_is_owed_is_bought_where_it_trades(venue):
-    venue.exchange.hear(
-        CollateralSale(
-            shard=0,
-            seq=1,
-            index=0,
-            time=0,
-            account="long",
-            margin="cross",
-            order_id="b",
-            number=1,
-            asset="USDT",
-            amount=D("3690.45569014"),
-            for_asset="BTC",
-            limit_price=D("0.000024"),
-            expires=0,
-            replaces="",
-        )
-    )
+    venue.exchange.hear(sale("b", "USDT", "3690.45569014", for_asset="BTC", limit=D("0.000024")))
     sold, closed = venue.session()
     assert isinstance(sold, CollateralSold)
     assert (sold.asset, sold.for_asset, sold.proceeds) == ("USDT", "BTC", D("0.08857093"))
