@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 Stage = Literal["limit", "backstop"]
-Waits = Literal["", "halted", "gap"]
+Waits = Literal["", "halted", "gap", "capped"]
 StartReason = Literal["breach", "auto_convert"]
 EndReason = Literal["healthy", "flat", "converted", "superseded"]
 CancelReason = Literal["expired", "healthy", "halted"]
@@ -73,6 +73,17 @@ class MarginCall(GroupDecision, frozen=True, kw_only=True):
     maintenance: Decimal
 
 
+class LoanEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One pool at the moment of a decision: what is supplied to and owed to it, with interest, and
+    at which weights they count."""
+
+    pool: str
+    supplied: Decimal
+    threshold: Decimal
+    owed: Decimal
+    weight: Decimal
+
+
 class LiquidationStarted(GroupDecision, frozen=True, kw_only=True):
     """A liquidation begins, with its evidence; `waits` says why its orders do not go out yet."""
 
@@ -85,6 +96,7 @@ class LiquidationStarted(GroupDecision, frozen=True, kw_only=True):
     legs: tuple[LegEvidence, ...]
     balances: tuple[BalanceEvidence, ...]
     marks: tuple[MarkUsed, ...]
+    loans: tuple[LoanEvidence, ...] = ()
 
 
 class RequirementChanged(Decision, frozen=True, kw_only=True):
@@ -151,6 +163,74 @@ class CollateralSale(GroupDecision, frozen=True, kw_only=True):
     replaces: str
 
 
+class CollateralLiquidation(GroupDecision, frozen=True, kw_only=True):
+    """Up to `repay` of the debt to `pool` may be repaid against what is supplied to `collateral`.
+
+    `seize` is what all of it brings the liquidator, `fee` included, which the reserve of the
+    collateral's pool keeps of it; `bonus` is a fraction of what is repaid. `health_factor` is
+    margin equity ÷ maintenance as it was. `toxic`: the seizure lowers it. With `paid_in` "supply"
+    the collateral's pool has no cash for it, and the liquidator gets the supply itself.
+    """
+
+    order_id: str
+    number: int
+    pool: str
+    repay: Decimal
+    collateral: str
+    seize: Decimal
+    fee: Decimal
+    bonus: Decimal
+    health_factor: Decimal
+    toxic: bool
+    paid_in: Literal["cash", "supply"]
+    expires: int
+    replaces: str
+
+
+class AuctionStarted(GroupDecision, frozen=True, kw_only=True):
+    """`lot` of what was supplied to `collateral` goes on auction for `debt`, of which `due` is owed
+    to `pool` and the rest is the penalty; the price starts at `start_price` (asset of the pool per
+    asset of the lot), and `keeper_pay` is paid of the pool's reserve."""
+
+    auction_id: str
+    number: int
+    pool: str
+    collateral: str
+    lot: Decimal
+    due: Decimal
+    debt: Decimal
+    start_price: Decimal
+    keeper_pay: Decimal
+    health_factor: Decimal
+    toxic: bool
+
+
+class AuctionReset(GroupDecision, frozen=True, kw_only=True):
+    """An auction starts anew at `start_price`, for the `resets`-th time."""
+
+    auction_id: str
+    start_price: Decimal
+    keeper_pay: Decimal
+    resets: int
+
+
+class AuctionEnded(GroupDecision, frozen=True, kw_only=True):
+    """An auction raised its debt ("raised"), or has nothing left to sell ("sold_out"): `returned`
+    of the lot goes back to the account, `uncovered` of what was due is lost."""
+
+    auction_id: str
+    reason: Literal["raised", "sold_out"]
+    returned: Decimal
+    uncovered: Decimal
+
+
+class SetOff(GroupDecision, frozen=True, kw_only=True):
+    """The account's own cash repays `amount` of its debt to `pool`."""
+
+    pool: str
+    amount: Decimal
+
+
 class LiquidationEnded(GroupDecision, frozen=True, kw_only=True):
     """A liquidation is over."""
 
@@ -182,6 +262,45 @@ class FundDraw(GroupDecision, frozen=True, kw_only=True):
     market: str
     amount: Decimal
     capacity: Decimal
+
+
+class ReserveDraw(GroupDecision, frozen=True, kw_only=True):
+    """The reserve of a pool bears `amount` of a shortfall; `capacity` is what it could bear."""
+
+    asset: str
+    market: str
+    amount: Decimal
+    capacity: Decimal
+
+
+class LossSocialised(GroupDecision, frozen=True, kw_only=True):
+    """The lenders of a pool bear `amount` of a shortfall: its supply index falls from `before` to
+    `after`; `capacity` is what they had supplied."""
+
+    asset: str
+    market: str
+    amount: Decimal
+    capacity: Decimal
+    before: Decimal
+    after: Decimal
+
+
+class BadDebtRecovered(GroupDecision, frozen=True, kw_only=True):
+    """The account repaid `amount` of what was given up of its debts to a pool; `outstanding` of it
+    had been borne by nobody, the rest goes to the pool's reserve."""
+
+    asset: str
+    market: str
+    amount: Decimal
+    outstanding: Decimal
+
+
+class WithdrawalUnpaid(GroupDecision, frozen=True, kw_only=True):
+    """`amount` was to be redeemed of a pool that has only `cash`; nothing was paid."""
+
+    pool: str
+    amount: Decimal
+    cash: Decimal
 
 
 class BadDebt(GroupDecision, frozen=True, kw_only=True):
@@ -258,6 +377,11 @@ class Anomaly(GroupDecision, frozen=True, kw_only=True):
         "beyond_limit",
         "filled_size",
         "unacknowledged",
+        "exceeds_supply",
+        "exceeds_debt",
+        "beyond_cap",
+        "beyond_opening",
+        "isolation",
     ]
     order_id: str
     detail: str
@@ -271,11 +395,20 @@ AnyDecision = (
     | LiquidationOrder
     | CancelOrder
     | CollateralSale
+    | CollateralLiquidation
+    | AuctionStarted
+    | AuctionReset
+    | AuctionEnded
+    | SetOff
     | LiquidationEnded
     | FeeCharged
     | Shortfall
     | FundDraw
+    | ReserveDraw
+    | LossSocialised
     | BadDebt
+    | BadDebtRecovered
+    | WithdrawalUnpaid
     | SnapshotDifference
     | Refused
     | Duplicate

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from engine.instruments import Instrument
-from engine.money import ONE
+from engine.money import ONE, ZERO
 from engine.profile import RiskProfile
 
 CROSS = "cross"
@@ -117,11 +117,13 @@ class LegSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GroupSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One margin group as the venue has it."""
+    """One margin group as the venue has it; `supplied` and `owed` by pool, with interest."""
 
     margin: str
     balances: dict[str, Decimal] = {}
     legs: tuple[LegSnapshot, ...] = ()
+    supplied: dict[str, Decimal] = {}
+    owed: dict[str, Decimal] = {}
 
 
 class PositionSnapshot(AccountEvent, frozen=True, kw_only=True):
@@ -193,6 +195,76 @@ class CollateralSold(AccountEvent, frozen=True, kw_only=True):
     order_id: str = ""
 
 
+# --- topic `positions`: loans. Pools take from and pay into the cross group's cash
+
+
+class LoanEvent(AccountEvent, frozen=True, kw_only=True):
+    """What every event about the loans of one margin group carries: `amount` (> 0) in the asset of
+    `pool`."""
+
+    pool: str
+    amount: Decimal
+    margin: str = CROSS
+
+
+class Supplied(LoanEvent, frozen=True, kw_only=True):
+    """The account lends `amount` to a pool."""
+
+
+class Redeemed(LoanEvent, frozen=True, kw_only=True):
+    """The account takes `amount` of what it supplied out of a pool."""
+
+
+class Borrow(LoanEvent, frozen=True, kw_only=True):
+    """The account borrows `amount` of a pool."""
+
+
+class Repay(LoanEvent, frozen=True, kw_only=True):
+    """The account repays `amount` to a pool."""
+
+
+class CollateralEnabled(AccountEvent, frozen=True, kw_only=True):
+    """What the group supplied to `pool` backs its loans from now on, or does so no more."""
+
+    pool: str
+    enabled: bool
+    margin: str = CROSS
+
+
+class CategoryChosen(AccountEvent, frozen=True, kw_only=True):
+    """The group's loans are counted by the terms of `category`, by the pools' own if empty."""
+
+    category: str
+    margin: str = CROSS
+
+
+class Seized(AccountEvent, frozen=True, kw_only=True):
+    """A liquidator repaid `repaid` to `pool` and got `seized` of what was supplied to `collateral`,
+    of which `fee` stayed with that pool's reserve.
+
+    `liquidator` is the account that got it as a supply of its own; empty: it was paid out.
+    `order_id` is a collateral liquidation's, or empty for one that nobody asked for.
+    """
+
+    margin: str
+    pool: str
+    repaid: Decimal
+    collateral: str
+    seized: Decimal
+    fee: Decimal = ZERO
+    liquidator: str = ""
+    order_id: str = ""
+
+
+class AuctionTaken(AccountEvent, frozen=True, kw_only=True):
+    """`amount` of an auction's lot was taken for `paid` in the asset of its pool."""
+
+    margin: str
+    auction_id: str
+    amount: Decimal
+    paid: Decimal
+
+
 # --- topic `control`
 
 
@@ -209,12 +281,23 @@ class ProfileChanged(Event, frozen=True, kw_only=True):
 
 
 class FundMoved(Event, frozen=True, kw_only=True):
-    """`amount` comes into (> 0) or leaves (< 0) the insurance fund of `shard`."""
+    """`amount` comes into (> 0) or leaves (< 0) the insurance fund of `shard`, or the reserve of
+    its `pool`."""
 
     shard: int
     asset: str
     amount: Decimal
     sequence: int
+    pool: str = ""
+
+
+class InterestAccrued(Event, frozen=True, kw_only=True):
+    """The indices of a pool whose interest the venue accrues: what one unit supplied and one unit
+    borrowed have grown to."""
+
+    pool: str
+    supply_index: Decimal
+    borrow_index: Decimal
 
 
 class FundingRate(Event, frozen=True, kw_only=True):
@@ -250,7 +333,7 @@ class PoolState(Event, frozen=True, kw_only=True):
 
 
 class Halt(Event, frozen=True, kw_only=True):
-    """Liquidation orders stop in `symbol`, everywhere if empty."""
+    """Liquidation orders stop in `symbol` (an instrument, or a pool), everywhere if empty."""
 
     symbol: str = ""
     reason: str = ""
@@ -280,12 +363,21 @@ PositionEvent = (
     | OrderClosed
     | FundingPaid
     | CollateralSold
+    | Supplied
+    | Redeemed
+    | Borrow
+    | Repay
+    | CollateralEnabled
+    | CategoryChosen
+    | Seized
+    | AuctionTaken
 )
 ControlEvent = (
     InstrumentListed
     | ProfileChanged
     | FundMoved
     | FundingRate
+    | InterestAccrued
     | Settled
     | MarketState
     | PoolState

@@ -69,11 +69,10 @@ class Accrual(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A threshold that falls in a straight line from `start` to `target`, which it reaches at the
+    """A threshold that falls in a straight line from `start` to its target, which it reaches at the
     time `until` after `duration` (both in microseconds)."""
 
     start: Decimal
-    target: Decimal
     until: int
     duration: int
 
@@ -258,15 +257,15 @@ def principal_value(amount: Decimal, index: Decimal, unit: Decimal) -> Decimal:
 
 
 @exact
-def ramped(ramp: Ramp, now: int, step: Decimal) -> Decimal:
+def ramped(ramp: Ramp, target: Decimal, now: int, step: Decimal = FRACTION_STEP) -> Decimal:
     """Return where a threshold is on its way down; rounded down to `step`, for the pool.
 
     A target that is not below the start holds at once (Euler, LTVConfig.sol:35).
     """
     left = ramp.until - now
-    if left <= 0 or ramp.target >= ramp.start:
-        return ramp.target
+    if left <= 0 or target >= ramp.start:
+        return target
     if left >= ramp.duration:
         return ramp.start
-    fallen = (ramp.start - ramp.target) * left
-    return ramp.target + floor_to(fallen, step, Decimal(ramp.duration))
+    fallen = (ramp.start - target) * left
+    return target + floor_to(fallen, step, Decimal(ramp.duration))

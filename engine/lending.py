@@ -23,7 +23,9 @@ Recognition = Literal["no_collateral", "no_value", "insolvent"]
 what is left is worth nothing (Aave v3), or the debt is more than the collateral is worth."""
 
 
-class CloseFactor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CloseFactor(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="close_factor"
+):
     """How much of one debt may be repaid at once: `share` of it, or of all debt of the account.
 
     All of it at a health factor of `full_at` or less, and where debt or collateral of the pair is
@@ -36,18 +38,35 @@ class CloseFactor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     full_below: Decimal = ZERO
 
 
-class TargetHealth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TargetHealth(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="target_health"
+):
     """Repay until the health factor is `target` (Aave v4, LiquidationLogic.sol:796)."""
 
     target: Decimal = ONE
 
 
-class TargetLoanToValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TargetLoanToValue(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="target_ltv"
+):
     """Repay until the loan-to-value is `target`, or all of it where that would be more than
     `full_above` of the debt (Silo v2, PartialLiquidationLib.sol)."""
 
     target: Decimal
     full_above: Decimal = Decimal("0.9")
+
+
+class FullRepayment(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="full"
+):
+    """Repay all that the collateral can pay of a debt (Morpho Blue, Euler)."""
+
+
+class WholeAccount(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="whole_account"
+):
+    """Take all collateral at once, whatever the debt; what it brings beyond the debt is the
+    account's (Compound III, Comet.sol:1181)."""
 
 
 class Pledge(NamedTuple):

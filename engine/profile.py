@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from engine.lending_profile import Lending
 from engine.money import ZERO
 
 SECOND = 1_000_000
@@ -241,8 +242,9 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of a venue's rules.
 
     `numeraire` is the asset in which health is counted; `conversion` the order in which collateral
-    is sold; `requirements` and `portfolios` the margin of each symbol. `sources` and `leaves_out`
-    say to people what the numbers rest on, and what of the venue's rules is not expressed.
+    is sold; `requirements` and `portfolios` the margin of each symbol; `lending` the pools, and how
+    loans are liquidated. `sources` and `leaves_out` say to people what the numbers rest on, and
+    what of the venue's rules is not expressed.
     """
 
     name: str
@@ -255,6 +257,7 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trigger: Trigger = Trigger()
     entry: Entry = Entry()
     volatility: Volatility | None = None
+    lending: Lending | None = None
     margin_call: Threshold = Threshold()
     cancel_orders: Threshold | None = None
     liquidation: LiquidationRule = LiquidationRule()

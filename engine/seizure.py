@@ -15,7 +15,17 @@ from engine.lending import HEALTH_STEP, Backing, Side
 from engine.money import ONE, ZERO, Rounding, ceil_to, exact, floor_to, rounded
 
 
-class HealthBonus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FixedBonus(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="fixed"
+):
+    """A bonus that is the same at any health."""
+
+    rate: Decimal
+
+
+class HealthBonus(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="by_health"
+):
     """A bonus that grows as health falls, from `least_share` of `most` at a health factor of 1 to
     `most` at `most_at`, rounded down to `step` (Aave v4, LiquidationLogic.sol:313)."""
 
@@ -25,7 +35,9 @@ class HealthBonus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step: Decimal = HEALTH_STEP
 
 
-class ThresholdBonus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ThresholdBonus(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="by_threshold"
+):
     """A bonus by liquidation threshold LT: 1 ÷ (1 − cursor·(1 − LT)) − 1, at most `most`; the
     higher the threshold, the less (Morpho Blue, Morpho.sol:366)."""
 
@@ -34,7 +46,9 @@ class ThresholdBonus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step: Decimal = HEALTH_STEP
 
 
-class HealthDiscount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HealthDiscount(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="discount"
+):
     """A discount of what health is short of 1, at most `most`: collateral is sold at a part of its
     price that is the health factor, rounded up to `step` against the liquidator where `rounding`
     says nothing else (Euler, Liquidation.sol:65, rounds down)."""

@@ -215,18 +215,18 @@ def test_a_threshold_falls_to_its_target_and_never_rises(
     start: int, target: int, duration: int, steps: list[int]
 ) -> None:
     step = D("0.0001")
-    ramp = Ramp(start * step, target * step, 10**12, duration)
+    ramp = Ramp(start * step, 10**12, duration)
     places = [0, 10**12 - duration, *accumulate(steps), 10**12]
-    read = [ramped(ramp, now, step) for now in sorted(places)]
+    read = [ramped(ramp, target * step, now, step) for now in sorted(places)]
     assert all(later <= earlier for earlier, later in pairwise(read))
-    assert read[0] == (ramp.start if ramp.start > ramp.target else ramp.target)
-    assert read[-1] == ramp.target
+    assert read[0] == max(ramp.start, target * step)
+    assert read[-1] == target * step
 
 
 @exact
 def test_a_threshold_on_its_way_down_is_rounded_down() -> None:
-    ramp = Ramp(D("0.9"), D("0.4"), 3000, 3000)
-    assert [ramped(ramp, now, D("0.01")) for now in (1000, 1500, 2000)] == [
+    ramp = Ramp(D("0.9"), 3000, 3000)
+    assert [ramped(ramp, D("0.4"), now, D("0.01")) for now in (1000, 1500, 2000)] == [
         D(read) for read in ("0.73", "0.65", "0.56")
     ]
-    assert ramped(Ramp(D("0.4"), D("0.9"), 3000, 3000), 0, D("0.01")) == D("0.9")
+    assert ramped(Ramp(D("0.4"), 3000, 3000), D("0.9"), 0, D("0.01")) == D("0.9")

@@ -155,8 +155,8 @@ def utilization_of(inputs: Inputs) -> Results:
 def liquidation_threshold(inputs: Inputs) -> Results:
     """Give a threshold on its way down."""
     times = (int(number(inputs[name])) for name in ("target_ts", "ramp_duration"))
-    ramp = Ramp(of(inputs, "initial_bps", BPS), of(inputs, "target_bps", BPS), *times)
-    found = ramped(ramp, int(number(inputs["now"])), step_of(BPS))
+    ramp = Ramp(of(inputs, "initial_bps", BPS), *times)
+    found = ramped(ramp, of(inputs, "target_bps", BPS), int(number(inputs["now"])), step_of(BPS))
     return {"ltv_bps": whole(found, BPS)}
 
 
