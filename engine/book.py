@@ -19,6 +19,7 @@ from engine.instruments import Asset, Listed
 from engine.money import ZERO, from_units, to_units
 
 if TYPE_CHECKING:
+    from engine.lending_profile import Lending
     from engine.liquidation import Liquidation
 
 FIRST_CAPACITY = 64
@@ -31,12 +32,24 @@ class Leg(NamedTuple):
     cost: Decimal
 
 
+class Loan(NamedTuple):
+    """Principals that a group supplied to a pool and owes it, and whether the supply backs its
+    debts."""
+
+    supplied: Decimal
+    owed: Decimal
+    enabled: bool = True
+
+
 class Holdings(NamedTuple):
-    """What a margin group holds: cash by asset, legs and own open orders (buy, sell) by symbol."""
+    """What a margin group holds: cash by asset, legs and own open orders (buy, sell) by symbol,
+    loans by pool and the category they are counted in."""
 
     cash: Mapping[str, Decimal]
     legs: Mapping[str, Leg]
     orders: Mapping[str, tuple[Decimal, Decimal]] = {}
+    loans: Mapping[str, Loan] = {}
+    category: str = ""
 
 
 class LegTable:
@@ -174,6 +187,9 @@ class Group:
         "account",
         "book",
         "called",
+        "category",
+        "disabled",
+        "given_up",
         "last_market",
         "liquidation",
         "margin",
@@ -193,6 +209,9 @@ class Group:
         self.last_market = ""
         self.open_orders: dict[str, tuple[Decimal, Decimal]] = {}
         self.orders_told = False
+        self.category = ""
+        self.disabled: set[str] = set()
+        self.given_up: dict[str, Decimal] = {}
         self.liquidation: Liquidation | None = None
 
     @property
@@ -216,9 +235,23 @@ class Group:
         return found
 
     @property
+    def loans(self) -> dict[str, Loan]:
+        """Principals by pool, in order of pool."""
+        found = {}
+        for pool, decimals, supplied, owed in self.book.loan_columns():
+            lent, due = int(supplied[self.row]), int(owed[self.row])
+            if lent or due:
+                amounts = from_units(lent, decimals), from_units(due, decimals)
+                found[pool] = Loan(*amounts, pool not in self.disabled)
+        return found
+
+    @property
     def holdings(self) -> Holdings:
         """What margin is computed of."""
-        return Holdings(self.cash, self.legs, self.open_orders)
+        if not self.book.lends:
+            return Holdings(self.cash, self.legs, self.open_orders)
+        category = self.book.category_of(self)
+        return Holdings(self.cash, self.legs, self.open_orders, self.loans, category)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -236,6 +269,10 @@ class Book:
         self._assets: dict[str, Asset] = {}
         self._cash: dict[str, NDArray[np.int64]] = {}
         self._cash_columns: list[tuple[str, int, NDArray[np.int64]]] = []
+        self._pools: dict[str, int] = {}
+        self._supplied: dict[str, NDArray[np.int64]] = {}
+        self._owed: dict[str, NDArray[np.int64]] = {}
+        self._lending: Lending | None = None
         self._free: list[int] = []
         self._capacity = FIRST_CAPACITY
 
@@ -266,6 +303,59 @@ class Book:
     def cash_column(self, asset: str) -> NDArray[np.int64]:
         """Return the column of balances of `asset`, in units, over all group rows."""
         return self._cash[asset]
+
+    @property
+    def lends(self) -> bool:
+        """Whether there is any pool."""
+        return bool(self._pools)
+
+    def list_pools(self, lending: Lending) -> None:
+        """Make room for principals in pools whose assets are listed."""
+        self._lending = lending
+        for pool, rule in lending.pools.items():
+            asset = self._assets.get(rule.asset)
+            if asset is None or pool in self._pools:
+                continue
+            self._pools[pool] = asset.decimals
+            for columns in (self._supplied, self._owed):
+                columns[pool] = np.zeros(self._capacity, np.int64)
+        self._pools = dict(sorted(self._pools.items()))
+
+    def loan_columns(self) -> Iterator[tuple[str, int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield (pool, decimals, principals supplied, principals owed) in units, by pool."""
+        for pool, decimals in self._pools.items():
+            yield pool, decimals, self._supplied[pool], self._owed[pool]
+
+    def category_of(self, group: Group) -> str:
+        """Return the category in which a group's loans are counted, none if empty."""
+        if self._lending is None:
+            return ""
+        return self._lending.category_of(group.margin, group.category)
+
+    def loan_of(self, group: Group, pool: str) -> Loan:
+        """Return the principals of a group in a pool."""
+        decimals = self._pools[pool]
+        return Loan(
+            from_units(int(self._supplied[pool][group.row]), decimals),
+            from_units(int(self._owed[pool][group.row]), decimals),
+            pool not in group.disabled,
+        )
+
+    def set_loan(self, group: Group, pool: str, supplied: Decimal, owed: Decimal) -> None:
+        """Store the principals of a group in a pool."""
+        decimals = self._pools[pool]
+        self._supplied[pool][group.row] = to_units(supplied, decimals)
+        self._owed[pool][group.row] = to_units(owed, decimals)
+
+    def suppliers(self, pool: str) -> list[Group]:
+        """Return the groups that supplied to a pool, in order of account and margin."""
+        rows = self._supplied[pool].nonzero()[0].tolist()
+        return sorted((self.at(row) for row in rows), key=lambda group: group.key)
+
+    def borrowers(self, pool: str) -> list[Group]:
+        """Return the groups that owe a pool, in order of account and margin."""
+        rows = self._owed[pool].nonzero()[0].tolist()
+        return sorted((self.at(row) for row in rows), key=lambda group: group.key)
 
     def open_account(self, account: Account) -> None:
         """Add an account, with an empty cross group."""
@@ -344,6 +434,9 @@ class Book:
             self._capacity *= 2
             for name, column in self._cash.items():
                 self._cash[name] = np.concatenate([column, np.zeros_like(column)])
+            for columns in (self._supplied, self._owed):
+                for name, column in columns.items():
+                    columns[name] = np.concatenate([column, np.zeros_like(column)])
             self._renew_cash_columns()
         return len(self.groups) - 1
 

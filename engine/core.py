@@ -16,7 +16,7 @@ from engine.book import Account, Book, Group
 from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
 from engine.liquidation import Order, Step, next_step, risk_key
-from engine.margin import Health, asset_price, health
+from engine.margin import Health, health
 from engine.markets import Markets
 from engine.money import EXACT
 from engine.rules import Rules
@@ -186,7 +186,7 @@ class Engine:
 
     def price_of(self, asset: str) -> Decimal | None:
         """Return the price of an asset in the numeraire, if known."""
-        return asset_price(asset, self.rules, self.markets)
+        return self.rules.price_of(asset, self.markets)
 
     def find_live(self, account: str, order_id: str) -> tuple[Group, Order] | None:
         """Return a live order or sale with its group."""

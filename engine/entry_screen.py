@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.book import Group, LegTable
-from engine.margin import asset_price
 from engine.money import unit_of
 from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
 from engine.watch import RELATIVE_ERROR
@@ -61,7 +60,7 @@ def _surplus(
         needs = _needs(engine, table, name, x, held)
         value = table.exposure[: len(table)] * table.direction * x
         cost = table.cost[: len(table)] * 10.0**-settle.decimals
-        worth = float(asset_price(settle.name, rules, engine.markets) or 0)
+        worth = float(rules.price_of(settle.name, engine.markets) or 0)
         net[settle.name][rows] += profit.counted(value - cost, needs)
         required[rows] += needs * worth
         gross[rows] += (np.abs(value) + np.abs(cost) + needs) * worth
@@ -91,7 +90,7 @@ def _weighed(engine: Engine, net: dict[str, Floats], gross: Floats) -> tuple[Flo
     for asset, amounts in net.items():
         rule = engine.rules.in_force.collateral_of(asset)
         weights = ScreenWeight(rule, initial=True)
-        worth = float(asset_price(asset, engine.rules, engine.markets) or 0)
+        worth = float(engine.rules.price_of(asset, engine.markets) or 0)
         total += weights.counted(amounts) * worth
         gross += np.abs(amounts) * worth
         steepest = np.maximum(steepest, weights.steepest(amounts))

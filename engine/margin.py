@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from engine.book import Holdings, Leg
 from engine.instruments import Listed
+from engine.loan_values import LoanHealth, loans_of
 from engine.markets import Markets
 from engine.money import ONE, ZERO, charge
 from engine.portfolios import portfolio_leg, portfolio_requirements, requirement_alone
@@ -39,7 +40,7 @@ class LegHealth(NamedTuple):
 class Health(NamedTuple):
     """One margin group at the marks, in the numeraire; `net` is cash and unrealised by asset,
     `counted` the same with profit at its weight, `portfolios` the maintenance of each by
-    underlying."""
+    underlying, `loans` what is supplied and owed by pool."""
 
     equity: Decimal
     margin_equity: Decimal
@@ -50,11 +51,16 @@ class Health(NamedTuple):
     prices: dict[str, Decimal]
     legs: tuple[LegHealth, ...]
     portfolios: dict[str, Decimal]
+    loans: tuple[LoanHealth, ...] = ()
 
     @property
     def exposed(self) -> bool:
         """Whether the group has a position or owes something."""
-        return bool(self.legs) or any(amount < 0 for amount in self.cash.values())
+        return (
+            bool(self.legs)
+            or any(amount < 0 for amount in self.cash.values())
+            or any(loan.owed for loan in self.loans)
+        )
 
     @property
     def notional(self) -> Decimal:
@@ -122,9 +128,10 @@ def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
         marked.append(_mark(symbol, leg, mark, rules))
     net = _net(holdings.cash, marked)
     prices = _prices(net, marked, rules, markets)
-    if prices is None:
+    loans = loans_of(holdings, rules, markets)
+    if prices is None or loans is None:
         return None
-    equity = ZERO
+    equity = sum(((loan.supplied - loan.owed) * loan.price for loan in loans), ZERO)
     for asset, amount in net.items():
         equity += amount * prices[asset]
     needed = {
@@ -146,9 +153,11 @@ def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
         maintenance += rules.in_force.trigger.fixed_cost
     counts = _counted(holdings.cash, net, marked, needed, rules, "maintenance")
     margin_equity = _margin_equity(counts, alone, prices, rules, markets, "maintenance")
+    margin_equity += sum((loan.counted for loan in loans), ZERO)
+    maintenance += sum((loan.required for loan in loans), ZERO)
     return Health(
         equity, margin_equity, maintenance, dict(holdings.cash), net, counts, prices, tuple(legs),
-        portfolios,
+        portfolios, loans,
     )  # fmt: skip
 
 
@@ -175,7 +184,8 @@ def level(
         marked.append(_mark(symbol, legs[symbol], price, rules))
     net = _net(holdings.cash, marked)
     prices = _prices(net, marked, rules, markets)
-    if prices is None:
+    loans = loans_of(holdings, rules, markets, context)
+    if prices is None or loans is None:
         return None
     if entry:
         for asset in prices:
@@ -200,6 +210,8 @@ def level(
         requirement += extra
     counts = _counted(holdings.cash, net, marked, needed, rules, context)
     margin_equity = _margin_equity(counts, alone, prices, rules, markets, context)
+    margin_equity += sum((loan.counted for loan in loans), ZERO)
+    requirement += sum((loan.required for loan in loans), ZERO)
     return Level(margin_equity, requirement, required)
 
 
@@ -237,7 +249,7 @@ def _prices(
     needed = {one.instrument.settle for one in marked}
     found: dict[str, Decimal] = {}
     for asset in sorted(net):
-        price = asset_price(asset, rules, markets)
+        price = rules.price_of(asset, markets)
         if price is None:
             owned_and_unnamed = asset not in collateral and net[asset] >= 0
             if asset in needed or not (owned_and_unnamed or net[asset] == 0):
@@ -342,13 +354,6 @@ def _margin_equity(
         rule = profile.collateral_of(asset)
         total += amount * price * weight(rule, amount, context, price, markets.pools.get(asset))
     return total
-
-
-def asset_price(asset: str, rules: Rules, markets: Markets) -> Decimal | None:
-    """Return the price of `asset` in the numeraire, if there is one."""
-    if asset == rules.in_force.numeraire:
-        return ONE
-    return markets.price(asset, "index")
 
 
 def breached(state: Health, rules: Rules) -> bool:

@@ -14,23 +14,34 @@ from engine.money import ONE
 
 if TYPE_CHECKING:
     from engine.options import OptionInputs
+    from engine.pools import Indices, LendingPool
     from engine.volatility import VolatilityState
+
+
+_TABLES = (
+    "now", "averages", "interest", "pools", "options", "volatilities", "lending", "indices"
+)  # fmt: skip
+"""Everything but prices."""
 
 
 class Markets:
     """Everything about markets that margin depends on.
 
-    `prices` and `averages` by (symbol, kind), `interest` (long size, short size) by symbol, `pools`
-    (deposits, borrows) by asset, `options` and `volatilities` by symbol.
+    `now` is engine time. `prices` and `averages` by (symbol, kind), `interest` (long size, short
+    size) by symbol, `pools` (deposits, borrows) by asset, `options` and `volatilities` by symbol,
+    `lending` by pool; `indices` remembers those of a pool at a time, and is derived.
     """
 
     def __init__(self) -> None:
+        self.now = 0
         self.prices: MutableMapping[tuple[str, str], MarkUsed] = {}
         self.averages: dict[tuple[str, str], Decimal] = {}
         self.interest: dict[str, tuple[Decimal, Decimal]] = {}
         self.pools: dict[str, tuple[Decimal, Decimal]] = {}
         self.options: dict[str, OptionInputs] = {}
         self.volatilities: dict[str, VolatilityState] = {}
+        self.lending: dict[str, LendingPool] = {}
+        self.indices: dict[str, tuple[LendingPool, int, Indices]] = {}
 
     def price(self, symbol: str, kind: str) -> Decimal | None:
         """Return a price, if there is one."""
@@ -51,7 +62,7 @@ class Markets:
         """Return the same markets but for the mark of one symbol."""
         mark = self.prices[symbol, "mark"]
         other = Markets()
-        for name in ("averages", "interest", "pools", "options", "volatilities"):
+        for name in _TABLES:
             setattr(other, name, getattr(self, name))
         changed = {(symbol, "mark"): msgspec.structs.replace(mark, price=price)}
         other.prices = ChainMap(changed, self.prices)

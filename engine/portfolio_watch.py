@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.book import FIRST_CAPACITY
-from engine.margin import asset_price
 from engine.portfolio_screen import PortfolioScreen, ScreenLegs, UnitResults
 from engine.portfolios import portfolio_leg, underlying_of
 from engine.rules import Rules
@@ -102,7 +101,7 @@ class PortfolioWatch:
         holders are unpriced."""
         rules, markets = self._rules, self._markets
         listed, mark = rules.derivatives[symbol], markets.price(symbol, "mark")
-        price = asset_price(listed.settle, rules, markets)
+        price = rules.price_of(listed.settle, markets)
         if mark is None or price is None:
             return None
         now = mark, price, markets.options.get(symbol)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from engine.instruments import Asset, Instrument, Listed, Option
-from engine.money import ZERO
+from engine.lending_profile import Lending, PoolRule
+from engine.money import ONE, ZERO
 from engine.portfolio import Grid
 from engine.profile import Portfolio, Profit, Requirement, RiskProfile, by_symbol, margin_rule
 from engine.requirement import RequirementCurve
 from engine.weights import weight
+
+if TYPE_CHECKING:
+    from engine.markets import Markets
 
 
 class Rules:
@@ -58,6 +63,23 @@ class Rules:
     def definition(self, name: str) -> Instrument | None:
         """Return what is listed under `name`, if anything."""
         return self.assets.get(name) or self.derivatives.get(name)
+
+    @property
+    def lending(self) -> Lending | None:
+        """The rules of lending, none where nothing is lent."""
+        return None if self.profile is None else self.profile.lending
+
+    def pool(self, name: str) -> PoolRule:
+        """Return the rule of a pool; raises `LookupError` if there is none of that name."""
+        if self.lending is None or name not in self.lending.pools:
+            raise LookupError(f"{name}: no pool in force")
+        return self.lending.pools[name]
+
+    def price_of(self, asset: str, markets: Markets) -> Decimal | None:
+        """Return the price of an asset in the numeraire, if there is one."""
+        if asset == self.in_force.numeraire:
+            return ONE
+        return markets.price(asset, "index")
 
     def settle_of(self, symbol: str) -> Asset:
         """Return the settlement asset of a derivative."""

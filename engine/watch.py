@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.book import FIRST_CAPACITY, Group
-from engine.margin import Health, asset_price
+from engine.margin import Health
 from engine.portfolio_watch import PortfolioWatch
 from engine.portfolios import underlying_of
 from engine.rules import Rules
@@ -205,11 +205,11 @@ class Watch:
             value = -exposure / price if table.instrument.inverse else exposure * price
             cost = table.cost[: len(table)] * 10.0**-table.settle.decimals
             net[table.settle.name][rows] += value - cost
-            worth = float(asset_price(table.settle.name, self._rules, self._markets) or 0)
+            worth = float(self._rules.price_of(table.settle.name, self._markets) or 0)
             gross[rows] += (np.abs(value) + np.abs(cost)) * worth
             rounded[rows] += table.instrument.inverse * worth * 10.0**-table.settle.decimals
         for asset, amounts in net.items():
-            worth = float(asset_price(asset, self._rules, self._markets) or 0)
+            worth = float(self._rules.price_of(asset, self._markets) or 0)
             equity += amounts * worth
             gross += np.abs(amounts) * worth
         return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross + rounded))
@@ -362,7 +362,7 @@ class Watch:
         return (weights.counted(net + moved) - weights.counted(net)) * self._worth_of(settle)
 
     def _worth_of(self, asset: str) -> float:
-        price = asset_price(asset, self._rules, self._markets)
+        price = self._rules.price_of(asset, self._markets)
         return float(price) if price is not None else np.nan
 
     def _move(self, rows: Rows, gained: Floats, raised: Floats) -> list[Group]:
