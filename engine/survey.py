@@ -33,14 +33,15 @@ class Survey(NamedTuple):
 
 def survey(engine: Engine) -> Survey:
     """Return the book at a glance."""
-    unrealised: dict[tuple[str, str], Decimal] = {}
+    lacking: dict[tuple[str, str], Decimal] = {}
     with localcontext(EXACT):
         for group in engine.watch.underwater():
-            _add_unrealised(engine, group, unrealised)
+            for key, amount in unrealised(engine, group).items():
+                _add(lacking, key, amount)
         waiting = [engine.health_of(group) for group in engine.watch.standing("gap")]
     gap_notional = sum(_gap_notional(state) for state in waiting)
     longs, shorts, unmatched = _interest(engine)
-    return Survey(engine.watch.counts(), longs, shorts, unmatched, gap_notional, unrealised)
+    return Survey(engine.watch.counts(), longs, shorts, unmatched, gap_notional, lacking)
 
 
 def _gap_notional(state: Health | None) -> float:
@@ -49,15 +50,20 @@ def _gap_notional(state: Health | None) -> float:
     return sum(float(leg.notional * state.prices[leg.settle]) for leg in state.legs)
 
 
-def _add_unrealised(engine: Engine, group: Group, totals: dict[tuple[str, str], Decimal]) -> None:
-    """Add what a group lacks: by asset as its negative nets, by market as maintenance
-    requirements."""
+def unrealised(engine: Engine, group: Group) -> dict[tuple[str, str], Decimal]:
+    """Return what a group lacks at mark, by (asset, market), in the asset; to be called in the
+    exact context.
+
+    By asset as it is owed; by market as maintenance requirements, or the pool that it is owed to.
+    """
     state = engine.health_of(group)
     if state is None or state.equity >= 0:
-        return
-    owed = {a: -n * state.prices[a] for a, n in state.net.items() if n < 0 and state.prices[a]}
-    lacking = sum(owed.values(), ZERO)
-    for asset, worth in owed.items():
+        return {}
+    nets = {a: -n * state.prices[a] for a, n in state.net.items() if n < 0 and state.prices[a]}
+    loans = [loan for loan in state.loans if loan.owed and loan.price]
+    lacking = sum(nets.values(), ZERO) + sum((loan.owed * loan.price for loan in loans), ZERO)
+    found: dict[tuple[str, str], Decimal] = {}
+    for asset, worth in nets.items():
         unit = engine.rules.assets[asset].unit
         amount = ceil_to(-state.equity * worth, unit, lacking * state.prices[asset])
         markets = {
@@ -66,7 +72,15 @@ def _add_unrealised(engine: Engine, group: Group, totals: dict[tuple[str, str], 
         for market, part in split(
             amount, markets or {group.last_market or asset: worth}, unit
         ).items():
-            totals[asset, market] = totals.get((asset, market), ZERO) + part
+            _add(found, (asset, market), part)
+    for loan in loans:
+        unit = engine.rules.assets[loan.asset].unit
+        _add(found, (loan.asset, loan.pool), ceil_to(-state.equity * loan.owed, unit, lacking))
+    return found
+
+
+def _add(totals: dict[tuple[str, str], Decimal], key: tuple[str, str], amount: Decimal) -> None:
+    totals[key] = totals.get(key, ZERO) + amount
 
 
 def _interest(

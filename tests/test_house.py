@@ -59,6 +59,7 @@ def test_engine_uses_floats_in_screens_and_pictures_only(path):
         "portfolio_watch.py",
         "screen_curve.py",
         "entry_screen.py",
+        "loan_book.py",
     }
     assert not calls or path.name in screens
 
