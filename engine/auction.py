@@ -87,13 +87,14 @@ def start(
     free: Decimal,
     dust: Decimal,
     unit: Decimal,
+    lot_unit: Decimal,
     debt_unit: Decimal,
 ) -> Start | None:
     """Return what of a loan goes on auction while there is room for `free` debt.
 
     The principal that fits with its penalty, down to `unit`; all of it, beyond the room, where less
-    than `dust` would stay behind. Collateral goes along in proportion, down to `unit`, and the debt
-    is rounded down to `debt_unit`, all for the borrower. None where there is no room, or what fits
+    than `dust` would stay behind. Collateral goes along in proportion, down to `lot_unit`, and the
+    debt is rounded down to `debt_unit`, all for the borrower. None where there is no room, or what fits
     is itself less than `dust` or takes no collateral along (MakerDAO, dog.sol:170).
     """
     if free <= 0 or principal <= 0:
@@ -104,7 +105,7 @@ def start(
             part = principal
         elif part * index < dust:
             return None
-    along = floor_to(lot * part, unit, principal)
+    along = floor_to(lot * part, lot_unit, principal)
     if not along:
         return None
     return Start(part, along, floor_to(part * index * (ONE + penalty), debt_unit))

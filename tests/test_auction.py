@@ -123,7 +123,7 @@ def test_what_goes_on_auction_fits_or_would_leave_dust(
     principal: Decimal, lot: Decimal, free: Decimal, percent: int, dust: Decimal, hundredths: int
 ) -> None:
     index, penalty = D(hundredths) / 100, D(percent) / 100
-    found = start(principal, lot, index, penalty, free, dust, UNIT, D("1e-9"))
+    found = start(principal, lot, index, penalty, free, dust, UNIT, UNIT, D("1e-9"))
     if found is None:
         return
     left = principal - found.principal
@@ -138,13 +138,15 @@ def test_what_goes_on_auction_fits_or_would_leave_dust(
 @exact
 def test_nothing_goes_on_auction_without_room_or_worth() -> None:
     def begin(free: str, *, lot: str = "50", dust: str = "10") -> object:
-        return start(D(100), D(lot), ONE, D("0.1"), D(free), D(dust), UNIT, UNIT)
+        return start(D(100), D(lot), ONE, D("0.1"), D(free), D(dust), UNIT, UNIT, UNIT)
 
     assert begin("0") is None
     assert begin("5") is None  # what fits is dust itself
     assert begin("55") == (D(50), D(25), D(55))
     assert begin("105") == (D(100), D(50), D(110))  # what would be left is dust
     assert begin("55", lot="0") is None
+    coarse = start(D(100), D(50), ONE, D("0.1"), D("11"), ZERO, UNIT, D(10), UNIT)
+    assert coarse is None  # collateral comes in tens, and 5 would go along
     limits = InFlight(D(100), D(30))
     assert room(limits, D(20), D(10)) == 20
     assert room(limits, D(90), D(10)) == 10

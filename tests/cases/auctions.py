@@ -42,6 +42,7 @@ def into_auction(inputs: Inputs) -> Results:
         room(limits, of(inputs, "Dirt", RAD), of(inputs, "dirt", RAD)),
         of(inputs, "dust", RAD),
         step_of(WAD),
+        step_of(WAD),
         step_of(RAD),
     )
     if found is None:
