@@ -6,13 +6,13 @@ wrong with which key. A profile with a fault is never put in force.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from engine.lending_faults import lending_faults
 from engine.money import ONE, ZERO, exact
 from engine.profile import (
     DAY,
@@ -30,18 +30,14 @@ from engine.profile import (
     Trigger,
     Volatility,
 )
+from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, within
 from engine.requirement import initial_rate
-
-Faults = Iterator[str]
 
 SCENARIOS_MAX = 1000
 """Scenarios of a portfolio: each is a value to compute for every option and mark."""
 
 DEEPEST = Decimal("-0.99")
 """No scenario takes a price nearer to nothing, where an inverse position is worth no end."""
-
-HUNDRED = Decimal(100)
-"""Weights and factors stay below it: more is a slip of the pen."""
 
 
 @exact
@@ -69,46 +65,23 @@ def _infinite(value: Any, place: str = "") -> Faults:
 
 
 def _all(profile: RiskProfile) -> Faults:
-    if not profile.requirements and not profile.portfolios:
+    if not profile.requirements and not profile.portfolios and profile.lending is None:
         yield "requirements: none given, and no portfolios"
     for symbol, requirement in sorted(profile.requirements.items()):
-        yield from _at(f"requirements {symbol}", _requirement(requirement))
+        yield from at(f"requirements {symbol}", _requirement(requirement))
     for symbol, portfolio in sorted(profile.portfolios.items()):
-        yield from _at(f"portfolios {symbol}", _portfolio(portfolio))
+        yield from at(f"portfolios {symbol}", _portfolio(portfolio))
     yield from _collateral(profile)
-    yield from _at("profit", _profit(profile.profit))
-    yield from _at("trigger", _trigger(profile.trigger))
-    yield from _at("entry", _entry(profile.entry))
+    yield from at("profit", _profit(profile.profit))
+    yield from at("trigger", _trigger(profile.trigger))
+    yield from at("entry", _entry(profile.entry))
     if profile.volatility is not None:
-        yield from _at("volatility", _volatility(profile.volatility))
-    yield from _at("margin_call", _threshold(profile.margin_call))
+        yield from at("volatility", _volatility(profile.volatility))
+    yield from at("margin_call", _threshold(profile.margin_call))
     if profile.cancel_orders is not None:
-        yield from _at("cancel_orders", _threshold(profile.cancel_orders))
-    yield from _at("liquidation", _liquidation(profile.liquidation))
-
-
-def _at(place: str, found: Iterable[str]) -> Faults:
-    return (f"{place}: {fault}" for fault in found)
-
-
-def _is(value: Decimal, low: Decimal | int, high: Decimal | int) -> bool:
-    """Tell whether low <= value < high."""
-    return low <= value < high
-
-
-def _share(field: str, value: Decimal | None) -> Faults:
-    if value is not None and not (value == 1 or _is(value, 0, 1)):
-        yield f"{field} {value} not in [0, 1]"
-
-
-def _not_negative(field: str, value: Decimal | None) -> Faults:
-    if value is not None and value < 0:
-        yield f"{field} {value} negative"
-
-
-def _positive(field: str, value: Decimal | None) -> Faults:
-    if value is not None and value <= 0:
-        yield f"{field} {value} not positive"
+        yield from at("cancel_orders", _threshold(profile.cancel_orders))
+    yield from at("liquidation", _liquidation(profile.liquidation))
+    yield from at("lending", lending_faults(profile))
 
 
 # --- requirements of one position
@@ -118,22 +91,22 @@ def _requirement(rule: Requirement) -> Faults:
     if not rule.brackets:
         yield "brackets: none given"
     for place, bracket in enumerate(rule.brackets, start=1):
-        yield from _at(f"bracket {place}", _bracket(rule, bracket))
+        yield from at(f"bracket {place}", _bracket(rule, bracket))
     for place, (lower, upper) in enumerate(pairwise(rule.brackets), start=2):
-        yield from _at(f"bracket {place}", _order(lower, upper))
+        yield from at(f"bracket {place}", _order(lower, upper))
     yield from _growth(rule)
-    yield from _not_negative("fixed", rule.fixed)
-    yield from _positive("step", rule.step)
+    yield from not_negative("fixed", rule.fixed)
+    yield from positive("step", rule.step)
     scale = rule.open_interest
     if scale is None or (scale.lower == 0 and scale.upper == 0):
         return
-    yield from _not_negative("open_interest: lower", scale.lower)
+    yield from not_negative("open_interest: lower", scale.lower)
     if scale.upper <= scale.lower:
         yield f"open_interest: upper {scale.upper} not above lower {scale.lower}"
 
 
 def _bracket(rule: Requirement, bracket: Bracket) -> Faults:
-    yield from _positive("cap", bracket.cap)
+    yield from positive("cap", bracket.cap)
     given, leverage, maintenance = (
         bracket.initial_rate,
         bracket.max_leverage,
@@ -144,9 +117,9 @@ def _bracket(rule: Requirement, bracket: Bracket) -> Faults:
         yield "initial_rate or max_leverage: neither is given"
     elif given is not None and leverage is not None:
         yield "initial_rate and max_leverage: one of them, not both"
-    elif leverage is not None and not _is(leverage, 1, 100_000):
+    elif leverage is not None and not within(leverage, 1, 100_000):
         yield f"max_leverage {leverage} not in [1, 100000)"
-    elif given is not None and not (given == 1 or (_is(given, 0, 1) and given > 0)):
+    elif given is not None and not (given == 1 or (within(given, 0, 1) and given > 0)):
         yield f"initial_rate {given} not in (0, 1]"
     else:
         initial = initial_rate(bracket)
@@ -155,7 +128,7 @@ def _bracket(rule: Requirement, bracket: Bracket) -> Faults:
             yield "maintenance_rate: given beside maintenance_share"
     elif maintenance is None:
         yield "maintenance_rate: missing, and so is maintenance_share"
-    elif not (_is(maintenance, 0, 1) and maintenance > 0):
+    elif not (within(maintenance, 0, 1) and maintenance > 0):
         yield f"maintenance_rate {maintenance} not in (0, 1)"
     elif initial is not None and initial < maintenance:
         key = "initial_rate" if leverage is None else "max_leverage"
@@ -188,12 +161,12 @@ def _falls(lower: Bracket, upper: Bracket) -> bool:
 
 def _growth(rule: Requirement) -> Faults:
     share = rule.maintenance_share
-    if share is not None and not (share == 1 or (_is(share, 0, 1) and share > 0)):
+    if share is not None and not (share == 1 or (within(share, 0, 1) and share > 0)):
         yield f"maintenance_share {share} not in (0, 1]: above 1 initial is below maintenance"
-    yield from _not_negative("slope", rule.slope)
-    yield from _positive("slope_per", rule.slope_per)
-    yield from _not_negative("root_factor", rule.root_factor)
-    yield from _share("root_blend", rule.root_blend)
+    yield from not_negative("slope", rule.slope)
+    yield from positive("slope_per", rule.slope_per)
+    yield from not_negative("root_factor", rule.root_factor)
+    yield from fraction("root_blend", rule.root_blend)
     if len(rule.brackets) > 1:
         for field in ("slope", "root_factor"):
             if getattr(rule, field) != 0:
@@ -209,13 +182,13 @@ def _portfolio(rule: Portfolio) -> Faults:
         yield "price_moves: not both above and below 0, so that one side needs nothing"
     yield from _moves("volatility_moves", rule.volatility_moves)
     for field in ("near_exponent", "far_exponent"):
-        yield from _share(field, getattr(rule, field))
+        yield from fraction(field, getattr(rule, field))
     for place, extreme in enumerate(rule.extremes, start=1):
-        if not _is(extreme.move, DEEPEST, HUNDRED):
+        if not within(extreme.move, DEEPEST, HUNDRED):
             yield f"extreme {place}: move {extreme.move} not in [-0.99, 100)"
-        if not (extreme.weight == 1 or (_is(extreme.weight, 0, 1) and extreme.weight > 0)):
+        if not (extreme.weight == 1 or (within(extreme.weight, 0, 1) and extreme.weight > 0)):
             yield f"extreme {place}: weight {extreme.weight} not in (0, 1]"
-        if not _is(extreme.volatility_move, DEEPEST, HUNDRED):
+        if not within(extreme.volatility_move, DEEPEST, HUNDRED):
             yield f"extreme {place}: volatility_move {extreme.volatility_move} not in [-0.99, 100)"
     scenarios = len(rule.price_moves) * len(rule.volatility_moves) + len(rule.extremes)
     if scenarios > SCENARIOS_MAX:
@@ -223,10 +196,10 @@ def _portfolio(rule: Portfolio) -> Faults:
     if rule.dampener < 0:
         yield f"dampener {rule.dampener} negative"
     for field in ("short_option_minimum", "option_contingency", "future_contingency"):
-        yield from _share(field, getattr(rule, field))
-    if not (_is(rule.maintenance_factor, 0, HUNDRED) and rule.maintenance_factor > 0):
+        yield from fraction(field, getattr(rule, field))
+    if not (within(rule.maintenance_factor, 0, HUNDRED) and rule.maintenance_factor > 0):
         yield f"maintenance_factor {rule.maintenance_factor} not in (0, 100)"
-    if not _is(rule.initial_factor, 1, HUNDRED):
+    if not within(rule.initial_factor, 1, HUNDRED):
         yield f"initial_factor {rule.initial_factor} not in [1, 100): initial below maintenance"
 
 
@@ -234,7 +207,7 @@ def _moves(field: str, moves: tuple[Decimal, ...]) -> Faults:
     if not moves:
         yield f"{field}: none given, so the grid is empty"
     for place, move in enumerate(moves, start=1):
-        if not _is(move, DEEPEST, HUNDRED):
+        if not within(move, DEEPEST, HUNDRED):
             yield f"{field}: move {place}, {move}, not in [-0.99, 100)"
     if len(set(moves)) != len(moves):
         yield f"{field}: a move is given twice"
@@ -247,7 +220,7 @@ def _collateral(profile: RiskProfile) -> Faults:
     if profile.numeraire not in profile.collateral:
         yield f"collateral: numeraire {profile.numeraire} has no entry"
     for asset, rule in sorted(profile.collateral.items()):
-        yield from _at(f"collateral {asset}", _weights(rule))
+        yield from at(f"collateral {asset}", _weights(rule))
         if rule.haircut < 1 and asset not in profile.conversion:
             yield (
                 f"collateral {asset}: counts as collateral (haircut {rule.haircut}) but is missing "
@@ -265,21 +238,21 @@ def _collateral(profile: RiskProfile) -> Faults:
 
 
 def _weights(rule: Collateral) -> Faults:
-    yield from _share("haircut", rule.haircut)
-    yield from _share("initial_haircut", rule.initial_haircut)
+    yield from fraction("haircut", rule.haircut)
+    yield from fraction("initial_haircut", rule.initial_haircut)
     if rule.initial_haircut is not None and rule.initial_haircut < rule.haircut:
         yield f"initial_haircut {rule.initial_haircut} below haircut {rule.haircut}"
     for field in ("borrow_weight", "initial_borrow_weight"):
         weight: Decimal | None = getattr(rule, field)
-        if weight is not None and not _is(weight, 1, HUNDRED):
+        if weight is not None and not within(weight, 1, HUNDRED):
             yield f"{field} {weight} not in [1, 100)"
     initial = rule.initial_borrow_weight
     if initial is not None and initial < rule.borrow_weight:
         yield f"initial_borrow_weight {initial} below borrow_weight {rule.borrow_weight}"
-    yield from _not_negative("size_factor", rule.size_factor)
-    yield from _positive("deposits_from", rule.deposits_from)
-    yield from _positive("borrows_from", rule.borrows_from)
-    yield from _not_negative("auto_convert_below", rule.auto_convert_below)
+    yield from not_negative("size_factor", rule.size_factor)
+    yield from positive("deposits_from", rule.deposits_from)
+    yield from positive("borrows_from", rule.borrows_from)
+    yield from not_negative("auto_convert_below", rule.auto_convert_below)
 
 
 def _is_plain(rule: Collateral) -> bool:
@@ -291,22 +264,22 @@ def _is_plain(rule: Collateral) -> bool:
 
 
 def _profit(rule: Profit) -> Faults:
-    yield from _share("weight", rule.weight)
-    yield from _share("initial_weight", rule.initial_weight)
+    yield from fraction("weight", rule.weight)
+    yield from fraction("initial_weight", rule.initial_weight)
     if rule.initial_weight is not None and rule.initial_weight > rule.weight:
         yield f"initial_weight {rule.initial_weight} above weight {rule.weight}"
-    yield from _not_negative("initial_size_factor", rule.initial_size_factor)
-    yield from _not_negative("initial_cap", rule.initial_cap)
+    yield from not_negative("initial_size_factor", rule.initial_size_factor)
+    yield from not_negative("initial_cap", rule.initial_cap)
 
 
 # --- when, and how
 
 
 def _trigger(rule: Trigger) -> Faults:
-    yield from _not_negative("fixed_cost", rule.fixed_cost)
+    yield from not_negative("fixed_cost", rule.fixed_cost)
     for field in ("stop_buffer", "stop_notional_buffer"):
         value: Decimal = getattr(rule, field)
-        if not _is(value, 0, 10):
+        if not within(value, 0, 10):
             yield f"{field} {value} not in [0, 10){': stop below start' if value < 0 else ''}"
     between = rule.stop_buffer or rule.stop_notional_buffer or rule.stop_at == "initial"
     if rule.at_equality and not between:
@@ -323,30 +296,30 @@ def _volatility(rule: Volatility) -> Faults:
     if not rule.reference:
         yield "reference: none given"
     for symbol, reference in sorted(rule.reference.items()):
-        if not (_is(reference, 0, HUNDRED) and reference > 0):
+        if not (within(reference, 0, HUNDRED) and reference > 0):
             yield f"reference {symbol}: {reference} not in (0, 100)"
     if not SECOND <= rule.interval <= DAY or DAY % rule.interval:
         yield f"interval {rule.interval} µs not a whole part of a day, a second or more"
-    if not (_is(rule.decay, 0, 1) and rule.decay > 0):
+    if not (within(rule.decay, 0, 1) and rule.decay > 0):
         yield f"decay {rule.decay} not in (0, 1)"
     if not 0 <= rule.lookback_days <= 3650:
         yield f"lookback_days {rule.lookback_days} not in 0..3650"
-    yield from _share("lookback_share", rule.lookback_share)
-    if not _is(rule.floor, 1, HUNDRED):
+    yield from fraction("lookback_share", rule.lookback_share)
+    if not within(rule.floor, 1, HUNDRED):
         yield f"floor {rule.floor} not in [1, 100)"
-    if not _is(rule.cap, 1, HUNDRED):
+    if not within(rule.cap, 1, HUNDRED):
         yield f"cap {rule.cap} not in [1, 100)"
     elif rule.cap < rule.floor:
         yield f"cap {rule.cap} below floor {rule.floor}"
     for field in ("rise", "fall", "step"):
-        yield from _positive(field, getattr(rule, field))
+        yield from positive(field, getattr(rule, field))
     ramp = rule.maintenance_ramp
     if ramp is not None and not HOUR <= ramp <= 365 * DAY:
         yield f"maintenance_ramp {ramp} µs not in an hour to a year: a quick factor liquidates"
 
 
 def _threshold(rule: Threshold) -> Faults:
-    if not _is(rule.at, 0, 1) or not _is(rule.reset, 0, 1) or rule.reset >= rule.at:
+    if not within(rule.at, 0, 1) or not within(rule.reset, 0, 1) or rule.reset >= rule.at:
         yield f"needs 0 <= reset < at < 1, has {rule.reset} and {rule.at}"
 
 
@@ -355,9 +328,9 @@ def _liquidation(rule: LiquidationRule) -> Faults:
         if not SECOND // 1000 <= getattr(rule, field) <= HOUR:
             yield f"{field} {getattr(rule, field)} µs not in a millisecond to an hour"
     for field in ("max_slippage", "fee_rate"):
-        if not _is(getattr(rule, field), 0, 1):
+        if not within(getattr(rule, field), 0, 1):
             yield f"{field} {getattr(rule, field)} not in [0, 1)"
     if rule.fillable is not None:
         for field in ("adjustment", "spread"):
-            if not _is(getattr(rule.fillable, field), 0, HUNDRED):
+            if not within(getattr(rule.fillable, field), 0, HUNDRED):
                 yield f"fillable: {field} {getattr(rule.fillable, field)} not in [0, 100)"
