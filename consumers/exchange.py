@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
+from consumers.feed import Accounts, Clock
 from consumers.population import Desk, Hedger, Trader
 from engine.decisions import (
     CancelOpenOrders,
@@ -39,22 +39,6 @@ QUOTE = "USDT"
 Request = LiquidationOrder | CollateralSale | CancelOrder
 
 
-class Clock:
-    """The world's time in microseconds UTC; each record takes one of its own."""
-
-    def __init__(self, time: int) -> None:
-        self.time = time
-
-    def stamp(self) -> int:
-        """Return the time of the next record."""
-        self.time += 1
-        return self.time
-
-    def wait_until(self, time: int) -> None:
-        """Move on to `time`; records never go back."""
-        self.time = max(self.time, time)
-
-
 class Exchange:
     """Markets, sequences of accounts, open positions, and requests that wait for an answer."""
 
@@ -65,12 +49,11 @@ class Exchange:
         self.positions: dict[tuple[str, str], Decimal] = {}
         self._units = {asset.name: asset.unit for asset in assets}
         self._desk = desk
-        self._clock = clock
+        self._accounts = Accounts(clock)
         self._markets = {
             name: SimulatedMarket(perpetual.price_decimals)
             for name, perpetual in self.perpetuals.items()
         }
-        self._sequences: dict[str, int] = {}
         self._fills = 0
         self._orders: dict[str, LiquidationOrder | CollateralSale] = {}
         self._requests: dict[str, list[Request]] = {name: [] for name in self.perpetuals}
@@ -84,7 +67,7 @@ class Exchange:
         """Bring in a hedger with its collateral; `prices` are the marks."""
         return [
             self._deposit(hedger.account, hedger.asset, hedger.equity, prices),
-            AccountOpened(role="market_maker", **self._stamped(hedger.account)),
+            AccountOpened(role="market_maker", **self._accounts.stamped(hedger.account)),
         ]
 
     def open_trader(self, trader: Trader, prices: Mapping[str, Decimal]) -> list[PositionEvent]:
@@ -107,7 +90,7 @@ class Exchange:
     ) -> Deposit:
         price = prices[f"{asset}USDT"] if asset != "USDT" else Decimal(1)
         amount = Decimal(round(value / float(price) * 10**6)).scaleb(-6)
-        return Deposit(asset=asset, amount=amount, **self._stamped(account))
+        return Deposit(asset=asset, amount=amount, **self._accounts.stamped(account))
 
     def _own_orders(self, account: str, symbol: str) -> OpenOrders:
         """Rest an order that would close the position."""
@@ -117,7 +100,7 @@ class Exchange:
             margin=CROSS,
             buy_size=max(ZERO, -size),
             sell_size=max(ZERO, size),
-            **self._stamped(account),
+            **self._accounts.stamped(account),
         )
 
     # --- requests and answers
@@ -140,7 +123,7 @@ class Exchange:
     def cancelled(self) -> list[PositionEvent]:
         """Return the answers to every `CancelOpenOrders` heard so far."""
         found: list[PositionEvent] = [
-            OrdersCancelled(margin=request.margin, **self._stamped(request.account))
+            OrdersCancelled(margin=request.margin, **self._accounts.stamped(request.account))
             for request in self._cancellations
         ]
         self._cancellations.clear()
@@ -223,7 +206,7 @@ class Exchange:
             for_asset=sale.for_asset,
             proceeds=credit(amount * trade.price, self._units[sale.for_asset]),
             order_id=sale.order_id,
-            **self._stamped(sale.account),
+            **self._accounts.stamped(sale.account),
         )
 
     def _coin_bought(self, sale: CollateralSale, trade: Trade) -> list[PositionEvent]:
@@ -239,7 +222,7 @@ class Exchange:
                 for_asset=sale.for_asset,
                 proceeds=trade.size,
                 order_id=sale.order_id,
-                **self._stamped(sale.account),
+                **self._accounts.stamped(sale.account),
             )
         ]
         if sale.order_id not in self._markets[_market_of(sale)].working:
@@ -249,7 +232,7 @@ class Exchange:
     def _closed(self, order_id: str, filled: Decimal, reason: str) -> OrderClosed:
         account = self._orders[order_id].account
         return OrderClosed(
-            order_id=order_id, filled_size=filled, reason=reason, **self._stamped(account)
+            order_id=order_id, filled_size=filled, reason=reason, **self._accounts.stamped(account)
         )
 
     # --- trades
@@ -288,13 +271,8 @@ class Exchange:
             fee_asset=self.perpetuals[symbol].settle,
             fill_id=str(self._fills),
             order_id=order_id,
-            **self._stamped(account),
+            **self._accounts.stamped(account),
         )
-
-    def _stamped(self, account: str) -> dict[str, Any]:
-        sequence = self._sequences.get(account, 0) + 1
-        self._sequences[account] = sequence
-        return {"account": account, "sequence": sequence, "time": self._clock.stamp()}
 
 
 def _market_of(order: LiquidationOrder | CollateralSale) -> str:

@@ -16,19 +16,16 @@ from random import Random
 from typing import Literal
 
 import msgspec
-from aiokafka.partitioner import murmur2
 
 from consumers import bars, population, profiles, rules
-from consumers.exchange import Clock, Exchange
+from consumers.exchange import Exchange
+from consumers.feed import Clock, Record, Shards, Ticker
 from consumers.fitting import Terms, fitted
 from consumers.rules import FundDeposit, Rules
 from engine.decisions import Decision
-from engine.events import AnyEvent, PositionEvent, PriceKind, PriceUpdate
+from engine.events import PositionEvent
 from engine.money import unit_of
 from engine.venue import Conditions
-
-Record = tuple[int | None, AnyEvent]
-"""An event and its shard; None is every shard."""
 
 TICKS_A_MINUTE = 12
 SECOND = 1_000_000
@@ -43,7 +40,6 @@ Book = Literal["thin", "deep"]
 DEPTH: dict[Book, float] = {"thin": 0.003, "deep": 0.01}
 """The part of the notional traded on 18 May that moves a calm market by 1 %."""
 SHARES = {"BTCUSDT": 0.40, "ETHUSDT": 0.25}
-SOURCE = "venue"
 
 
 class Stall(msgspec.Struct, frozen=True):
@@ -94,12 +90,6 @@ def venue_rules(profile: str | None = None) -> Rules:
     return msgspec.structs.replace(found, profile=fitted(profiles.read(profile), found))
 
 
-def shard_of(account: str, shards: int) -> int:
-    """Return the partition of an account, as Kafka's Java client and its heirs choose it."""
-    place: int = murmur2(account.encode()) & 0x7FFFFFFF
-    return place % shards
-
-
 class World:
     """One day, to be played once."""
 
@@ -107,7 +97,6 @@ class World:
         self.scene = scene
         self.clock = Clock(bars.DAY + scene.start_minute * 60 * SECOND)
         self.prices: dict[str, Decimal] = {}
-        self.last_price_time = 0
         whole = venue_rules(scene.profile)
         self.rules = msgspec.structs.replace(
             whole, perpetuals=whole.perpetuals[: scene.symbols], fund=_fund(scene)
@@ -120,8 +109,8 @@ class World:
             symbol: DEPTH[scene.book] * scene.scale * history.volume_before()
             for symbol, history in self._histories.items()
         }
-        self._ticks: dict[str, int] = defaultdict(int)
-        self._shards: dict[str, int] = {}
+        self._ticker = Ticker(self.clock)
+        self._shards = Shards(scene.shards)
         self._populate()
 
     def _populate(self) -> None:
@@ -177,6 +166,11 @@ class World:
         return {symbol: max(largest[symbol], 0.25 * gross[symbol], 1.0) for symbol in self.symbols}
 
     # --- the day
+
+    @property
+    def last_price_time(self) -> int:
+        """When the last price was published, microseconds UTC."""
+        return self._ticker.last_time
 
     @property
     def slots(self) -> int:
@@ -236,23 +230,11 @@ class World:
     def _ticked(self, symbol: str, price: Decimal) -> list[Record]:
         """Publish a mark, and with it the index price of the coin if that is collateral."""
         self.prices[symbol] = price
-        found = [self._price(symbol, "mark", price)]
+        found = [self._ticker.publish(symbol, "mark", price)]
         coin = symbol.removesuffix("USDT")
         if coin in self.rules.profile.collateral:
-            found.append(self._price(coin, "index", price))
+            found.append(self._ticker.publish(coin, "index", price))
         return found
-
-    def _price(self, symbol: str, kind: PriceKind, price: Decimal) -> Record:
-        self._ticks[symbol] += 1
-        self.last_price_time = self.clock.stamp()
-        return None, PriceUpdate(
-            symbol=symbol,
-            kind=kind,
-            price=price,
-            source=SOURCE,
-            sequence=self._ticks[symbol],
-            time=self.last_price_time,
-        )
 
     def _path(self, symbol: str, minute: int) -> list[Decimal]:
         bar = self._histories[symbol].of_day(minute)
@@ -270,13 +252,7 @@ class World:
         return begin <= self.clock.time < begin + stall.seconds * SECOND
 
     def _kept(self, events: list[PositionEvent]) -> list[Record]:
-        return [(self._shard(event.account), event) for event in events]
-
-    def _shard(self, account: str) -> int:
-        shard = self._shards.get(account)
-        if shard is None:
-            shard = self._shards[account] = shard_of(account, self.scene.shards)
-        return shard
+        return [(self._shards.of(event.account), event) for event in events]
 
 
 def _fund(scene: Scene) -> tuple[FundDeposit, ...]:

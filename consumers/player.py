@@ -16,7 +16,8 @@ from typing import Any, Protocol, Self
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from consumers.market import SECOND, TICK, Record, World
+from consumers.feed import Record
+from consumers.market import SECOND, TICK, World
 from consumers.tally import Tally
 from engine import wire
 from engine.events import AccountEvent, AnyEvent, PriceEvent

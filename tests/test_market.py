@@ -10,9 +10,10 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from consumers import bars, market, population
-from consumers.exchange import Clock, Exchange
+from consumers.exchange import Exchange
+from consumers.feed import Clock, shard_of
 from consumers.fitting import Terms, initial_margin
-from consumers.market import DEPTH, Scene, Stall, World, shard_of
+from consumers.market import DEPTH, Scene, Stall, World
 from engine import instruments, profile_faults
 from engine.decisions import (
     CancelOpenOrders,

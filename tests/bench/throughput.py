@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from consumers.market import Record, Scene
+from consumers.feed import Record
+from consumers.market import Scene
 from consumers.replay import decide
 from engine import wire
 from engine.core import Engine

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from consumers.market import Record, Scene, World
+from consumers.feed import Record
+from consumers.market import Scene, World
 from engine import state, wire
 from engine.core import Engine
 from engine.decisions import Decision

@@ -18,7 +18,7 @@ import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from consumers import journal
-from consumers.market import Record
+from consumers.feed import Record
 from engine import state, wire
 from engine.events import AnyEvent, ControlEvent, PriceUpdate
 from producers import topics

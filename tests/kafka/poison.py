@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from consumers.market import Record, shard_of
+from consumers.feed import Record, shard_of
 from engine import wire
 from engine.events import PriceUpdate
 

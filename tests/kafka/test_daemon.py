@@ -13,7 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from consumers import batch, config, journal
 from consumers.daemon import Daemon, StartError
-from consumers.market import Scene, shard_of, venue_rules
+from consumers.feed import shard_of
+from consumers.market import Scene, venue_rules
 from consumers.rules import events as rules_events
 from engine import core, wire
 from engine.core import Engine
