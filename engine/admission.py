@@ -7,27 +7,25 @@ found counts. Numbers are known to be finite and of a readable size here (`wire`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from engine import conditions as check
 from engine import events as e
-from engine import instruments, profile_faults
-from engine.book import Leg
+from engine import instruments, loan_admission, profile_faults
 from engine.booking import funding_cash, funding_price, settlement_cash
+from engine.conditions import NO_LEG, Checks, Refusal
 from engine.fills import fill_effect
 from engine.instruments import Asset, Listed, Option
-from engine.money import ZERO, fits, plain
+from engine.money import ZERO, plain
 from engine.profile import RiskProfile, margin_rule
 
 if TYPE_CHECKING:
     from engine.core import Engine
 
-Refusal = tuple[str, str]
-Checks = Iterator[Refusal | None]
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-NO_LEG = Leg(ZERO, ZERO)
 LARGEST_DISCOUNT = 2
 """Discount factors up to this are believed: rates may be below zero."""
 
@@ -49,103 +47,23 @@ def unknown(engine: Engine, event: e.Event) -> Refusal | None:
         if event.account not in engine.accounts and not isinstance(event, OPENING):
             return "unknown_account", f"{event.account} was never opened"
     elif isinstance(event, e.FundingRate | e.Settled | e.MarketState):
-        return _derivative(engine, event.symbol)
+        return check.derivative(engine, event.symbol)
     elif isinstance(event, e.PoolState):
-        return _asset(engine, event.pool)
+        return check.asset(engine, event.pool)
+    elif isinstance(event, e.InterestAccrued):
+        return check.pool(engine, event.pool)
     return None
 
 
 def refusal(engine: Engine, event: e.Event) -> Refusal | None:
     """Return the first rule that an event breaks, with the detail; none if it may be applied."""
-    check = CHECKS.get(type(event))
-    if check is None:
+    checks = CHECKS.get(type(event))
+    if checks is None:
         return None
-    for found in check(engine, event):
+    for found in checks(engine, event):
         if found is not None:
             return found
     return None
-
-
-# --- single conditions
-
-
-def _decimals(name: str, amount: Decimal, decimals: int, of: str) -> Refusal | None:
-    if fits(amount, decimals):
-        return None
-    return "decimals", f"{name} {plain(amount)} has more than the {decimals} decimals of {of}"
-
-
-def _positive(name: str, amount: Decimal) -> Refusal | None:
-    return None if amount > 0 else ("not_positive", f"{name} {plain(amount)} is not above zero")
-
-
-def _not_negative(name: str, amount: Decimal) -> Refusal | None:
-    return None if amount >= 0 else ("negative", f"{name} {plain(amount)} is below zero")
-
-
-def _asset(engine: Engine, name: str) -> Refusal | None:
-    return None if name in engine.rules.assets else ("unknown_asset", f"{name} is not listed")
-
-
-def _amount(engine: Engine, name: str, amount: Decimal, asset: str) -> Refusal | None:
-    return _decimals(name, amount, engine.rules.assets[asset].decimals, asset)
-
-
-def _derivative(engine: Engine, symbol: str) -> Refusal | None:
-    if symbol not in engine.rules.derivatives:
-        return "unknown_symbol", f"{symbol} is not a listed instrument"
-    return None
-
-
-def _trading(engine: Engine, symbol: str) -> Refusal | None:
-    if symbol in engine.rules.settled:
-        return "settled", f"{symbol} is settled"
-    return _derivative(engine, symbol)
-
-
-def _margin(engine: Engine, margin: str, symbol: str | None) -> Refusal | None:
-    """`symbol` is the event's, or none where any listed derivative will do."""
-    if margin == e.CROSS:
-        return None
-    scheme, _, leg = margin.partition(":")
-    if scheme == "isolated" and leg in engine.rules.derivatives and symbol in (None, leg):
-        return None
-    return "margin", f"{margin!r} names no margin group" + (f" of {symbol}" if symbol else "")
-
-
-def _cash_limit(
-    engine: Engine, account: str, margin: str, changes: dict[str, Decimal]
-) -> Refusal | None:
-    """Refuse balances that would pass their asset's largest amount."""
-    known = engine.accounts.get(account)
-    group = known.groups.get(margin) if known else None
-    for asset, change in changes.items():
-        before = engine.book.cash_of(group, asset) if group else ZERO
-        largest, after = engine.rules.assets[asset].largest, before + change
-        if abs(after) > max(largest, abs(before)):
-            return "limit", f"balance {plain(after)} {asset} would pass {plain(largest)}"
-    return None
-
-
-def _leg_limit(
-    instrument: Listed, asset: Asset, size: Decimal, cost: Decimal, held: Leg = NO_LEG
-) -> Refusal | None:
-    """Refuse a leg beyond its largest, unless it comes nearer to it: limits may have been
-    lowered."""
-    if abs(size) > max(instrument.largest_size, abs(held.size)):
-        most = plain(instrument.largest_size)
-        return "limit", f"size {plain(size)} would pass {most} of {instrument.name}"
-    if abs(cost) > max(asset.largest, abs(held.cost)):
-        return "limit", f"cost {plain(cost)} would pass {plain(asset.largest)} {asset.name}"
-    return None
-
-
-def _issued(
-    engine: Engine, account: str, order_id: str, margin: str | None, symbol: str | None
-) -> Refusal | None:
-    if engine.accounts[account].issued(order_id, margin, symbol):
-        return None
-    return "unknown_order", f"order {order_id!r} was never issued for this"
 
 
 # --- one generator a type: later checks may rely on earlier ones
@@ -160,16 +78,16 @@ def _price(engine: Engine, event: e.PriceUpdate) -> Checks:
             yield "price_kind", f"{event.symbol} is an asset: it has an index price only"
     if isinstance(listed, Option) and event.kind == "mark":
         yield "price_kind", f"{event.symbol} is an option: its mark comes of OptionMark only"
-    yield _positive("price", event.price)
+    yield check.positive("price", event.price)
     if listed is not None:
-        yield _decimals("price", event.price, listed.price_decimals, event.symbol)
+        yield check.decimals("price", event.price, listed.price_decimals, event.symbol)
 
 
 def _option_mark(engine: Engine, event: e.OptionMark) -> Checks:
     if not isinstance(engine.rules.definition(event.symbol), Option):
         yield "not_option", f"{event.symbol} is no option"
-    yield _not_negative("iv", event.iv)
-    yield _positive("forward", event.forward)
+    yield check.not_negative("iv", event.iv)
+    yield check.positive("forward", event.forward)
     if not 0 < event.discount <= LARGEST_DISCOUNT:
         yield "discount", f"discount {plain(event.discount)} is not in (0, {LARGEST_DISCOUNT}]"
 
@@ -178,39 +96,39 @@ def _market_state(engine: Engine, event: e.MarketState) -> Checks:
     decimals = engine.rules.derivatives[event.symbol].size_decimals
     for name in ("long_size", "short_size"):
         size: Decimal = getattr(event, name)
-        yield _not_negative(name, size)
-        yield _decimals(name, size, decimals, event.symbol)
+        yield check.not_negative(name, size)
+        yield check.decimals(name, size, decimals, event.symbol)
 
 
 def _pool_state(engine: Engine, event: e.PoolState) -> Checks:
     for name in ("supplied", "borrowed"):
         amount: Decimal = getattr(event, name)
-        yield _not_negative(name, amount)
-        yield _amount(engine, name, amount, event.pool)
+        yield check.not_negative(name, amount)
+        yield check.amount(engine, name, amount, event.pool)
 
 
 def _external(engine: Engine, event: e.Deposit | e.Withdrawal) -> Checks:
-    yield _asset(engine, event.asset)
-    yield _positive("amount", event.amount)
-    yield _amount(engine, "amount", event.amount, event.asset)
+    yield check.asset(engine, event.asset)
+    yield check.positive("amount", event.amount)
+    yield check.amount(engine, "amount", event.amount, event.asset)
     change = event.amount if isinstance(event, e.Deposit) else -event.amount
-    yield _cash_limit(engine, event.account, e.CROSS, {event.asset: change})
+    yield check.cash_limit(engine, event.account, e.CROSS, {event.asset: change})
 
 
 def _account_closed(engine: Engine, event: e.AccountClosed) -> Checks:
     for group in engine.accounts[event.account].ordered_groups():
-        if group.cash or group.symbols or group.liquidation:
-            yield "not_empty", f"{group.margin} still has cash, legs or a liquidation"
+        if group.cash or group.symbols or group.loans or group.liquidation:
+            yield "not_empty", f"{group.margin} still has cash, legs, loans or a liquidation"
 
 
 def _margin_moved(engine: Engine, event: e.MarginMoved) -> Checks:
-    yield _derivative(engine, event.symbol)
+    yield check.derivative(engine, event.symbol)
     asset = engine.rules.settle_of(event.symbol).name
     if event.amount == 0:
         yield "not_positive", "amount is zero"
-    yield _amount(engine, "amount", event.amount, asset)
-    yield _cash_limit(engine, event.account, e.CROSS, {asset: -event.amount})
-    yield _cash_limit(engine, event.account, e.isolated(event.symbol), {asset: event.amount})
+    yield check.amount(engine, "amount", event.amount, asset)
+    yield check.cash_limit(engine, event.account, e.CROSS, {asset: -event.amount})
+    yield check.cash_limit(engine, event.account, e.isolated(event.symbol), {asset: event.amount})
 
 
 def _snapshot(engine: Engine, event: e.PositionSnapshot) -> Checks:
@@ -218,79 +136,81 @@ def _snapshot(engine: Engine, event: e.PositionSnapshot) -> Checks:
     if len(set(margins)) != len(margins):
         yield "margin", "a margin group is named twice"
     for group in event.groups:
-        yield _margin(engine, group.margin, None)
+        yield check.margin(engine, group.margin, None)
         for asset, amount in group.balances.items():
-            yield _asset(engine, asset)
-            yield _amount(engine, "balance", amount, asset)
+            yield check.asset(engine, asset)
+            yield check.amount(engine, "balance", amount, asset)
             if abs(amount) > engine.rules.assets[asset].largest:
                 yield "limit", f"balance {plain(amount)} {asset} passes its largest"
         symbols = [leg.symbol for leg in group.legs]
         if len(set(symbols)) != len(symbols):
             yield "symbol", f"{group.margin} names a symbol twice"
+        yield from loan_admission.snapshot(engine, group)
         for leg in group.legs:
-            yield _trading(engine, leg.symbol)
-            yield _margin(engine, group.margin, leg.symbol)
+            yield check.trading(engine, leg.symbol)
+            yield check.margin(engine, group.margin, leg.symbol)
             instrument = engine.rules.derivatives[leg.symbol]
             asset_of = engine.rules.settle_of(leg.symbol)
             if leg.size == 0:
                 yield "zero_size", f"leg {leg.symbol} has no size"
-            yield _decimals("size", leg.size, instrument.size_decimals, leg.symbol)
-            yield _decimals("cost", leg.cost, asset_of.decimals, asset_of.name)
-            yield _leg_limit(instrument, asset_of, leg.size, leg.cost)
+            yield check.decimals("size", leg.size, instrument.size_decimals, leg.symbol)
+            yield check.decimals("cost", leg.cost, asset_of.decimals, asset_of.name)
+            yield check.leg_limit(instrument, asset_of, leg.size, leg.cost)
 
 
 def _fill(engine: Engine, event: e.Fill) -> Checks:
-    yield _trading(engine, event.symbol)
-    yield _margin(engine, event.margin, event.symbol)
-    yield _asset(engine, event.fee_asset)
+    yield check.trading(engine, event.symbol)
+    yield check.margin(engine, event.margin, event.symbol)
+    yield check.asset(engine, event.fee_asset)
     instrument = engine.rules.derivatives[event.symbol]
     if event.size == 0:
         yield "zero_size", "size is zero"
-    yield _positive("price", event.price)
-    yield _decimals("size", event.size, instrument.size_decimals, event.symbol)
-    yield _decimals("price", event.price, instrument.price_decimals, event.symbol)
-    yield _amount(engine, "fee", event.fee, event.fee_asset)
+    yield check.positive("price", event.price)
+    yield check.decimals("size", event.size, instrument.size_decimals, event.symbol)
+    yield check.decimals("price", event.price, instrument.price_decimals, event.symbol)
+    yield check.amount(engine, "fee", event.fee, event.fee_asset)
     if event.order_id:
-        yield _issued(engine, event.account, event.order_id, event.margin, event.symbol)
+        yield check.issued(engine, event.account, event.order_id, event.margin, event.symbol)
     asset = engine.rules.settle_of(event.symbol)
     group = engine.accounts[event.account].groups.get(event.margin)
     leg = engine.book.leg_of(group, event.symbol) if group else None
     effect = fill_effect(instrument, asset.unit, leg, event.size, event.price)
-    yield _leg_limit(instrument, asset, effect.size, effect.cost, leg or NO_LEG)
+    yield check.leg_limit(instrument, asset, effect.size, effect.cost, leg or NO_LEG)
     changes = {event.fee_asset: -event.fee}
     changes[asset.name] = changes.get(asset.name, ZERO) + effect.cash
-    yield _cash_limit(engine, event.account, event.margin, changes)
+    yield check.cash_limit(engine, event.account, event.margin, changes)
 
 
 def _open_orders(engine: Engine, event: e.OpenOrders) -> Checks:
-    yield _derivative(engine, event.symbol)
-    yield _margin(engine, event.margin, event.symbol)
+    yield check.derivative(engine, event.symbol)
+    yield check.margin(engine, event.margin, event.symbol)
     decimals = engine.rules.derivatives[event.symbol].size_decimals
     for name, size in (("buy_size", event.buy_size), ("sell_size", event.sell_size)):
-        yield _not_negative(name, size)
-        yield _decimals(name, size, decimals, event.symbol)
+        yield check.not_negative(name, size)
+        yield check.decimals(name, size, decimals, event.symbol)
 
 
 def _orders_cancelled(engine: Engine, event: e.OrdersCancelled) -> Checks:
-    yield _margin(engine, event.margin, None)
+    yield check.margin(engine, event.margin, None)
 
 
 def _order_closed(engine: Engine, event: e.OrderClosed) -> Checks:
-    yield _issued(engine, event.account, event.order_id, None, None)
-    yield _not_negative("filled_size", event.filled_size)
+    yield check.issued(engine, event.account, event.order_id, None, None)
+    yield check.not_negative("filled_size", event.filled_size)
     symbol = event.order_id.rpartition(":")[2]
     instrument = engine.rules.derivatives.get(symbol)
-    decimals = instrument.size_decimals if instrument else engine.rules.assets[symbol].decimals
-    yield _decimals("filled_size", event.filled_size, decimals, symbol)
+    asset = engine.rules.pool(symbol).asset if check.is_pool(engine, symbol) else symbol
+    decimals = instrument.size_decimals if instrument else engine.rules.assets[asset].decimals
+    yield check.decimals("filled_size", event.filled_size, decimals, symbol)
 
 
 def _funding_paid(engine: Engine, event: e.FundingPaid) -> Checks:
-    yield _trading(engine, event.symbol)
-    yield _margin(engine, event.margin, event.symbol)
+    yield check.trading(engine, event.symbol)
+    yield check.margin(engine, event.margin, event.symbol)
     yield _funding_by(engine, event.symbol, "venue")
     asset = engine.rules.settle_of(event.symbol).name
-    yield _amount(engine, "amount", event.amount, asset)
-    yield _cash_limit(engine, event.account, event.margin, {asset: event.amount})
+    yield check.amount(engine, "amount", event.amount, asset)
+    yield check.cash_limit(engine, event.account, event.margin, {asset: event.amount})
 
 
 def _funding_by(engine: Engine, symbol: str, who: str) -> Refusal | None:
@@ -302,23 +222,23 @@ def _funding_by(engine: Engine, symbol: str, who: str) -> Refusal | None:
 
 
 def _collateral_sold(engine: Engine, event: e.CollateralSold) -> Checks:
-    yield _margin(engine, event.margin, None)
-    yield _asset(engine, event.asset)
-    yield _asset(engine, event.for_asset)
+    yield check.margin(engine, event.margin, None)
+    yield check.asset(engine, event.asset)
+    yield check.asset(engine, event.for_asset)
     if event.asset == event.for_asset:
         yield "same_asset", f"{event.asset} sold for itself"
-    yield _positive("amount", event.amount)
-    yield _not_negative("proceeds", event.proceeds)
-    yield _amount(engine, "amount", event.amount, event.asset)
-    yield _amount(engine, "proceeds", event.proceeds, event.for_asset)
+    yield check.positive("amount", event.amount)
+    yield check.not_negative("proceeds", event.proceeds)
+    yield check.amount(engine, "amount", event.amount, event.asset)
+    yield check.amount(engine, "proceeds", event.proceeds, event.for_asset)
     if event.order_id:
-        yield _issued(engine, event.account, event.order_id, event.margin, event.asset)
+        yield check.issued(engine, event.account, event.order_id, event.margin, event.asset)
     changes = {event.asset: -event.amount, event.for_asset: event.proceeds}
-    yield _cash_limit(engine, event.account, event.margin, changes)
+    yield check.cash_limit(engine, event.account, event.margin, changes)
 
 
 def _funding_rate(engine: Engine, event: e.FundingRate) -> Checks:
-    yield _trading(engine, event.symbol)
+    yield check.trading(engine, event.symbol)
     yield _funding_by(engine, event.symbol, "engine")
     price = funding_price(engine, event.symbol)
     if price is None:
@@ -329,33 +249,36 @@ def _funding_rate(engine: Engine, event: e.FundingRate) -> Checks:
     for group in engine.book.holders(event.symbol):
         leg = group.legs[event.symbol]
         change = {asset.name: funding_cash(instrument, asset.unit, leg, price, event.rate)}
-        yield _cash_limit(engine, group.account.id, group.margin, change)
+        yield check.cash_limit(engine, group.account.id, group.margin, change)
 
 
 def _settled(engine: Engine, event: e.Settled) -> Checks:
-    yield _trading(engine, event.symbol)
+    yield check.trading(engine, event.symbol)
     instrument = engine.rules.derivatives[event.symbol]
-    yield _positive("price", event.price)
-    yield _decimals("price", event.price, instrument.price_decimals, event.symbol)
+    yield check.positive("price", event.price)
+    yield check.decimals("price", event.price, instrument.price_decimals, event.symbol)
     asset = engine.rules.settle_of(event.symbol)
     for group in engine.book.holders(event.symbol):
         leg = group.legs[event.symbol]
         change = {asset.name: settlement_cash(instrument, asset.unit, leg, event.price)}
-        yield _cash_limit(engine, group.account.id, group.margin, change)
+        yield check.cash_limit(engine, group.account.id, group.margin, change)
 
 
 def _fund_moved(engine: Engine, event: e.FundMoved) -> Checks:
     if event.shard != engine.shard:
         return
-    yield _asset(engine, event.asset)
-    yield _amount(engine, "amount", event.amount, event.asset)
+    yield check.asset(engine, event.asset)
+    yield check.amount(engine, "amount", event.amount, event.asset)
+    if event.pool:
+        yield from loan_admission.reserve_moved(engine, event)
+        return
     if engine.ledger.fund.get(event.asset, ZERO) + event.amount < 0:
         yield "fund", f"the fund of shard {event.shard} holds less {event.asset}"
 
 
 def _halt(engine: Engine, event: e.Halt | e.Resume) -> Checks:
-    if event.symbol and event.symbol not in engine.rules.derivatives:
-        yield "unknown_symbol", f"{event.symbol} is not a listed instrument"
+    if event.symbol and not check.is_pool(engine, event.symbol):
+        yield check.derivative(engine, event.symbol)
 
 
 def _instrument_listed(engine: Engine, event: e.InstrumentListed) -> Checks:
@@ -369,7 +292,7 @@ def _instrument_listed(engine: Engine, event: e.InstrumentListed) -> Checks:
         yield "instrument", f"{new.name}: type, settlement, style, terms and decimals stay"
     if isinstance(new, Asset):
         return
-    yield _asset(engine, new.settle)
+    yield check.asset(engine, new.settle)
     if rules.profile is None or not _has_margin(rules.profile, new):
         yield "instrument", f"{new.name} has no rule of margin in force"
 
@@ -436,4 +359,5 @@ CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {
     e.Resume: _halt,
     e.InstrumentListed: _instrument_listed,
     e.ProfileChanged: _profile_changed,
+    **loan_admission.CHECKS,
 }

@@ -309,6 +309,19 @@ class Book:
         """Whether there is any pool."""
         return bool(self._pools)
 
+    @property
+    def pools(self) -> Mapping[str, int]:
+        """The decimals of every pool's asset, by pool."""
+        return self._pools
+
+    def supplied_column(self, pool: str) -> NDArray[np.int64]:
+        """Return the column of principals supplied to a pool, in units, over all group rows."""
+        return self._supplied[pool]
+
+    def owed_column(self, pool: str) -> NDArray[np.int64]:
+        """Return the column of principals owed to a pool, in units, over all group rows."""
+        return self._owed[pool]
+
     def list_pools(self, lending: Lending) -> None:
         """Make room for principals in pools whose assets are listed."""
         self._lending = lending

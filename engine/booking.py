@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import decisions as d
 from engine import events as e
-from engine import fills, repricing
+from engine import fills, loans, repricing
 from engine.book import Group, Leg
 from engine.instruments import Listed, Option
 from engine.money import ZERO, credit
@@ -146,7 +146,7 @@ def _put_right(
     for symbol in symbols:
         told = legs.get(symbol)
         note("size", symbol, before_legs.get(symbol, none).size, told.size if told else ZERO)
-    return changes
+    return changes + loans.put_right(engine, group, given)
 
 
 # --- funding and settlement
@@ -216,7 +216,10 @@ def _pool_state(engine: Engine, event: e.PoolState) -> None:
 def _fund_moved(engine: Engine, event: e.FundMoved) -> None:
     if event.shard != engine.shard:
         return
-    engine.ledger.fund[event.asset] += event.amount
+    if event.pool:
+        loans.reserve_moved(engine, event)
+    else:
+        engine.ledger.fund[event.asset] += event.amount
     engine.ledger.top_ups[event.asset] += event.amount
     engine.changed.funds.add(event.asset)
 
@@ -261,6 +264,14 @@ BOOKING: dict[type[e.Event], Handler] = {
     e.Fill: fills.fill,
     e.OrderClosed: fills.order_closed,
     e.CollateralSold: fills.collateral_sold,
+    e.Supplied: loans.supplied,
+    e.Redeemed: loans.redeemed,
+    e.Borrow: loans.borrowed,
+    e.Repay: loans.repaid,
+    e.CollateralEnabled: loans.collateral_enabled,
+    e.CategoryChosen: loans.category_chosen,
+    e.Seized: loans.seized,
+    e.InterestAccrued: loans.interest_accrued,
     e.FundingPaid: _funding_paid,
     e.FundingRate: _funding_rate,
     e.Settled: _settled,

@@ -13,6 +13,7 @@ from engine import admission, booking
 from engine import decisions as d
 from engine import events as e
 from engine.book import Account, Book, Group
+from engine.conditions import Refusal
 from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
 from engine.liquidation import Order, Step, next_step, risk_key
@@ -67,7 +68,6 @@ class Engine:
         self.shard = shard
         self.seq = 0
         self.index = 0
-        self.time = 0
         self.rules = Rules()
         self.book = Book()
         self.ledger = Ledger()
@@ -79,8 +79,18 @@ class Engine:
         self.timers = Timers()
         self._touched: dict[Group, None] = {}
         self._pending: list[Pending] = []
+        self._stale = self._disordered = False
         self._out: list[d.Decision] = []
         self._newcomer: Account | None = None
+
+    @property
+    def time(self) -> int:
+        """Engine time, which markets know too: what loans are worth depends on it."""
+        return self.markets.now
+
+    @time.setter
+    def time(self, now: int) -> None:
+        self.markets.now = now
 
     @property
     def accounts(self) -> dict[str, Account]:
@@ -212,8 +222,20 @@ class Engine:
         self.rules.list_instrument(instrument)
         if isinstance(instrument, Asset):
             self.book.list_asset(instrument)
+            self.list_pools()
         else:
             self.book.list_instrument(instrument)
+
+    def list_pools(self) -> None:
+        """Make room in the book for the pools in force."""
+        if self.rules.lending is not None:
+            self.book.list_pools(self.rules.lending)
+
+    def pools_changed(self, *, health: bool = False) -> None:
+        """Take note that a decision changed a pool: who is not decided yet is looked at again when
+        its turn comes, and all of them now where the health of others fell (`health`)."""
+        self._stale = True
+        self._disordered = self._disordered or health
 
     def look_at(self, groups: list[Group]) -> None:
         """Look at groups once this event is applied, though nothing of theirs was written."""
@@ -255,7 +277,7 @@ class Engine:
         else:
             self._admit(event, gap=gap, known=known)
 
-    def _refused(self, event: e.Event, why: admission.Refusal | None) -> bool:
+    def _refused(self, event: e.Event, why: Refusal | None) -> bool:
         if why is not None:
             told = {"event": type(event).__name__, "record": record_of(event)}
             self.emit(d.Refused, **told, rule=why[0], detail=why[1])
@@ -270,6 +292,7 @@ class Engine:
         if self.timers.fire(self, now) and self._refused(event, admission.refusal(self, event)):
             return
         self.time = now
+        self.look_at(self.watch.due(now))
         if isinstance(event, e.AccountEvent) and not known:
             self._newcomer = Account(event.account, event.sequence)
             self.book.open_account(self._newcomer)
@@ -318,6 +341,7 @@ class Engine:
     def _look_at_touched(self) -> None:
         """Find out which touched groups will take a step, riskiest first."""
         touched, self._touched = self._touched, {}
+        self._stale = self._disordered = False
         if not self.ready:
             return
         found: list[Pending] = []
@@ -326,16 +350,23 @@ class Engine:
             self._note(group, state, situation)
             if step != "rest":
                 found.append(Pending(group, state, situation, step))
-        self._pending = sorted(found, key=lambda one: risk_key(one.health, one.group))
+        found.sort(key=lambda one: risk_key(one.health, one.group), reverse=True)
+        self._pending = found
 
     def _decide_slice(self) -> None:
-        now, self._pending = self._pending[:SLICE], self._pending[SLICE:]
-        for pending in now:
-            self._decide(pending)
+        for _ in range(SLICE):
+            if not self._pending:
+                return
+            self._decide(self._pending.pop())
+            if self._disordered:
+                self.look_at([pending.group for pending in self._pending])
+                self._look_at_touched()
 
     def _decide(self, pending: Pending) -> None:
         """Take steps until the group is at rest."""
         group, state, situation, step = pending
+        if self._stale:
+            state, situation, step = self._look_at(group)
         while step != "rest":
             STEPS[step](self, group, state)
             self.changed.accounts.add(group.account.id)
@@ -370,6 +401,6 @@ def record_of(event: e.Event) -> str:
         return event.instrument.name
     if isinstance(event, e.ProfileChanged):
         return event.profile.name
-    if isinstance(event, e.PoolState):
+    if isinstance(event, e.PoolState | e.InterestAccrued):
         return event.pool
     return getattr(event, "symbol", "")

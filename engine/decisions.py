@@ -231,6 +231,14 @@ class SetOff(GroupDecision, frozen=True, kw_only=True):
     amount: Decimal
 
 
+class SupplyDrawn(GroupDecision, frozen=True, kw_only=True):
+    """`amount` of what the account supplied to `pool` comes back into the group's cash, to be
+    sold for what that owes."""
+
+    pool: str
+    amount: Decimal
+
+
 class LiquidationEnded(GroupDecision, frozen=True, kw_only=True):
     """A liquidation is over."""
 
@@ -315,10 +323,11 @@ class BadDebt(GroupDecision, frozen=True, kw_only=True):
 
 
 class SnapshotChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number that a snapshot put right: the cash of an asset, or the size or cost of a leg."""
+    """One number that a snapshot put right: the cash of an asset, the size or cost of a leg, or
+    what is owed or supplied to a pool."""
 
     margin: str
-    item: Literal["cash", "size", "cost"]
+    item: Literal["cash", "size", "cost", "owed", "supplied"]
     name: str
     before: Decimal
     after: Decimal
@@ -400,6 +409,7 @@ AnyDecision = (
     | AuctionReset
     | AuctionEnded
     | SetOff
+    | SupplyDrawn
     | LiquidationEnded
     | FeeCharged
     | Shortfall

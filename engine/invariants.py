@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 
 from engine.core import Engine
@@ -13,6 +14,7 @@ def check(engine: Engine) -> None:
     with localcontext(EXACT):
         _value_is_conserved(engine)
         _shortfalls_are_paid(engine)
+        _pools_balance(engine)
         _legs_and_liquidations_agree(engine)
         _screens_miss_nothing(engine)
 
@@ -23,7 +25,12 @@ def _value_is_conserved(engine: Engine) -> None:
         units = int(sum(engine.book.cash_column(asset).tolist()))
         held = from_units(units, definition.decimals) + ledger.fund[asset] + ledger.fees[asset]
         held += sum((v for (_, a), v in ledger.clearing.items() if a == asset), ZERO)
+        held += sum((lot for a, lot in _lots(engine) if a == asset), ZERO)
         held -= sum((v for (a, _), v in ledger.bad_debt.items() if a == asset), ZERO)
+        held += sum((v for (a, _), v in ledger.recovered.items() if a == asset), ZERO)
+        for name, pool in engine.markets.lending.items():
+            if engine.rules.pool(name).asset == asset:
+                held += pool.cash + pool.deficit
         brought = ledger.deposits[asset] - ledger.withdrawals[asset]
         brought += ledger.top_ups[asset] + ledger.adjustments[asset]
         assert held == brought, f"{asset}: value is conserved: holds {held}, was brought {brought}"
@@ -33,8 +40,29 @@ def _value_is_conserved(engine: Engine) -> None:
 def _shortfalls_are_paid(engine: Engine) -> None:
     ledger = engine.ledger
     for key, amount in ledger.shortfall.items():
-        paid = ledger.paid_by_fund.get(key, ZERO) + ledger.bad_debt.get(key, Decimal(0))
-        assert amount == paid, f"{key}: shortfall = paid by fund + bad debt: {amount} != {paid}"
+        layers = (
+            ledger.paid_by_fund, ledger.paid_by_reserve, ledger.socialised, ledger.bad_debt
+        )  # fmt: skip
+        borne = sum((layer.get(key, ZERO) for layer in layers), ZERO)
+        assert amount == borne, f"{key}: shortfall = what the layers bore: {amount} != {borne}"
+
+
+def _lots(engine: Engine) -> Iterator[tuple[str, Decimal]]:
+    """Yield what is on auction: asset and amount."""
+    for group in engine.liquidating:
+        for auction in group.liquidation.auctions.values() if group.liquidation else ():
+            yield engine.rules.pool(auction.collateral).asset, auction.lot
+
+
+def _pools_balance(engine: Engine) -> None:
+    for name, pool in engine.markets.lending.items():
+        assert not pool.imbalance, f"pool {name}: has {pool.imbalance} more than it owes"
+        for column, total in (
+            (engine.book.supplied_column(name), pool.supplied),
+            (engine.book.owed_column(name), pool.borrowed),
+        ):
+            found = from_units(int(sum(column.tolist())), engine.book.pools[name])
+            assert found == total, f"pool {name}: principals add up to {found}, not {total}"
 
 
 def _legs_and_liquidations_agree(engine: Engine) -> None:

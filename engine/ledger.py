@@ -19,12 +19,15 @@ class Ledger:
 
     By asset: `fund`, `fees` (paid to the venue), `deposits`, `withdrawals`, `top_ups` of the fund,
     `adjustments` by snapshots. `clearing` by (market, asset) takes the other side of every fill,
-    funding payment, settlement and sale. `shortfall`, `paid_by_fund` and `bad_debt` by (asset,
-    market).
+    funding payment, settlement, sale and seizure. By (asset, market), a market being a pool where
+    loans are lost: `shortfall`, who bore it (`paid_by_fund`, `paid_by_reserve`, `socialised`, or
+    nobody: `bad_debt`), and what of the last was `recovered`.
     """
 
     BY_ASSET = ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
-    BY_MARKET = ("shortfall", "paid_by_fund", "bad_debt")
+    BY_MARKET = (
+        "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "recovered"
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.fund = _sums()
@@ -36,4 +39,7 @@ class Ledger:
         self.clearing = _pair_sums()
         self.shortfall = _pair_sums()
         self.paid_by_fund = _pair_sums()
+        self.paid_by_reserve = _pair_sums()
+        self.socialised = _pair_sums()
         self.bad_debt = _pair_sums()
+        self.recovered = _pair_sums()

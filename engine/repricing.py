@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import events as e
+from engine import loans
 from engine.book import Group
 from engine.decisions import MarkUsed
 from engine.instruments import Option
@@ -77,12 +78,15 @@ def _touch_moved(
 
 
 def _holders_of_asset(engine: Engine, asset: str) -> list[Group]:
-    """Return the groups that own or owe an asset, or have a leg settled in it."""
+    """Return the groups that own or owe an asset, have a leg settled in it, or a loan of it."""
     column = engine.book.cash_column(asset)
     found = {engine.book.at(row) for row in column.nonzero()[0].tolist()}
     for symbol, table in engine.book.legs.items():
         if table.settle.name == asset:
             found.update(engine.book.holders(symbol))
+    for pool, rule in engine.rules.lending.pools.items() if engine.rules.lending else ():
+        if rule.asset == asset:
+            found.update(loans.concerned(engine, pool))
     return sorted(found, key=lambda group: group.key)
 
 
@@ -96,7 +100,10 @@ def instrument_listed(engine: Engine, event: e.InstrumentListed) -> None:
 def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
     """Put a profile in force; the same content again changes nothing."""
     if engine.rules.profile != event.profile:
+        held = loans.leave_rules(engine)
         engine.rules.put_in_force(event.profile)
+        engine.list_pools()
+        loans.enter_rules(engine, held)
         rules_changed(engine)
 
 

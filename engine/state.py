@@ -24,6 +24,7 @@ from engine.ledger import Ledger
 from engine.liquidation import Liquidation, Order
 from engine.money import EXACT
 from engine.options import OptionInputs
+from engine.pools import LendingPool
 from engine.profile import RiskProfile
 from engine.volatility import VolatilityState
 
@@ -56,6 +57,16 @@ class LiquidationRecord(msgspec.Struct, forbid_unknown_fields=True):
     losses: dict[str, Decimal]
 
 
+class LoansRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """The loans of a margin group: principals supplied and owed, and debts given up, by pool."""
+
+    supplied: dict[str, Decimal]
+    owed: dict[str, Decimal]
+    disabled: list[str]
+    category: str
+    given_up: dict[str, Decimal]
+
+
 class GroupRecord(msgspec.Struct, forbid_unknown_fields=True):
     """A margin group."""
 
@@ -67,6 +78,7 @@ class GroupRecord(msgspec.Struct, forbid_unknown_fields=True):
     last_market: str
     open_orders: dict[str, tuple[Decimal, Decimal]]
     liquidation: LiquidationRecord | None
+    loans: LoansRecord | None = None
 
 
 class AccountRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,7 +97,7 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     asset.
 
     `averages` by kind of price; `interest` (long size, short size), `pool` (deposits, borrows) and
-    `option` where they were told.
+    `option` where they were told, `lending` of a pool.
     """
 
     prices: list[MarkUsed]
@@ -94,14 +106,18 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     pool: tuple[Decimal, Decimal] | None
     option: OptionInputs | None
     volatility: VolatilityState | None
+    lending: LendingPool | None
     sequences: dict[str, int]
     clearing: dict[str, Decimal]
     shortfall: dict[str, Decimal]
     paid_by_fund: dict[str, Decimal]
+    paid_by_reserve: dict[str, Decimal]
+    socialised: dict[str, Decimal]
     bad_debt: dict[str, Decimal]
+    recovered: dict[str, Decimal]
 
 
-_NOTHING = MarketRecord([], {}, None, None, None, None, {}, {}, {}, {}, {})
+_NOTHING = MarketRecord([], {}, None, None, None, None, None, {}, {}, {}, {}, {}, {}, {}, {})
 
 
 class FundRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -218,7 +234,7 @@ def _markets(engine: Engine) -> list[str]:
     names = {symbol for symbol, _ in engine.prices} | set(engine.price_sequences)
     names |= set(engine.markets.interest) | set(engine.markets.pools)
     names |= {market for market, _ in ledger.clearing}
-    names |= {market for _, market in ledger.shortfall}
+    names |= {market for _, market in ledger.shortfall} | set(engine.markets.lending)
     return sorted(names)
 
 
@@ -249,6 +265,7 @@ def _restore_rules(engine: Engine, record: RulesRecord) -> None:
         rules.put_in_force(record.profile)
     for instrument in record.instruments:
         engine.list_instrument(instrument)
+    engine.list_pools()
     rules.halted, rules.halted_all = set(record.halted), record.halted_all
     rules.settled = set(record.settled)
     rules.fund_sequence = record.fund_sequence
@@ -274,11 +291,10 @@ def _market(engine: Engine, market: str) -> bytes | None:
         pool=markets.pools.get(market),
         option=markets.options.get(market),
         volatility=markets.volatilities.get(market),
+        lending=markets.lending.get(market),
         sequences=dict(sorted(sequences.items())),
         clearing=clearing,
-        shortfall=by_asset(ledger.shortfall),
-        paid_by_fund=by_asset(ledger.paid_by_fund),
-        bad_debt=by_asset(ledger.bad_debt),
+        **{name: by_asset(getattr(ledger, name)) for name in Ledger.BY_MARKET},
     )
     return wire.write(record) if record != _NOTHING else None
 
@@ -293,6 +309,7 @@ def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
         (engine.markets.pools, record.pool),
         (engine.markets.options, record.option),
         (engine.markets.volatilities, record.volatility),
+        (engine.markets.lending, record.lending),
     )
     for table, value in known:
         if value is not None:
@@ -342,7 +359,31 @@ def _group(group: Group) -> GroupRecord:
         last_market=group.last_market,
         open_orders=dict(sorted(group.open_orders.items())),
         liquidation=_liquidation(liquidation) if liquidation else None,
+        loans=_loans(group),
     )
+
+
+def _loans(group: Group) -> LoansRecord | None:
+    """Return what a group has to do with pools, none if nothing."""
+    held = group.loans
+    record = LoansRecord(
+        supplied={pool: loan.supplied for pool, loan in held.items() if loan.supplied},
+        owed={pool: loan.owed for pool, loan in held.items() if loan.owed},
+        disabled=sorted(group.disabled),
+        category=group.category,
+        given_up=dict(sorted(group.given_up.items())),
+    )
+    return record if record != LoansRecord({}, {}, [], "", {}) else None
+
+
+def _restore_loans(group: Group, record: LoansRecord) -> None:
+    for pool in {**record.supplied, **record.owed}:
+        zero = Decimal(0)
+        supplied, owed = record.supplied.get(pool, zero), record.owed.get(pool, zero)
+        group.book.set_loan(group, pool, supplied, owed)
+    group.disabled = set(record.disabled)
+    group.category = record.category
+    group.given_up = record.given_up
 
 
 def _liquidation(liquidation: Liquidation) -> LiquidationRecord:
@@ -388,6 +429,8 @@ def _restore_account(engine: Engine, name: str, record: AccountRecord) -> None:
         group.orders_told = stored.orders_told
         group.last_market = stored.last_market
         group.open_orders = stored.open_orders
+        if stored.loans is not None:
+            _restore_loans(group, stored.loans)
         if stored.liquidation is not None:
             group.liquidation = _restored_liquidation(account, stored.liquidation)
 

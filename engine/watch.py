@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.book import FIRST_CAPACITY, Group
+from engine.loan_watch import LoanWatch
 from engine.margin import Health
 from engine.portfolio_watch import PortfolioWatch
 from engine.portfolios import underlying_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from engine.book import Book, LegTable
     from engine.margin import LegHealth
     from engine.markets import Markets
+    from engine.pools import LendingPool
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -80,12 +82,14 @@ class Watch:
         self._profit = ScreenProfit(None)
         self._references: dict[str, float] = {}
         self._portfolios = PortfolioWatch(book, rules, markets)
+        self._loans = LoanWatch(book, rules, markets)
 
     def new_rules(self) -> None:
         """Take over changed rules; every group is to be noted again after."""
         profile = self._rules.in_force
         self._curves = {}
         self._portfolios.new_rules()
+        self._loans.new_rules(len(self._alarm))
         self._profit = ScreenProfit(profile.profit if self._rules.weighs_profit else None)
         self._weights = {}
         for asset in self._rules.assets:
@@ -128,8 +132,10 @@ class Watch:
             self._alarm[row] = self._relief[row] = np.nan
             return
         required = {leg.settle: 0.0 for leg in state.legs}
+        loans = self._loans.note(row, state)
         gross = sum(abs(float(cash * state.prices[a])) for a, cash in state.cash.items())
-        rounded = 0.0
+        gross, rounded = gross + loans.gross, loans.rounded
+        lent = {loan.asset for loan in state.loans}
         self._portfolios.note(row, state.portfolios)
         for leg in state.legs:
             if self._rules.portfolio_of(leg.symbol) is None:
@@ -141,16 +147,23 @@ class Watch:
             amount = float(state.counted.get(asset, 0))
             needs = required.get(asset, 0.0)
             # A leg concerns its settlement asset also while what it owes or owns there is nothing.
-            concerned = bool(amount or asset in required)
+            concerned = bool(amount or asset in required or asset in lent)
             if self._concerned[asset][row] != concerned:
                 self._concerned[asset][row] = concerned
                 self._holders[asset] = None
             net[row], self._required[asset][row] = amount, needs
         equity, maintenance = float(state.margin_equity), float(state.maintenance)
         error = RELATIVE_ERROR * gross + ROUNDINGS * rounded
-        self._alarm[row] = maintenance - rise * equity + error
-        relief = fall * equity - maintenance + error
-        self._relief[row] = math.inf if math.isinf(fall) else relief
+        alarm = maintenance - rise * equity + error
+        relief = math.inf if math.isinf(fall) else fall * equity - maintenance + error
+        if state.loans:
+            ahead = self._loans.horizon - self._markets.now
+            for left, speed in ((-alarm, loans.raised), (-relief, loans.gained)):
+                if speed and left <= speed * ahead:
+                    self._loans.wait(group, left, speed)
+            alarm += loans.raised * ahead
+            relief += loans.gained * ahead
+        self._alarm[row], self._relief[row] = alarm, relief
 
     def _worth(self, leg: LegHealth) -> float:
         """Return the size of the numbers that a leg's are made of: of an option its underlying's
@@ -174,6 +187,7 @@ class Watch:
 
     def forget(self, group: Group) -> None:
         """Stop watching a group that is no more."""
+        self._loans.forget(group)
         if group.row < len(self._rise):
             self._alarm[group.row] = self._relief[group.row] = np.nan
             self._rise[group.row] = self._fall[group.row] = np.nan
@@ -212,6 +226,9 @@ class Watch:
             worth = float(self._rules.price_of(asset, self._markets) or 0)
             equity += amounts * worth
             gross += np.abs(amounts) * worth
+        if self._book.lends:
+            lent = self._loans.equity()
+            equity, gross, rounded = equity + lent[0], gross + lent[1], rounded + lent[2]
         return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross + rounded))
 
     def strayed(self, symbol: str, before: float, price: float) -> bool:
@@ -229,6 +246,30 @@ class Watch:
     def renewed(self) -> None:
         """Take note that every group was noted again."""
         self._passes = 0
+
+    def due(self, now: int) -> list[Group]:
+        """Return the groups that interest alone may have taken over a threshold by now."""
+        if not self._book.lends:
+            return []
+        found = self._loans.due(now)
+        if now >= self._loans.horizon:
+            found += self._reckon(self._loans.draw_further(now)) + self._loans.ramps_over(now)
+        return found
+
+    def pool_written(self, pool: str, state: LendingPool) -> list[Group]:
+        """Return the groups that a pool's new rates may take over a threshold before long."""
+        more = self._loans.written(pool, state)
+        return [] if more is None else self._reckon(more)
+
+    def _reckon(self, more: tuple[Floats, Floats]) -> list[Group]:
+        """Carry over what maintenance and margin equity may have grown, for all rows."""
+        raised, gained = more
+        if not raised.any() and not gained.any():
+            return []
+        self._alarm += np.where(raised > 0, raised, 0.0)
+        self._relief += np.where(gained > 0, self._fall * gained, 0.0)
+        near = ((self._alarm >= 0) & (raised > 0)) | ((self._relief >= 0) & (gained > 0))
+        return self._groups(np.flatnonzero(near))
 
     def mark_moved(self, symbol: str, before: float, after: float) -> list[Group]:
         """Return the groups that a new mark of `symbol` may have taken over a threshold."""
@@ -274,6 +315,11 @@ class Watch:
         raised = self._required[asset][rows] * step
         if self._profit.after_requirement:
             gained += raised
+        if self._book.lends:
+            lent = self._loans.moved(asset, rows, step)
+            if lent is None:
+                return self._groups(rows)
+            gained, raised = gained + lent[0], raised + lent[1]
         found = self._move(rows, gained, raised)
         for underlying, held in self._portfolios.settled_in(asset).items():
             found += self._raise_portfolio(underlying, held, np.zeros(len(held)))
@@ -401,6 +447,7 @@ class Watch:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.full(room, np.nan)]))
         self._standing = np.concatenate([self._standing, np.zeros(room, np.int8)])
+        self._loans.grow(room)
         for columns in (self._net, self._required):
             for asset, column in columns.items():
                 columns[asset] = np.concatenate([column, np.zeros(room)])
