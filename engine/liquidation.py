@@ -10,9 +10,12 @@ point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from engine.book import Group, Holdings
 from engine.closing import bankruptcy_price, fillable_price, limit_price
@@ -44,9 +47,14 @@ Step = Literal[
     "end_converted",
     "end_superseded",
     "hold",
+    "release",
     "open",
     "orders",
     "sales",
+    "set_off",
+    "seize",
+    "queue",
+    "give_up",
 ]
 
 
@@ -71,18 +79,26 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
         ({"live": True, "orders_live": True, "priced": True, "restored": True}, "cancel_restored"),
         ({"live": True}, "rest"),
         ({"awaiting": True}, "rest"),
-        ({"legs": False, "owes": False}, "end_flat"),
-        ({"legs": True, "priced": False}, "rest"),
-        ({"opened": False, "priced": False}, "rest"),
-        ({"legs": True, "restored": True}, "end_healthy"),
-        ({"opened": False, "restored": True}, "end_healthy"),
-        ({"legs": False, "convertible": False, "gap": False}, "book"),
+        ({"legs": False, "owes": False, "indebted": False, "auctions": True}, "rest"),
+        ({"legs": False, "owes": False, "indebted": False}, "end_flat"),
+        ({"judged": True, "priced": False}, "rest"),
+        ({"judged": True, "restored": True, "auctions": True}, "rest"),
+        ({"judged": True, "restored": True}, "end_healthy"),
+        ({"legs": False, "owes": True, "convertible": False, "gap": False}, "book"),
+        ({"legs": False, "owes": False, "lost": True, "gap": False}, "give_up"),
         ({"waiting": True}, "rest"),
         ({"blocked": True}, "hold"),
+        ({"held": True}, "release"),
         ({"opened": False}, "open"),
         ({"legs": True}, "orders"),
         ({"priced": False}, "rest"),
-        ({}, "sales"),
+        ({"owes": True}, "sales"),
+        ({"settable": True}, "set_off"),
+        ({"seizable": True}, "seize"),
+        ({"full": True, "capped": False}, "queue"),
+        ({"full": True}, "rest"),
+        ({"sellable": True}, "sales"),
+        ({}, "rest"),
     ),
     "auto_convert": (
         ({"live": True, "halted_live": True}, "cancel_halted"),
@@ -119,20 +135,24 @@ def next_step(reason: Reason, situation: Situation) -> Step:
 
 
 class Order:
-    """A live liquidation order or collateral sale; `size` and `filled` unsigned.
+    """A live liquidation order, collateral sale or seizure; `size` and `filled` unsigned.
 
-    Live until the venue closes it, or does not answer a cancellation by `cancelling_until`.
+    A seizure repays up to `size` of the debt to the pool `symbol`, and takes `seize` for all of it
+    of what is supplied to the pool `collateral`. Live until the venue closes it, or does not answer
+    a cancellation by `cancelling_until`.
     """
 
     __slots__ = (
         "attempt",
         "bankruptcy",
         "cancelling_until",
+        "collateral",
         "expires",
         "filled",
         "for_asset",
         "id",
         "limit",
+        "seize",
         "side",
         "size",
         "symbol",
@@ -149,6 +169,8 @@ class Order:
         expires: int,
         bankruptcy: Decimal | None = None,
         for_asset: str = "",
+        collateral: str = "",
+        seize: Decimal = ZERO,
     ) -> None:
         self.id = order_id
         self.attempt = attempt
@@ -160,6 +182,8 @@ class Order:
         self.bankruptcy = bankruptcy
         self.expires = expires
         self.for_asset = for_asset
+        self.collateral = collateral
+        self.seize = seize
         self.cancelling_until: int | None = None
 
     @property
@@ -167,11 +191,36 @@ class Order:
         """Whether this sells collateral rather than closing a leg."""
         return bool(self.for_asset)
 
+    @property
+    def is_seizure(self) -> bool:
+        """Whether this repays a loan against what was supplied."""
+        return bool(self.collateral)
+
+
+class Auction(msgspec.Struct, forbid_unknown_fields=True):
+    """A live auction of `lot` of what was supplied to `collateral`.
+
+    `debt` is what it has to raise in the asset of `pool`, of which `due` was owed and the rest is
+    the penalty. The price falls from `start_price` since `started` (microseconds UTC).
+    """
+
+    id: str
+    attempt: int
+    pool: str
+    collateral: str
+    lot: Decimal
+    due: Decimal
+    debt: Decimal
+    start_price: Decimal
+    started: int
+    resets: int = 0
+
 
 class Liquidation:
     """One liquidation of a group, from its start to its end."""
 
     __slots__ = (
+        "auctions",
         "awaiting_until",
         "backstop",
         "losses",
@@ -191,6 +240,7 @@ class Liquidation:
         self.backstop = False
         self.orders: dict[str, Order] = {}
         self.losses: dict[str, Decimal] = {}
+        self.auctions: dict[str, Auction] = {}
 
     def in_order(self) -> list[Order]:
         """Return what is live, by attempt."""
@@ -274,20 +324,23 @@ def _slipped(leg: LegHealth, rules: Rules) -> Decimal:
     return max(floor_to(leg.mark * (ONE + slippage), tick), tick)
 
 
-def plan_sales(state: Health, owed: list[str], rules: Rules) -> list[PlannedSale]:
-    """Return the sales that would just cover what is owed, in the profile's order of collateral."""
+def plan_sales(state: Health, owed: Mapping[str, Decimal], rules: Rules) -> list[PlannedSale]:
+    """Return the sales that would just cover what is owed, in the profile's order of collateral.
+
+    `owed` are amounts by asset, in their order; none of these assets is sold for another.
+    """
     profile = rules.in_force
+    prices = {loan.asset: loan.price for loan in state.loans} | state.prices
     left = {asset: amount for asset, amount in state.cash.items() if amount > 0}
     planned: list[PlannedSale] = []
-    for debt in owed:
-        need = -state.cash[debt]
-        debt_price, debt_unit = state.prices[debt], rules.assets[debt].unit
+    for debt, need in owed.items():
+        debt_price, debt_unit = prices[debt], rules.assets[debt].unit
         for asset in profile.conversion:
             if need <= 0:
                 break
-            if asset == debt or left.get(asset, ZERO) <= 0:
+            if asset in owed or left.get(asset, ZERO) <= 0:
                 continue
-            sold, price = rules.assets[asset], state.prices[asset]
+            sold, price = rules.assets[asset], prices[asset]
             amount = min(left[asset], charge(need * debt_price, sold.unit, price))
             slipped = price * (ONE - profile.liquidation.max_slippage)
             limit = ceil_to(slipped, Decimal((0, (1,), -sold.price_decimals)), debt_price)

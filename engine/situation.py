@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine.book import Account, Group
 from engine.decisions import StartReason, Waits
 from engine.events import CROSS
+from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
 from engine.profile import RiskProfile, Threshold
+from engine.repayment import has_pair, lost, plan_auction
 from engine.rules import Rules
 
 if TYPE_CHECKING:
     from engine.core import Engine
-    from engine.liquidation import Order
+    from engine.liquidation import Auction, Order
 
 Reason = StartReason | Literal["idle"]
 
@@ -27,10 +30,12 @@ class Situation(NamedTuple):
     protected: bool  # its account's role is never liquidated
     legs: bool  # it has a leg
     owes: bool  # some cash is negative
+    indebted: bool  # it owes a pool
     convertible: bool  # it owns something that the profile converts
     gap: bool  # its account waits for missing events
     blocked: bool  # by a halt or a gap
     waiting: bool  # blocked, and already noted as such
+    held: bool  # noted as blocked, and is so no more
     priced: bool  # its health is known
     breached: bool  # margin equity below maintenance
     restored: bool  # margin equity at or above the stop requirement
@@ -43,10 +48,31 @@ class Situation(NamedTuple):
     near: bool  # at or above the margin call threshold
     clear: bool  # not exposed, or below the reset threshold
     opened: bool  # own open orders were told to go
+    judged: bool  # by its health: it has a leg, owes a pool, or was not opened yet
     awaiting: bool  # their cancellation is not confirmed yet
     live: bool  # some order or sale is live
     halted_live: bool  # some live order, not yet cancelling, is under a halt
-    orders_live: bool  # some order (not sale) is not yet cancelling
+    orders_live: bool  # some order or seizure (not sale) is not yet cancelling
+    auctions: bool  # something of it is on auction
+    settable: bool  # its own cash can repay a pool
+    seizable: bool  # there is a debt and a collateral to take for it, and room for an auction
+    full: bool  # there are both, and no room for an auction
+    capped: bool  # already noted as waiting for room
+    sellable: bool  # it owns something to convert into what it owes to pools
+    lost: bool  # nothing is left that could repay a pool
+
+
+class Outlook(NamedTuple):
+    """What can be done about the debts of a group to pools, with the names of `Situation`."""
+
+    settable: bool = False
+    seizable: bool = False
+    full: bool = False
+    sellable: bool = False
+    lost: bool = False
+
+
+NO_LOANS = Outlook()
 
 
 class Thresholds(NamedTuple):
@@ -72,16 +98,26 @@ def waits_for_gap(engine: Engine, account: Account) -> bool:
 def block_of(engine: Engine, group: Group) -> Waits:
     """Return why a group's orders have to wait, if they do."""
     rules = engine.rules
-    if rules.halted_all or (
-        group.symbols and all(symbol in rules.halted for symbol in group.symbols)
-    ):
+    if rules.halted_all:
         return "halted"
+    if rules.halted:
+        needed = group.symbols or debts_of(group)
+        if needed and all(symbol in rules.halted for symbol in needed):
+            return "halted"
     return "gap" if waits_for_gap(engine, group.account) else ""
 
 
+def debts_of(group: Group) -> list[str]:
+    """Return the pools that a group owes, by name."""
+    return [pool for pool, loan in group.loans.items() if loan.owed]
+
+
 def under_halt(order: Order, rules: Rules) -> bool:
-    """Tell whether a halt covers a live order (its symbol) or sale (everything)."""
-    return rules.halted_all if order.is_sale else rules.halts(order.symbol)
+    """Tell whether a halt covers a live order (its symbol), seizure (one of its pools) or sale
+    (everything)."""
+    if order.is_sale:
+        return rules.halted_all
+    return rules.halts(order.symbol) or (order.is_seizure and rules.halts(order.collateral))
 
 
 def owed_assets(cash: dict[str, Decimal], reason: Reason, rules: Rules) -> list[str]:
@@ -94,6 +130,15 @@ def owed_assets(cash: dict[str, Decimal], reason: Reason, rules: Rules) -> list[
     return [asset for asset in owed if collateral(asset).auto_convert_below is not None]
 
 
+def owed_to_pools(state: Health) -> dict[str, Decimal]:
+    """Return what a group owes to pools by asset, by name."""
+    owed: dict[str, Decimal] = {}
+    for loan in state.loans:
+        if loan.owed:
+            owed[loan.asset] = owed.get(loan.asset, ZERO) + loan.owed
+    return dict(sorted(owed.items()))
+
+
 def situation_of(engine: Engine, group: Group, state: Health | None) -> Situation:
     """Return what is true of a group whose health is `state` (none: unpriced)."""
     rules, liquidation = engine.rules, group.liquidation
@@ -103,20 +148,28 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
     block = block_of(engine, group)
     near, clear = _against(rules.in_force.margin_call, state)
     strained, eased = _against(rules.in_force.cancel_orders, state)
+    legs, indebted = bool(group.symbols), rules.lending is not None and _indebted(group, state)
+    opened = liquidation is not None and liquidation.opened
+    outlook = NO_LOANS
+    if indebted and state and liquidation and liquidation.reason == "breach" and not (legs or live):
+        outlook = _outlook(engine, group, state)
     return Situation(
         protected=group.account.protected,
-        legs=bool(group.symbols),
+        legs=legs,
         owes=bool(owed_assets(cash, reason_of(group), rules)),
-        convertible=any(cash.get(asset, ZERO) > 0 for asset in rules.in_force.conversion),
+        indebted=indebted,
+        convertible=_convertible(cash, rules),
         gap=waits_for_gap(engine, group.account),
         blocked=bool(block),
         waiting=bool(block) and liquidation is not None and liquidation.waits == block,
+        held=not block and liquidation is not None and liquidation.waits in ("halted", "gap"),
         priced=state is not None,
         breached=state is not None and breached(state, rules),
         restored=(
             liquidation is not None
             and state is not None
             and restored(state, group.holdings, rules, engine.markets)
+            and not (indebted and opened and takes_whole_accounts(rules))
         ),
         overdrawn=group.margin == CROSS and _overdrawn(cash, rules),
         strained=strained,
@@ -126,11 +179,58 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         called=group.called,
         near=near,
         clear=clear,
-        opened=liquidation is not None and liquidation.opened,
+        opened=opened,
+        judged=legs or indebted or not opened,
         awaiting=liquidation is not None and liquidation.awaiting_until is not None,
         live=bool(live),
         halted_live=any(under_halt(order, rules) for order in active),
         orders_live=any(not order.is_sale for order in active),
+        auctions=liquidation is not None and bool(liquidation.auctions),
+        capped=liquidation is not None and liquidation.waits == "capped",
+        **outlook._asdict(),
+    )
+
+
+def takes_whole_accounts(rules: Rules) -> bool:
+    """Tell whether a liquidation of loans goes on until nothing is owed."""
+    return rules.lending is not None and isinstance(rules.lending.repay, WholeAccount)
+
+
+def _convertible(cash: dict[str, Decimal], rules: Rules) -> bool:
+    return any(cash.get(asset, ZERO) > 0 for asset in rules.in_force.conversion)
+
+
+def _indebted(group: Group, state: Health | None) -> bool:
+    if state is None:
+        return bool(debts_of(group))
+    return any(loan.owed for loan in state.loans)
+
+
+def live_auctions(engine: Engine) -> Iterator[Auction]:
+    """Yield every live auction."""
+    for group in engine.liquidating:
+        if group.liquidation is not None:
+            yield from group.liquidation.auctions.values()
+
+
+def _outlook(engine: Engine, group: Group, state: Health) -> Outlook:
+    """Return what can be done about the loans of a group without legs and without live orders."""
+    rules, markets, holdings = engine.rules, engine.markets, group.holdings
+    owed = owed_to_pools(state)
+    settable = group.margin == CROSS and any(state.cash.get(asset, ZERO) > 0 for asset in owed)
+    paired = has_pair(state, holdings, rules, markets)
+    room = paired
+    if rules.lending is not None and rules.lending.auction is not None:
+        live = live_auctions(engine)
+        room = plan_auction(state, holdings, rules, markets, live) is not None
+    sellable = {asset: amount for asset, amount in state.cash.items() if asset not in owed}
+    hopeless = not settable and not _convertible(state.cash, rules)
+    return Outlook(
+        settable=settable,
+        seizable=room,
+        full=paired and not room,
+        sellable=_convertible(sellable, rules),
+        lost=hopeless and bool(lost(state, holdings, rules, paired=paired)),
     )
 
 
@@ -168,7 +268,7 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
     """Return what a price has to do to a group to make its next step another."""
     profile, reason = rules.in_force, reason_of(group)
     if reason == "idle":
-        if situation.protected or not (situation.legs or situation.owes):
+        if situation.protected or not (situation.legs or situation.owes or situation.indebted):
             return Thresholds(math.nan, math.nan)
         rise, fall = 1.0, math.nan
         if not group.called:
@@ -182,6 +282,9 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
             elif group.open_orders:
                 rise = min(rise, float(profile.cancel_orders.at))
         return Thresholds(rise, fall)
+    if reason == "breach" and situation.indebted and not situation.live:
+        # What can be seized, what is lost, and in which order: all of it goes by prices.
+        return Thresholds(math.nan, math.inf)
     if reason == "breach" and (situation.orders_live or not situation.live):
         return Thresholds(math.nan, _stop_ratio(profile))
     if reason == "auto_convert" and not situation.live:

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING
 
 from engine import decisions as d
 from engine.book import Group
-from engine.liquidation import (
-    Liquidation,
-    Order,
-    Step,
-    plan_orders,
-    plan_sales,
-)
+from engine.issuing import issue, known, liquidation_of, make_live
+from engine.liquidation import Liquidation, Order, Step, plan_orders, plan_sales
+from engine.loan_steps import LOAN_STEPS
 from engine.margin import Health
-from engine.situation import block_of, owed_assets, under_halt
+from engine.situation import block_of, owed_assets, owed_to_pools, under_halt
 from engine.waterfall import allocate, split
 
 if TYPE_CHECKING:
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def evidence(engine: Engine, state: Health) -> dict[str, tuple[object, ...]]:
-    """Return what a liquidation rests on: legs, balances and every mark used."""
+    """Return what a liquidation rests on: legs, balances, loans and every mark used."""
     legs = tuple(
         d.LegEvidence(leg.symbol, leg.size, leg.cost, leg.value, leg.notional, leg.maintenance)
         for leg in state.legs
@@ -40,25 +36,18 @@ def evidence(engine: Engine, state: Health) -> dict[str, tuple[object, ...]]:
         for asset in sorted(state.net)
     )
     keys = [(leg.symbol, "mark") for leg in state.legs]
-    keys += [(asset, "index") for asset in sorted(state.net)]
+    loans = tuple(
+        d.LoanEvidence(loan.pool, loan.supplied, loan.threshold, loan.owed, loan.weight)
+        for loan in state.loans
+    )
+    assets = sorted({*state.net, *(loan.asset for loan in state.loans)})
+    keys += [(asset, "index") for asset in assets]
     marks = tuple(engine.prices[key] for key in keys if key in engine.prices)
-    return {"legs": legs, "balances": balances, "marks": marks}
-
-
-def _known(state: Health | None) -> Health:
-    if state is None:
-        raise LookupError("a step that needs a health was taken without one")
-    return state
-
-
-def _liquidation(group: Group) -> Liquidation:
-    if group.liquidation is None:
-        raise LookupError(f"{group.key}: no liquidation")
-    return group.liquidation
+    return {"legs": legs, "balances": balances, "marks": marks, "loans": loans}
 
 
 def _start(engine: Engine, group: Group, state: Health | None, reason: d.StartReason) -> None:
-    known = _known(state)
+    health = known(state)
     account = group.account
     number = len(account.orders) + 1
     account.orders[number] = (group.margin, [])
@@ -72,10 +61,10 @@ def _start(engine: Engine, group: Group, state: Health | None, reason: d.StartRe
         number=number,
         reason=reason,
         waits=waits,
-        equity=known.equity,
-        margin_equity=known.margin_equity,
-        maintenance=known.maintenance,
-        **evidence(engine, known),
+        equity=health.equity,
+        margin_equity=health.margin_equity,
+        maintenance=health.maintenance,
+        **evidence(engine, health),
     )
 
 
@@ -88,13 +77,13 @@ def _start_auto_convert(engine: Engine, group: Group, state: Health | None) -> N
 
 
 def _call(engine: Engine, group: Group, state: Health | None) -> None:
-    known = _known(state)
+    health = known(state)
     group.called = True
     engine.emit_for(
         group,
         d.MarginCall,
-        margin_equity=known.margin_equity,
-        maintenance=known.maintenance,
+        margin_equity=health.margin_equity,
+        maintenance=health.maintenance,
     )
 
 
@@ -112,25 +101,34 @@ def _reset_told(engine: Engine, group: Group, state: Health | None) -> None:
 
 
 def _cancel_halted(engine: Engine, group: Group, state: Health | None) -> None:
-    for order in _liquidation(group).in_order():
+    for order in liquidation_of(group).in_order():
         if under_halt(order, engine.rules) and order.cancelling_until is None:
             engine.cancel(group, order, "halted")
 
 
 def _cancel_restored(engine: Engine, group: Group, state: Health | None) -> None:
-    for order in _liquidation(group).in_order():
+    for order in liquidation_of(group).in_order():
         if not order.is_sale and order.cancelling_until is None:
             engine.cancel(group, order, "healthy")
 
 
 def _hold(engine: Engine, group: Group, state: Health | None) -> None:
-    _liquidation(group).waits = block_of(engine, group)
+    liquidation_of(group).waits = block_of(engine, group)
+
+
+def _release(engine: Engine, group: Group, state: Health | None) -> None:
+    liquidation_of(group).waits = ""
 
 
 def _open(engine: Engine, group: Group, state: Health | None) -> None:
-    liquidation = _liquidation(group)
-    liquidation.waits = ""
+    """Have own open orders cancelled, unless loans are all that the group has."""
+    liquidation = liquidation_of(group)
     liquidation.opened = True
+    borrows_only = (
+        state is not None and any(loan.owed for loan in state.loans) and not group.symbols
+    )
+    if borrows_only and not group.open_orders:
+        return
     engine.emit_for(group, d.CancelOpenOrders, number=liquidation.number)
     if group.open_orders:
         rule = engine.rules.in_force.liquidation
@@ -138,47 +136,26 @@ def _open(engine: Engine, group: Group, state: Health | None) -> None:
         engine.timers.await_cancellation(group, liquidation)
 
 
-def _issue(
-    engine: Engine,
-    group: Group,
-    symbol: str,
-    side: d.Side,
-    size: Decimal,
-    limit: Decimal,
-    *,
-    bankruptcy: Decimal | None = None,
-    for_asset: str = "",
-) -> tuple[Order, str]:
-    """Enter an order or sale in the account's history, make it live; name the one before it too."""
-    account, liquidation = group.account, _liquidation(group)
-    symbols = account.orders[liquidation.number][1]
-    earlier = [attempt for attempt, name in enumerate(symbols, start=1) if name == symbol]
-    replaces = account.order_id(liquidation.number, earlier[-1]) if earlier else ""
-    symbols.append(symbol)
-    order_id = account.order_id(liquidation.number, len(symbols))
-    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
-    order = Order(order_id, len(symbols), symbol, side, size, limit, expires, bankruptcy, for_asset)
-    liquidation.orders[order_id] = order
-    engine.timers.await_order(group, order)
-    return order, replaces
-
-
 def _orders(engine: Engine, group: Group, state: Health | None) -> None:
-    liquidation = _liquidation(group)
+    liquidation = liquidation_of(group)
     liquidation.waits = ""
     plan = plan_orders(
-        _known(state),
+        known(state),
         group.holdings,
         engine.rules,
         engine.markets,
         backstop=liquidation.backstop,
     )
     for symbol, side, size, limit, bankruptcy, stage, mark in plan:
-        order, replaces = _issue(engine, group, symbol, side, size, limit, bankruptcy=bankruptcy)
+        issued = issue(engine, group, symbol)
+        order = Order(
+            issued.id, issued.attempt, symbol, side, size, limit, issued.expires, bankruptcy
+        )
+        make_live(engine, group, order)
         engine.emit_for(
             group,
             d.LiquidationOrder,
-            order_id=order.id,
+            order_id=issued.id,
             number=liquidation.number,
             symbol=symbol,
             side=side,
@@ -187,29 +164,35 @@ def _orders(engine: Engine, group: Group, state: Health | None) -> None:
             bankruptcy_price=bankruptcy,
             stage=stage,
             reason=liquidation.reason,
-            expires=order.expires,
-            replaces=replaces,
+            expires=issued.expires,
+            replaces=issued.replaces,
             decided_mark=mark,
         )
 
 
 def _sales(engine: Engine, group: Group, state: Health | None) -> None:
-    liquidation = _liquidation(group)
+    """Sell collateral for negative cash; where there is none, for what is owed to pools."""
+    liquidation, health = liquidation_of(group), known(state)
     liquidation.waits = ""
-    owed = owed_assets(group.cash, liquidation.reason, engine.rules)
-    for asset, amount, debt, limit in plan_sales(_known(state), owed, engine.rules):
-        order, replaces = _issue(engine, group, asset, "sell", amount, limit, for_asset=debt)
+    negative = owed_assets(group.cash, liquidation.reason, engine.rules)
+    owed = {asset: -health.cash[asset] for asset in negative} or owed_to_pools(health)
+    for asset, amount, debt, limit in plan_sales(health, owed, engine.rules):
+        issued = issue(engine, group, asset)
+        order = Order(
+            issued.id, issued.attempt, asset, "sell", amount, limit, issued.expires, for_asset=debt
+        )
+        make_live(engine, group, order)
         engine.emit_for(
             group,
             d.CollateralSale,
-            order_id=order.id,
+            order_id=issued.id,
             number=liquidation.number,
             asset=asset,
             amount=amount,
             for_asset=debt,
             limit_price=limit,
-            expires=order.expires,
-            replaces=replaces,
+            expires=issued.expires,
+            replaces=issued.replaces,
         )
 
 
@@ -269,7 +252,7 @@ def _book_part(engine: Engine, group: Group, asset: str, market: str, amount: De
 
 
 def _end(engine: Engine, group: Group, reason: d.EndReason) -> None:
-    engine.emit_for(group, d.LiquidationEnded, number=_liquidation(group).number, reason=reason)
+    engine.emit_for(group, d.LiquidationEnded, number=liquidation_of(group).number, reason=reason)
     group.liquidation = None
 
 
@@ -300,6 +283,7 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "cancel_halted": _cancel_halted,
     "cancel_restored": _cancel_restored,
     "hold": _hold,
+    "release": _release,
     "open": _open,
     "orders": _orders,
     "sales": _sales,
@@ -307,4 +291,5 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "end_healthy": _end_healthy,
     "end_converted": _end_converted,
     "end_superseded": _end_superseded,
+    **LOAN_STEPS,
 }

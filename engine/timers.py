@@ -11,15 +11,17 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine import auctions
 from engine.book import Account, Group
 
 if TYPE_CHECKING:
     from engine.core import Engine
-    from engine.liquidation import Liquidation, Order
+    from engine.liquidation import Auction, Liquidation, Order
 
 
 class Timer(NamedTuple):
-    """Something that is due: an order's, a group's (order "") or an account's (margin "" too)."""
+    """Something that is due: an order's or auction's, a group's (order "") or an account's (margin
+    "" too)."""
 
     due: int
     key: str
@@ -45,6 +47,12 @@ class Timers:
             key = f"{group.account.id}:{liquidation.number}"
             self._push(Timer(liquidation.awaiting_until, key, group.account.id, group.margin, ""))
 
+    def await_reset(self, engine: Engine, group: Group, auction: Auction) -> None:
+        """Wake when an auction must start anew."""
+        due = auctions.reset_due(engine.rules, auction)
+        if due is not None:
+            self._push(Timer(due, auction.id, group.account.id, group.margin, auction.id))
+
     def await_missing(self, account: Account, gap_timeout: int, now: int) -> None:
         """Wake at the end of the wait for an account's missing events."""
         if account.gap_since is not None and account.gap_since + gap_timeout > now:
@@ -64,6 +72,8 @@ class Timers:
                 self.await_cancellation(group, liquidation)
                 for order in liquidation.orders.values():
                     self.await_order(group, order)
+                for auction in liquidation.auctions.values():
+                    self.await_reset(engine, group, auction)
 
     def fire(self, engine: Engine, now: int) -> bool:
         """Fire what is due by `now`; tell whether anything did."""
@@ -99,13 +109,16 @@ def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
         group.open_orders.clear()
         _unacknowledged(engine, group, "", "open orders: no answer to their cancellation")
         return True
+    if timer.order in liquidation.auctions:
+        return _fire_reset(engine, group, liquidation.auctions[timer.order], timer)
     order = liquidation.orders.get(timer.order)
     if order is None:
         return False
     if order.cancelling_until is None and order.expires == timer.due:
         engine.time = max(engine.time, timer.due)
         engine.cancel(group, order, "expired")
-        liquidation.backstop = liquidation.backstop or not order.is_sale
+        closes_leg = not (order.is_sale or order.is_seizure)
+        liquidation.backstop = liquidation.backstop or closes_leg
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)
@@ -113,6 +126,14 @@ def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
         _unacknowledged(engine, group, order.id, "no answer to its cancellation")
         return True
     return False
+
+
+def _fire_reset(engine: Engine, group: Group, auction: Auction, timer: Timer) -> bool:
+    if auctions.reset_due(engine.rules, auction) != timer.due:
+        return False
+    engine.time = max(engine.time, timer.due)
+    auctions.reset(engine, group, auction)
+    return True
 
 
 def _unacknowledged(engine: Engine, group: Group, order_id: str, detail: str) -> None:

@@ -1,0 +1,54 @@
+"""What a liquidation issues: ids in the account's history, and what is live under them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.book import Group
+from engine.liquidation import Liquidation, Order
+from engine.margin import Health
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+
+def known(state: Health | None) -> Health:
+    """Return a health that a step needs; raises `LookupError` without one."""
+    if state is None:
+        raise LookupError("a step that needs a health was taken without one")
+    return state
+
+
+def liquidation_of(group: Group) -> Liquidation:
+    """Return the liquidation of a group; raises `LookupError` if it has none."""
+    if group.liquidation is None:
+        raise LookupError(f"{group.key}: no liquidation")
+    return group.liquidation
+
+
+class Issued(NamedTuple):
+    """A place in the account's history: the next attempt, its id, when what is issued expires
+    (microseconds UTC), and the id that it replaces, "" for none."""
+
+    id: str
+    attempt: int
+    expires: int
+    replaces: str
+
+
+def issue(engine: Engine, group: Group, symbol: str) -> Issued:
+    """Enter an attempt in a symbol, asset or pool in the account's history."""
+    account, liquidation = group.account, liquidation_of(group)
+    symbols = account.orders[liquidation.number][1]
+    earlier = [attempt for attempt, name in enumerate(symbols, start=1) if name == symbol]
+    replaces = account.order_id(liquidation.number, earlier[-1]) if earlier else ""
+    symbols.append(symbol)
+    order_id = account.order_id(liquidation.number, len(symbols))
+    expires = engine.time + engine.rules.in_force.liquidation.order_ttl
+    return Issued(order_id, len(symbols), expires, replaces)
+
+
+def make_live(engine: Engine, group: Group, order: Order) -> None:
+    """Have an order, sale or seizure wait for the venue."""
+    liquidation_of(group).orders[order.id] = order
+    engine.timers.await_order(group, order)

@@ -1,0 +1,101 @@
+"""The loss of a pool: who bears it, layer by layer, in the order of the profile."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from engine import decisions as d
+from engine.book import Group
+from engine.issuing import liquidation_of
+from engine.lending_profile import Layer
+from engine.loans import Touch
+from engine.pools import bearable
+from engine.waterfall import Payment, allocate
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+
+def bear(engine: Engine, group: Group, pool: Touch, amount: Decimal) -> None:
+    """Have an amount that a pool will not see again borne: each layer what it can, then nobody."""
+    ledger, key = engine.ledger, (pool.asset, pool.name)
+    ledger.shortfall[key] += amount
+    engine.changed.funds.add(pool.asset)
+    about = {"asset": pool.asset, "market": pool.name}
+    number = liquidation_of(group).number
+    engine.emit_for(group, d.Shortfall, number=number, amount=amount, **about)
+    capacities: dict[str, Decimal] = {
+        layer: _capacity(engine, pool, layer) for layer in _layers(engine)
+    }
+    payments, rest = allocate(amount, capacities)
+    for payment in payments:
+        if payment.amount:
+            _PAY[payment.layer](engine, group, pool, payment)
+    if not rest:
+        return
+    pool.move(deficit=rest)
+    ledger.bad_debt[key] += rest
+    group.account.debts += 1
+    engine.emit_for(
+        group,
+        d.BadDebt,
+        id=f"{group.account.id}:debt:{group.account.debts}",
+        number=number,
+        cause=liquidation_of(group).reason,
+        amount=rest,
+        **about,
+    )
+
+
+def _layers(engine: Engine) -> tuple[Layer, ...]:
+    lending = engine.rules.lending
+    return () if lending is None else lending.bad_debt.charge
+
+
+def _capacity(engine: Engine, pool: Touch, layer: Layer) -> Decimal:
+    """Return what a layer could bear."""
+    if layer == "fund":
+        return engine.ledger.fund[pool.asset]
+    return pool.state.reserve if layer == "reserve" else bearable(pool.state, pool.unit)
+
+
+def _of_fund(engine: Engine, group: Group, pool: Touch, payment: Payment) -> None:
+    engine.ledger.fund[pool.asset] -= payment.amount
+    engine.ledger.paid_by_fund[pool.asset, pool.name] += payment.amount
+    pool.move(cash=payment.amount)
+    _say(engine, group, d.FundDraw, pool, payment)
+
+
+def _of_reserve(engine: Engine, group: Group, pool: Touch, payment: Payment) -> None:
+    engine.ledger.paid_by_reserve[pool.asset, pool.name] += payment.amount
+    pool.move(reserve=-payment.amount)
+    _say(engine, group, d.ReserveDraw, pool, payment)
+
+
+def _of_lenders(engine: Engine, group: Group, pool: Touch, payment: Payment) -> None:
+    engine.ledger.socialised[pool.asset, pool.name] += payment.amount
+    before, after = pool.socialise(payment.amount)
+    _say(engine, group, d.LossSocialised, pool, payment, before=before, after=after)
+
+
+def _say(
+    engine: Engine,
+    group: Group,
+    kind: type[d.GroupDecision],
+    pool: Touch,
+    payment: Payment,
+    **more: Decimal,
+) -> None:
+    engine.emit_for(
+        group,
+        kind,
+        asset=pool.asset,
+        market=pool.name,
+        amount=payment.amount,
+        capacity=payment.capacity,
+        **more,
+    )
+
+
+_PAY = {"fund": _of_fund, "reserve": _of_reserve, "lenders": _of_lenders}
