@@ -63,6 +63,11 @@ def parse(raw: bytes, file: str) -> dict[str, Any]:
 def form_faults(value: Any, kind: Any, path: str = "") -> Iterator[str]:
     """Yield every way in which `value`, found at `path`, is no `kind`, with the path of the key."""
     kind = _given(kind)
+    if choices := _tagged(kind):
+        if (fault := _tag_fault(value, choices, path)) is not None:
+            yield fault
+            return
+        kind = choices[value[_tag_field(choices)]]
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield from _table_faults(value, kind, path)
@@ -104,6 +109,10 @@ def mended(table: Any, kind: type[T], dropped: set[Key], path: Key = ()) -> T:
 def _mended(value: Any, kind: Any, dropped: set[Key], path: Key) -> Any:
     """Return what can be used of `value`; `UNSET` when nothing can."""
     kind = _given(kind)
+    if choices := _tagged(kind):
+        if _tag_fault(value, choices, "") is not None:
+            return msgspec.UNSET
+        kind = choices[value[_tag_field(choices)]]
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return mended(value, kind, dropped, path)
@@ -138,7 +147,32 @@ def _given(kind: Any) -> Any:
     return kinds[0] if len(kinds) == 1 else kind
 
 
+def _tagged(kind: Any) -> dict[str, type[msgspec.Struct]]:
+    """Return the structs of a union by what a table calls them; none if it is no such union."""
+    if get_origin(kind) not in (Union, UnionType):
+        return {}
+    return {item.__struct_config__.tag: item for item in get_args(kind)}
+
+
+def _tag_field(choices: dict[str, type[msgspec.Struct]]) -> str:
+    """Return the key under which a table says which of the structs it is."""
+    return str(next(iter(choices.values())).__struct_config__.tag_field)
+
+
+def _tag_fault(value: Any, choices: dict[str, type[msgspec.Struct]], path: str) -> str | None:
+    """Return why a table does not say which of the structs it is, if it does not."""
+    known, key = ", ".join(choices), _tag_field(choices)
+    if not isinstance(value, dict):
+        return f"{path}: expected a table, got {_shown(value)}"
+    if key not in value:
+        return f"{_joined(path, key)}: missing; known: {known}"
+    if not isinstance(value[key], str) or value[key] not in choices:
+        return f"{_joined(path, key)}: {_shown(value[key])} is none of {known}"
+    return None
+
+
 def _stand_in(kind: Any, dropped: set[Key], path: Key) -> Any:
+    kind = next(iter(_tagged(kind).values()), kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return mended({}, kind, dropped, path)
     if get_origin(kind) is Literal:
@@ -152,6 +186,8 @@ def _table_faults(value: Any, kind: type[msgspec.Struct], path: str) -> Iterator
         return
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for key, item in value.items():
+        if key == kind.__struct_config__.tag_field:
+            continue
         if key in fields:
             yield from form_faults(item, fields[key].type, _joined(path, key))
             continue
