@@ -51,6 +51,8 @@ Step = Literal[
     "open",
     "orders",
     "sales",
+    "draw",
+    "draw",
     "set_off",
     "seize",
     "queue",
@@ -60,11 +62,14 @@ Step = Literal[
 
 Row = tuple[dict[str, bool], Step]
 
+_PENNILESS = {"legs": False, "owes": True, "convertible": False}
+"""A group with negative cash, and nothing of its own to cover it but what it lent."""
+
 TABLES: dict[Reason, tuple[Row, ...]] = {
     "idle": (
         ({"protected": True}, "rest"),
-        ({"legs": False, "owes": True, "convertible": False, "gap": True}, "rest"),
-        ({"legs": False, "owes": True, "convertible": False}, "book"),
+        ({**_PENNILESS, "drawable": False, "gap": True}, "rest"),
+        ({**_PENNILESS, "drawable": False}, "book"),
         ({"priced": False}, "rest"),
         ({"breached": True}, "start_breach"),
         ({"overdrawn": True, "convertible": True}, "start_auto_convert"),
@@ -84,7 +89,8 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
         ({"judged": True, "priced": False}, "rest"),
         ({"judged": True, "restored": True, "auctions": True}, "rest"),
         ({"judged": True, "restored": True}, "end_healthy"),
-        ({"legs": False, "owes": True, "convertible": False, "gap": False}, "book"),
+        ({**_PENNILESS, "gap": False, "drawable": True}, "draw"),
+        ({**_PENNILESS, "gap": False}, "book"),
         ({"legs": False, "owes": False, "lost": True, "gap": False}, "give_up"),
         ({"waiting": True}, "rest"),
         ({"blocked": True}, "hold"),

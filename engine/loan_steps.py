@@ -1,4 +1,4 @@
-"""The steps of a liquidation of loans, carried out: seizures, own cash, what is given up.
+"""The steps of a liquidation of loans, carried out: seizures, own means, what is given up.
 
 The table in `liquidation` says when, plans are made in `repayment`; auctions stand in `auctions`.
 Every pool is touched before it changes and written after.
@@ -15,11 +15,12 @@ from engine import decisions as d
 from engine.book import Group
 from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Order, Step
-from engine.loans import Touch, change_cash
+from engine.loans import Touch
 from engine.losses import bear
 from engine.margin import Health
 from engine.money import ZERO
-from engine.repayment import has_pair, health_of, lost, plan_seizures
+from engine.recourse import lost, plan_draws
+from engine.repayment import has_pair, health_of, plan_seizures
 from engine.situation import debts_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,20 @@ def _seize(engine: Engine, group: Group, state: Health | None) -> None:
         )
 
 
+def _draw(engine: Engine, group: Group, state: Health | None) -> None:
+    """Take back what was lent and is needed to cover negative cash."""
+    for name, amount in plan_draws(known(state), group.holdings, engine.rules, engine.markets):
+        pool = Touch(engine, name)
+        pool.take_supply(group, amount)
+        pool.move(cash=-amount)
+        engine.book.add_cash(group, pool.asset, amount)
+        pool.close()
+        engine.emit_for(group, d.SupplyDrawn, pool=name, amount=amount)
+    engine.pools_changed()
+
+
 def _set_off(engine: Engine, group: Group, state: Health | None) -> None:
-    """Repay pools with the account's own cash, by name of the pool."""
+    """Repay pools with the group's own cash, by name of the pool."""
     for name in debts_of(group):
         pool = Touch(engine, name)
         amount = min(pool.owed_by(group), engine.book.cash_of(group, pool.asset))
@@ -62,9 +75,21 @@ def _set_off(engine: Engine, group: Group, state: Health | None) -> None:
             continue
         pool.take_debt(group, amount)
         pool.move(cash=amount)
-        change_cash(engine, group.account.id, pool.asset, -amount)
+        engine.book.add_cash(group, pool.asset, -amount)
         pool.close()
         engine.emit_for(group, d.SetOff, pool=name, amount=amount)
+    engine.pools_changed()
+
+
+def _draw(engine: Engine, group: Group, state: Health | None) -> None:
+    """Take what the group supplied back into its cash, to be sold for what that owes."""
+    for name, amount in plan_draw(known(state), group.holdings, engine.rules, engine.markets):
+        pool = Touch(engine, name)
+        pool.take_supply(group, amount)
+        pool.move(cash=-amount)
+        engine.book.add_cash(group, pool.asset, amount)
+        pool.close()
+        engine.emit_for(group, d.SupplyDrawn, pool=name, amount=amount)
     engine.pools_changed()
 
 
@@ -87,6 +112,8 @@ def _queue(engine: Engine, group: Group, state: Health | None) -> None:
 
 
 LOAN_STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
+    "draw": _draw,
+    "draw": _draw,
     "set_off": _set_off,
     "seize": _seize,
     "queue": _queue,

@@ -1,4 +1,4 @@
-"""What a liquidation of loans repays and takes for it, puts on auction, or gives up; pure, exact.
+"""What a liquidation of loans repays and takes for it, or puts on auction; pure, exact.
 
 Plans are made of a group's health alone: `loan_steps` carries them out. A debt and a collateral are
 taken as a pair, amounts in the asset of their pool; docs/semantics.md, 10, has every formula.
@@ -101,17 +101,18 @@ def health_of(state: Health) -> Decimal:
 # --- pairs
 
 
-def _lending(rules: Rules) -> Lending:
+def lending_of(rules: Rules) -> Lending:
+    """Return the rules of lending; raises `LookupError` where nothing is lent."""
     if rules.lending is None:
         raise LookupError("repayment: no profile of lending is in force")
     return rules.lending
 
 
-def _counting(state: Health, holdings: Holdings, rules: Rules) -> list[tuple[LoanHealth, Terms]]:
+def counting(state: Health, holdings: Holdings, rules: Rules) -> list[tuple[LoanHealth, Terms]]:
     """Return the supplies that count, by pool, with their terms."""
     found = []
     for loan in state.loans:
-        terms = _lending(rules).terms_of(loan.pool, holdings.category)
+        terms = lending_of(rules).terms_of(loan.pool, holdings.category)
         if loan.supplied and terms is not None and holdings.loans[loan.pool].enabled:
             found.append((loan, terms))
     return found
@@ -119,16 +120,16 @@ def _counting(state: Health, holdings: Holdings, rules: Rules) -> list[tuple[Loa
 
 def _debts(state: Health, rules: Rules) -> list[LoanHealth]:
     """Return the debts that may be repaid, in the order of the profile."""
-    sign = -1 if _lending(rules).debt_first == "largest" else 1
+    sign = -1 if lending_of(rules).debt_first == "largest" else 1
     found = [loan for loan in state.loans if loan.owed and not rules.halts(loan.pool)]
     return sorted(found, key=lambda loan: (sign * loan.owed * loan.price, loan.pool))
 
 
 def _collaterals(state: Health, holdings: Holdings, rules: Rules) -> list[tuple[LoanHealth, Terms]]:
     """Return the supplies that may be seized, in the order of the profile."""
-    lending = _lending(rules)
+    lending = lending_of(rules)
     by_value = lending.collateral_first == "largest" or isinstance(lending.repay, WholeAccount)
-    found = [one for one in _counting(state, holdings, rules) if not rules.halts(one[0].pool)]
+    found = [one for one in counting(state, holdings, rules) if not rules.halts(one[0].pool)]
 
     def place(one: tuple[LoanHealth, Terms]) -> tuple[Decimal, str]:
         loan = one[0]
@@ -172,7 +173,7 @@ def plan_seizures(
 
     To be called in the exact context, as everything here.
     """
-    if isinstance(_lending(rules).repay, WholeAccount):
+    if isinstance(lending_of(rules).repay, WholeAccount):
         return _plan_whole(state, holdings, rules, markets)
     for pair in _pairs(state, holdings, rules):
         found = _seizure(pair, state, holdings, rules)
@@ -190,7 +191,7 @@ def _plan_whole(
         if planned and pair.debt.pool != planned[0].pool:
             break
         repay = repay_for(
-            pair.held.amount, pair.bonus, pair.held, pair.owed, quoted=_lending(rules).quoted
+            pair.held.amount, pair.bonus, pair.held, pair.owed, quoted=lending_of(rules).quoted
         )
         found = _planned(pair, Seizure(repay, pair.held.amount), state, rules, markets)
         planned.append(found._replace(toxic=False))
@@ -200,7 +201,7 @@ def _plan_whole(
 def _planned(
     pair: _Pair, found: Seizure, state: Health, rules: Rules, markets: Markets
 ) -> PlannedSeizure:
-    whole_bonus = _lending(rules).rounded_in == "collateral"
+    whole_bonus = lending_of(rules).rounded_in == "collateral"
     fee = protocol_fee(
         found.seized,
         pair.bonus,
@@ -233,7 +234,7 @@ def _toxic(pair: _Pair, repaid: Decimal, state: Health) -> bool:
 
 def _seizure(pair: _Pair, state: Health, holdings: Holdings, rules: Rules) -> Seizure:
     """Return what is repaid and seized of a pair, without leaving dust."""
-    lending = _lending(rules)
+    lending = lending_of(rules)
     wanted = _wanted(pair, state, holdings, rules)
     found = _seize(pair, wanted, lending)
     dust = lending.dust
@@ -285,7 +286,7 @@ def _wanted(pair: _Pair, state: Health, holdings: Holdings, rules: Rules) -> Dec
 
 
 def _by_rule(pair: _Pair, state: Health, holdings: Holdings, rules: Rules) -> Decimal:
-    lending = _lending(rules)
+    lending = lending_of(rules)
     rule, owed, held = lending.repay, pair.owed, pair.held
     backing = Backing(state.margin_equity, state.maintenance)
     if isinstance(rule, CloseFactor):
@@ -297,7 +298,7 @@ def _by_rule(pair: _Pair, state: Health, holdings: Holdings, rules: Rules) -> De
         return owed.amount if found is None else found
     if isinstance(rule, TargetLoanToValue):
         debt = sum((loan.owed * loan.price for loan in state.loans), ZERO)
-        backs = (loan.supplied * loan.price for loan, _ in _counting(state, holdings, rules))
+        backs = (loan.supplied * loan.price for loan, _ in counting(state, holdings, rules))
         worth = repay_to_loan_to_value(rule, debt, sum(backs, ZERO), pair.bonus)
         return owed.amount if worth == debt else floor_to(worth, owed.unit, owed.price)
     if isinstance(rule, FullRepayment):
@@ -313,7 +314,7 @@ def plan_auction(
 ) -> PlannedAuction | None:
     """Return what goes on auction next while there is room beside the `live` auctions; none where
     there is no pair, or no room."""
-    rule = _lending(rules).auction
+    rule = lending_of(rules).auction
     pair = next(_pairs(state, holdings, rules), None)
     if pair is None or rule is None:
         return None
@@ -359,51 +360,6 @@ def top_price(rule: DutchAuction, collateral_price: Decimal, debt_price: Decimal
 
 def has_pair(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> bool:
     """Tell whether there is a debt and a collateral to take for it, room or not."""
-    if _lending(rules).auction is not None:
+    if lending_of(rules).auction is not None:
         return next(_pairs(state, holdings, rules), None) is not None
     return bool(plan_seizures(state, holdings, rules, markets))
-
-
-# --- what is lost
-
-
-def lost(state: Health, holdings: Holdings, rules: Rules, *, paired: bool) -> dict[str, Decimal]:
-    """Return what of each debt no collateral will pay for, by pool; nothing where it still may.
-
-    `paired`: there is something to be liquidated. All of the debts is lost where it is not and no
-    halt is in the way, or where all collateral is gone, or worth nothing, by the rule of the
-    profile; where that recognises insolvency, what they are worth more than all collateral.
-    """
-    owed = {loan.pool: loan.owed for loan in state.loans if loan.owed}
-    if not owed:
-        return {}
-    recognise = _lending(rules).bad_debt.recognise
-    counting = [loan for loan, _ in _counting(state, holdings, rules)]
-    nothing = not counting or (recognise == "no_value" and not _worth(counting, rules))
-    if nothing and recognise != "insolvent":
-        return owed
-    if not paired and not any(rules.halts(loan.pool) for loan in state.loans):
-        return owed
-    return _insolvent(state, counting, rules) if recognise == "insolvent" else {}
-
-
-def _worth(counting: list[LoanHealth], rules: Rules) -> Decimal:
-    """Return the value of what counts, each part rounded down to the step of values."""
-    step = _lending(rules).value_step
-    worth = (loan.supplied * loan.price for loan in counting)
-    return sum((one if step is None else floor_to(one, step) for one in worth), ZERO)
-
-
-def _insolvent(state: Health, counting: list[LoanHealth], rules: Rules) -> dict[str, Decimal]:
-    """Return the part of each debt by which all of them are worth more than the collateral."""
-    debt = sum((loan.owed * loan.price for loan in state.loans), ZERO)
-    short = debt - sum((loan.supplied * loan.price for loan in counting), ZERO)
-    if short <= 0:
-        return {}
-    found = {}
-    for loan in state.loans:
-        if loan.owed:
-            # short · (owed·price ÷ debt) ÷ price, in the debt's own asset: its price cancels out.
-            part = ceil_to(short * loan.owed, rules.assets[loan.asset].unit, debt)
-            found[loan.pool] = min(loan.owed, part)
-    return found

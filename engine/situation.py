@@ -14,7 +14,7 @@ from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
 from engine.profile import RiskProfile, Threshold
-from engine.repayment import has_pair, lost, plan_auction
+from engine.repayment import has_pair, lost, plan_auction, plan_draws
 from engine.rules import Rules
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ class Situation(NamedTuple):
     owes: bool  # some cash is negative
     indebted: bool  # it owes a pool
     convertible: bool  # it owns something that the profile converts
+    backed: bool  # it supplied something that counts
+    drawable: bool  # some cash is negative, and a supply can be taken back to be sold for it
+    drawable: bool  # it lent something that the profile converts to a pool that can pay
     gap: bool  # its account waits for missing events
     blocked: bool  # by a halt or a gap
     waiting: bool  # blocked, and already noted as such
@@ -153,12 +156,15 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
     outlook = NO_LOANS
     if indebted and state and liquidation and liquidation.reason == "breach" and not (legs or live):
         outlook = _outlook(engine, group, state)
+    owes, convertible = bool(owed_assets(cash, reason_of(group), rules)), _convertible(cash, rules)
+    alone = owes and rules.lending is not None and not (legs or convertible)
     return Situation(
         protected=group.account.protected,
         legs=legs,
-        owes=bool(owed_assets(cash, reason_of(group), rules)),
+        owes=owes,
         indebted=indebted,
-        convertible=_convertible(cash, rules),
+        convertible=convertible,
+        drawable=alone and bool(state and plan_draws(state, group.holdings, rules, engine.markets)),
         gap=waits_for_gap(engine, group.account),
         blocked=bool(block),
         waiting=bool(block) and liquidation is not None and liquidation.waits == block,
@@ -217,7 +223,7 @@ def _outlook(engine: Engine, group: Group, state: Health) -> Outlook:
     """Return what can be done about the loans of a group without legs and without live orders."""
     rules, markets, holdings = engine.rules, engine.markets, group.holdings
     owed = owed_to_pools(state)
-    settable = group.margin == CROSS and any(state.cash.get(asset, ZERO) > 0 for asset in owed)
+    settable = any(state.cash.get(asset, ZERO) > 0 for asset in owed)
     paired = has_pair(state, holdings, rules, markets)
     room = paired
     if rules.lending is not None and rules.lending.auction is not None:
