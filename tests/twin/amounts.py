@@ -38,13 +38,15 @@ def clamp(value: Fraction, low: Fraction, high: Fraction) -> Fraction:
 
 def decimal(value: Fraction) -> Decimal:
     """Write a fraction whose denominator divides a power of ten as a decimal, exactly."""
-    places, scaled = 0, value
-    while scaled.denominator != 1:
-        scaled *= 10
-        places += 1
-        if places > 400:
-            raise ArithmeticError(f"{value} is no decimal number")
-    return Decimal(f"{scaled.numerator}E-{places}")
+    twos = (value.denominator & -value.denominator).bit_length() - 1
+    rest, fives = value.denominator >> twos, 0
+    while rest % 5 == 0:
+        rest //= 5
+        fives += 1
+    if rest != 1:
+        raise ArithmeticError(f"{value} is no decimal number")
+    places = max(twos, fives)
+    return Decimal(f"{value.numerator * 10**places // value.denominator}E-{places}")
 
 
 def decimals_of(places: int) -> Fraction:

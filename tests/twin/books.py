@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.decisions import AnyDecision, GroupDecision, MarkUsed
 from engine.instruments import Asset, Future, Option, Perpetual
+from engine.interest import Index
 from tests.twin.amounts import ONE, ZERO
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
 
@@ -22,8 +23,52 @@ class Leg:
 
 
 @dataclass
+class Loan:
+    """What a group supplied to a pool and owes it, in principals; `given_up` in the asset."""
+
+    supplied: Fraction = ZERO
+    owed: Fraction = ZERO
+    enabled: bool = True
+    given_up: Fraction = ZERO
+
+
+@dataclass
+class Pool:
+    """A lending pool; `supplied` and `borrowed` are sums of principals, the indices as written."""
+
+    supply: Index
+    borrow: Index
+    cash: Fraction = ZERO
+    supplied: Fraction = ZERO
+    borrowed: Fraction = ZERO
+    booked_supply: Fraction = ONE
+    booked_borrow: Fraction = ONE
+    reserve: Fraction = ZERO
+    dust: Fraction = ZERO
+    deficit: Fraction = ZERO
+    auctioned: Fraction = ZERO
+    adjusted: Fraction = ZERO
+
+
+@dataclass
+class Auction:
+    """A live auction: what is left of its lot, of what is due to `pool`, and of its debt."""
+
+    id: str
+    pool: str
+    collateral: str
+    lot: Fraction
+    due: Fraction
+    debt: Fraction
+    start_price: Fraction
+    started: int
+    resets: int = 0
+
+
+@dataclass
 class Order:
-    """A live liquidation order, or a live sale of collateral (`for_asset` is then not empty)."""
+    """A live order: of a leg; or a sale of collateral, then `for_asset` is not empty; or a seizure
+    of up to `seize` of `collateral` for a debt to the pool `symbol`."""
 
     id: str
     attempt: int
@@ -34,6 +79,8 @@ class Order:
     bankruptcy: Fraction | None
     expires: int
     for_asset: str = ""
+    collateral: str = ""
+    seize: Fraction = ZERO
     filled: Fraction = ZERO
     cancelling: int | None = None
 
@@ -50,6 +97,7 @@ class Liquidation:
     backstop: bool = False
     live: dict[str, Order] = field(default_factory=dict)
     losses: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
+    auctions: dict[str, Auction] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,6 +113,12 @@ class Group:
     orders_told: bool = False
     last_market: str = ""
     liquidation: Liquidation | None = None
+    loans: dict[str, Loan] = field(default_factory=lambda: defaultdict(Loan))
+    category: str = ""
+
+    def debts(self) -> list[str]:
+        """Return the pools that are owed, by name."""
+        return sorted(pool for pool, loan in self.loans.items() if loan.owed)
 
     def owed(self) -> list[str]:
         """Return the assets with negative cash, by name."""
@@ -123,6 +177,9 @@ class Ledger:
     shortfall: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     paid_by_fund: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     bad_debt: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    paid_by_reserve: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    socialised: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    recovered: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
 
 
 @dataclass
@@ -167,6 +224,8 @@ class World:
     options: dict[str, OptionInputs] = field(default_factory=dict)
     interest: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     pools: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    lending: dict[str, Pool] = field(default_factory=dict)
+    pools_changed: bool = False
     averages: dict[tuple[str, str], Fraction] = field(default_factory=dict)
     swings: dict[str, Swing] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -190,6 +249,18 @@ class World:
         """Return the factor in force on the initial or the maintenance requirement."""
         swing = self.swings.get(symbol)
         return ONE if swing is None else swing.in_force[requirement]
+
+    def groups(self) -> list[Group]:
+        """Return every group, by account and margin."""
+        return [
+            group
+            for _, account in sorted(self.accounts.items())
+            for _, group in sorted(account.groups.items())
+        ]
+
+    def is_halted(self, *names: str) -> bool:
+        """Tell whether everything is halted, or one of what is named."""
+        return self.halted_all or not self.halted.isdisjoint(names)
 
     def unit(self, asset: str) -> Fraction:
         """Return the smallest amount of an asset."""

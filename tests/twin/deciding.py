@@ -14,23 +14,33 @@ from engine.decisions import (
     LegEvidence,
     LiquidationEnded,
     LiquidationStarted,
+    LoanEvidence,
     MarginCall,
     Shortfall,
 )
 from tests.twin.amounts import ZERO, decimal, floor
+from tests.twin.auctions import start_auction
 from tests.twin.books import Group, Liquidation, Order, World
+from tests.twin.losses import can_set_off, draw, give_up, lost, set_off
 from tests.twin.orders import send_orders, send_sales
+from tests.twin.pools import has_backing, rules
+from tests.twin.seizing import first_plan, send_seizures
 from tests.twin.values import Health, breached, exposed, health, restored
 
 Risk = tuple[Health | None, Group]
 
 
 def decide_all(world: World) -> None:
-    """Look at every group, riskiest first."""
-    groups = [group for account in world.accounts.values() for group in account.groups.values()]
-    ranked = [(health(world, group), group) for group in groups]
-    for _, group in sorted(ranked, key=cmp_to_key(_riskier)):
-        decide(world, group)
+    """Look at every group, riskiest first, and anew once a pool has changed."""
+    while True:
+        world.pools_changed = False
+        ranked = [(health(world, group), group) for group in world.groups()]
+        for _, group in sorted(ranked, key=cmp_to_key(_riskier)):
+            decide(world, group)
+            if world.pools_changed:
+                break
+        else:
+            return
 
 
 def _riskier(one: Risk, other: Risk) -> int:
@@ -64,7 +74,8 @@ def blocked_by_gap(world: World, group: Group) -> bool:
 
 
 def _block(world: World, group: Group) -> str:
-    stopped = bool(group.legs) and world.halted.issuperset(group.legs)
+    concerned = [*group.legs] or group.debts()
+    stopped = bool(concerned) and world.halted.issuperset(concerned)
     if world.halted_all or stopped:
         return "halted"
     return "gap" if blocked_by_gap(world, group) else ""
@@ -86,7 +97,8 @@ def _convert_limit(world: World, asset: str) -> Fraction | None:
 def _without(world: World, group: Group) -> bool:
     if world.accounts[group.account].role in ("backstop", "fund", "exempt"):
         return False
-    if not group.legs and group.owed() and not _convertible(world, group):
+    bare = not group.legs and not has_backing(world, group)
+    if bare and group.owed() and not _convertible(world, group):
         if not blocked_by_gap(world, group):
             _book(world, group, 0, "negative_balance", {})
             return True
@@ -155,9 +167,9 @@ def _start(world: World, group: Group, now: Health, reason: str) -> bool:
         )
         for asset in now.net
     )
-    used = [(leg.symbol, "mark") for leg in now.legs] + [
-        (asset, "index") for asset in now.net if asset != world.rules.source.numeraire
-    ]
+    priced = {*now.net, *(loan.asset for loan in now.loans)} - {world.rules.source.numeraire}
+    used = [(leg.symbol, "mark") for leg in now.legs]
+    used += [(asset, "index") for asset in sorted(priced)]
     world.emit_for(
         group,
         LiquidationStarted,
@@ -170,6 +182,13 @@ def _start(world: World, group: Group, now: Health, reason: str) -> bool:
         legs=legs,
         balances=balances,
         marks=tuple(world.prices[key] for key in used if key in world.prices),
+        loans=tuple(
+            LoanEvidence(
+                loan.pool,
+                *map(decimal, (loan.supplied, loan.threshold or ZERO, loan.owed, loan.weight)),
+            )
+            for loan in now.loans
+        ),
     )
     return _advance(world, group)
 
@@ -190,7 +209,8 @@ def _within(world: World, group: Group) -> bool:
 
 def _cancel_live(world: World, group: Group, liquidation: Liquidation) -> None:
     for order in list(liquidation.live.values()):
-        halted = world.halted_all or (not order.for_asset and order.symbol in world.halted)
+        names = [] if order.for_asset else [order.symbol, order.collateral]
+        halted = world.is_halted(*names)
         if halted:
             cancel(world, group, order, "halted")
     now = health(world, group)
@@ -215,32 +235,72 @@ def _advance(world: World, group: Group) -> bool:
 
 
 def _advance_breach(world: World, group: Group, liquidation: Liquidation) -> bool:
-    if not group.legs and not group.owed():
-        return _end(world, group, "flat")
+    if not group.legs and not group.owed() and not group.debts():
+        return not liquidation.auctions and _end(world, group, "flat")
     now = health(world, group)
-    if group.legs or not liquidation.opened:
+    if group.legs or group.debts() or not liquidation.opened:
         if now is None:
             return False
         if restored(world, group, now):
-            return _end(world, group, "healthy")
-    stuck = not group.legs and not _convertible(world, group)
-    if stuck and not blocked_by_gap(world, group):
-        _book(world, group, liquidation.number, "breach", liquidation.losses)
-        return _end(world, group, "flat")
-    liquidation.waits = _block(world, group)
-    if liquidation.waits:
+            return not liquidation.auctions and _end(world, group, "healthy")
+    if not group.legs and not blocked_by_gap(world, group):
+        if group.owed():
+            if not _convertible(world, group):
+                if now is None or not draw(world, group, now):
+                    _book(world, group, liquidation.number, "breach", liquidation.losses)
+                return True
+        elif now is not None and _gives_up(world, group, now):
+            return True
+    if block := _block(world, group):
+        liquidation.waits = block
         return False
-    if not liquidation.opened:
-        liquidation.opened = True
+    if liquidation.waits != "capped":
+        liquidation.waits = ""
+    if not liquidation.opened and _open(world, group, liquidation):
+        return False
+    return now is not None and _act(world, group, liquidation, now)
+
+
+def _gives_up(world: World, group: Group, now: Health) -> bool:
+    if not group.debts() or not lost(world, group, now, convertible=_convertible(world, group)):
+        return False
+    give_up(world, group, now)
+    return True
+
+
+def _open(world: World, group: Group, liquidation: Liquidation) -> bool:
+    """Cancel the group's own orders; tell whether there is an answer to wait for."""
+    liquidation.opened = True
+    if not group.debts() or group.legs or group.orders:
         world.emit_for(group, CancelOpenOrders, number=liquidation.number)
-        if group.orders:
-            wait = world.rules.source.liquidation.ack_timeout
-            liquidation.awaiting = world.time + wait
-            return False
-    if now is not None and group.legs:
+    if group.orders:
+        liquidation.awaiting = world.time + world.rules.source.liquidation.ack_timeout
+    return bool(group.orders)
+
+
+def _act(world: World, group: Group, liquidation: Liquidation, now: Health) -> bool:
+    """Send what comes next; tell whether something is left to decide at once."""
+    if group.legs:
         send_orders(world, group, now)
-    elif now is not None:
-        send_sales(world, group, now, group.owed())
+        return False
+    if group.owed():
+        send_sales(world, group, {asset: -group.cash[asset] for asset in group.owed()})
+        return False
+    if can_set_off(world, group):
+        set_off(world, group)
+        return True
+    plan = first_plan(world, group, now)
+    if plan is not None and rules(world).auction is not None:
+        if start_auction(world, group, now, plan):
+            return True
+        liquidation.waits = "capped"
+    elif plan is not None:
+        send_seizures(world, group, now, plan)
+    elif _convertible(world, group):
+        needs: dict[str, Fraction] = {}
+        for loan in now.loans:
+            needs[loan.asset] = needs.get(loan.asset, ZERO) + loan.owed
+        send_sales(world, group, {asset: need for asset, need in needs.items() if need})
     return False
 
 
@@ -255,7 +315,7 @@ def _advance_conversion(world: World, group: Group, liquidation: Liquidation) ->
         return _end(world, group, "superseded")
     liquidation.waits = _block(world, group)
     if not liquidation.waits:
-        send_sales(world, group, now, owed)
+        send_sales(world, group, {asset: -group.cash[asset] for asset in owed})
     return False
 
 

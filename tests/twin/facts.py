@@ -10,8 +10,11 @@ from engine import events
 from engine.decisions import MarkUsed, SnapshotChange, SnapshotDifference
 from engine.instruments import Asset
 from tests.twin.amounts import ZERO, decimal, floor
+from tests.twin.auctions import apply_take, resume
 from tests.twin.books import Account, Group, Leg, OptionInputs, World, margin_order
+from tests.twin.loans import apply_loan_fact, put_loans_right
 from tests.twin.options import mark_of, payoff
+from tests.twin.pools import begin_anew, book_all, told_indices, touch
 from tests.twin.swings import average, forget, sample
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
 from tests.twin.trades import anomaly, apply_fill, live
@@ -90,8 +93,10 @@ def _apply_to_account(
             _pay(world, group, event.symbol, amount)
         case events.CollateralSold():
             _sell(world, account.group(event.margin), event)
+        case events.AuctionTaken():
+            apply_take(world, account.group(event.margin), event)
         case _:
-            raise AssertionError(f"{type(event).__name__}: no event of an account")
+            apply_loan_fact(world, account, event)
 
 
 def _pay(world: World, group: Group, symbol: str, amount: Fraction) -> None:
@@ -153,6 +158,7 @@ def _put_right(world: World, account: Account, event: events.PositionSnapshot, n
             world.ledger.adjustments[asset] += change
         changes += _differences(group, cash, legs)
         group.cash, group.legs = defaultdict(Fraction, cash), legs
+        changes += put_loans_right(world, group, snapshot)
     if changes or new:
         world.emit(SnapshotDifference, account=account.name, changes=tuple(changes))
 
@@ -193,12 +199,13 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
             else:
                 world.contracts[listed.name] = ContractTerms.of(listed)
         case events.ProfileChanged():
-            world.policy = Policy(event.profile)
-            forget(world)
+            _change_rules(world, Policy(event.profile))
         case events.FundMoved():
             if event.shard == world.shard:
-                world.ledger.fund[event.asset] += Fraction(event.amount)
-                world.ledger.top_ups[event.asset] += Fraction(event.amount)
+                _move_fund(world, event)
+        case events.InterestAccrued():
+            indices = Fraction(event.supply_index), Fraction(event.borrow_index)
+            told_indices(world, event.pool, *indices)
         case events.FundingRate():
             for group, leg in holders(world, event.symbol):
                 _pay(world, group, event.symbol, funding(world, event, leg))
@@ -211,16 +218,37 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
             world.pools[event.pool] = Fraction(event.supplied), Fraction(event.borrowed)
         case events.Halt(symbol=""):
             world.halted_all = True
-        case events.Resume(symbol=""):
-            world.halted_all = False
         case events.Halt():
             world.halted.add(event.symbol)
         case events.Resume():
+            world.halted_all &= event.symbol != ""
             world.halted.discard(event.symbol)
+            resume(world, event.symbol)
         case events.TimePassed():
             pass
         case _:
             raise AssertionError(f"{type(event).__name__}: no event of the venue")
+
+
+def _change_rules(world: World, policy: Policy) -> None:
+    if world.policy is not None and world.policy.source == policy.source:
+        return
+    if world.policy is not None:
+        book_all(world)
+    world.policy = policy
+    begin_anew(world)
+    forget(world)
+
+
+def _move_fund(world: World, event: events.FundMoved) -> None:
+    amount = Fraction(event.amount)
+    world.ledger.top_ups[event.asset] += amount
+    if not event.pool:
+        world.ledger.fund[event.asset] += amount
+        return
+    with touch(world, event.pool) as pool:
+        pool.reserve += amount
+        pool.cash += amount
 
 
 def holders(world: World, symbol: str) -> list[tuple[Group, Leg]]:

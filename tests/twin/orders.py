@@ -35,7 +35,7 @@ def _send_order(world: World, group: Group, now: Health, leg: LegHealth) -> None
     backstop = liquidation.backstop or beyond or (limit is None and now.equity < 0)
     price = _slipped(world, leg) if backstop or limit is None else limit
     bankruptcy = bankruptcy_price(world, now, leg)
-    order, replaces = _issue(
+    order, replaces = issue(
         world, group, leg.symbol, sells, size=abs(leg.leg.size), limit=price, bankruptcy=bankruptcy
     )
     world.emit_for(
@@ -67,21 +67,26 @@ def _slippage(world: World) -> Fraction:
     return Fraction(world.rules.source.liquidation.max_slippage)
 
 
-def send_sales(world: World, group: Group, now: Health, owed: list[str]) -> None:
-    """Sell just enough collateral for each debt, in the profile's order."""
+def send_sales(world: World, group: Group, owed: dict[str, Fraction]) -> None:
+    """Sell just enough collateral for what is owed of each asset, in the profile's order."""
     left = {c: group.cash[c] for c in world.rules.source.conversion if group.cash.get(c, ZERO) > 0}
-    for debt in owed:
-        need = -group.cash[debt]
+    for debt, need in sorted(owed.items()):
         for asset in left:
             if need <= 0:
                 break
             if asset == debt or left[asset] <= 0:
                 continue
-            rate = now.price[asset] / now.price[debt]
+            rate = _index(world, asset) / _index(world, debt)
             amount = min(left[asset], ceil(need / rate, world.unit(asset)))
             left[asset] -= amount
             need -= floor(amount * rate, world.unit(debt))
             _send_sale(world, group, asset, amount, debt, rate)
+
+
+def _index(world: World, asset: str) -> Fraction:
+    price = world.price(asset, "index")
+    assert price is not None
+    return price
 
 
 def _send_sale(
@@ -89,7 +94,7 @@ def _send_sale(
 ) -> None:
     step = decimals_of(world.assets[asset].price_decimals)
     limit = ceil(rate * (1 - _slippage(world)), step)
-    order, replaces = _issue(
+    order, replaces = issue(
         world, group, asset, True, size=amount, limit=limit, bankruptcy=None, for_asset=debt
     )
     world.emit_for(
@@ -106,7 +111,7 @@ def _send_sale(
     )
 
 
-def _issue(
+def issue(
     world: World,
     group: Group,
     symbol: str,
@@ -116,15 +121,13 @@ def _issue(
     limit: Fraction,
     bankruptcy: Fraction | None,
     for_asset: str = "",
+    collateral: str = "",
+    seize: Fraction = ZERO,
 ) -> tuple[Order, str]:
-    liquidation = _of(group)
-    _, symbols = world.accounts[group.account].issued[liquidation.number - 1]
-    stem = f"{group.account}:{liquidation.number}"
-    last = max((n for n, issued in enumerate(symbols, start=1) if issued == symbol), default=0)
-    symbols.append(symbol)
-    attempt = len(symbols)
+    """Make the next order of a group's liquidation; return the id that it replaces too."""
+    order_id, attempt, replaces = next_id(world, group, symbol)
     order = Order(
-        id=f"{stem}:{attempt}:{symbol}",
+        id=order_id,
         attempt=attempt,
         symbol=symbol,
         sells=sells,
@@ -133,9 +136,22 @@ def _issue(
         bankruptcy=bankruptcy,
         expires=world.time + world.rules.source.liquidation.order_ttl,
         for_asset=for_asset,
+        collateral=collateral,
+        seize=seize,
     )
-    liquidation.live[order.id] = order
-    return order, f"{stem}:{last}:{symbol}" if last else ""
+    _of(group).live[order.id] = order
+    return order, replaces
+
+
+def next_id(world: World, group: Group, symbol: str) -> tuple[str, int, str]:
+    """Return the next id in a group's liquidation, its attempt, and the last id of the symbol."""
+    liquidation = _of(group)
+    _, symbols = world.accounts[group.account].issued[liquidation.number - 1]
+    stem = f"{group.account}:{liquidation.number}"
+    last = max((n for n, issued in enumerate(symbols, start=1) if issued == symbol), default=0)
+    symbols.append(symbol)
+    attempt = len(symbols)
+    return f"{stem}:{attempt}:{symbol}", attempt, f"{stem}:{last}:{symbol}" if last else ""
 
 
 def _of(group: Group) -> Liquidation:

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from decimal import Decimal
 from fractions import Fraction
 
 from engine import events
 from engine.instruments import Asset, Option
-from tests.twin.amounts import decimals_of, whole
 from tests.twin.books import Account, Group, World
 from tests.twin.facts import funding, holders, settlement
 from tests.twin.faults import faulty
+from tests.twin.limits import (
+    require,
+    require_amount,
+    require_cash,
+    require_contract,
+    require_issued,
+    require_leg,
+    require_margin,
+    require_not_negative,
+    require_positive,
+    require_price,
+    require_size,
+)
+from tests.twin.loan_refusals import (
+    check_loan_fact,
+    check_loans_told,
+    check_names,
+    check_pool_event,
+    check_pools_kept,
+    is_empty,
+)
+from tests.twin.pools import pool_names, rule_of
 from tests.twin.terms import ContractTerms, Policy
 from tests.twin.trades import outcome_of
 
 BEGINNINGS = (events.AccountOpened, events.Deposit, events.PositionSnapshot)
-
-
-class RefusalError(Exception):
-    """An event breaks a rule."""
-
-
-def require(holds: bool, rule: str) -> None:
-    """Refuse unless a rule holds."""
-    if not holds:
-        raise RefusalError(rule)
 
 
 def check_known(world: World, event: events.AnyEvent) -> None:
@@ -41,7 +50,9 @@ def check_known(world: World, event: events.AnyEvent) -> None:
     elif isinstance(event, events.FundingRate | events.Settled | events.MarketState):
         require(event.symbol in world.contracts, "symbol")
     elif isinstance(event, events.Halt | events.Resume):
-        require(event.symbol in ("", *world.contracts), "symbol")
+        require(event.symbol in ("", *world.contracts, *pool_names(world)), "symbol")
+    elif isinstance(event, events.InterestAccrued):
+        require(event.pool in pool_names(world), "pool")
 
 
 def check(world: World, event: events.AnyEvent) -> None:
@@ -50,69 +61,6 @@ def check(world: World, event: events.AnyEvent) -> None:
         _check_account_event(world, event)
     else:
         _check_venue_event(world, event)
-
-
-# --- amounts, sizes, prices
-
-
-def _asset(world: World, asset: str) -> None:
-    require(asset in world.assets, f"asset {asset}")
-
-
-def _contract(world: World, symbol: str, *, open_: bool = True) -> None:
-    require(symbol in world.contracts, f"symbol {symbol}")
-    require(not open_ or symbol not in world.settled, f"{symbol} is settled")
-
-
-def _amount(world: World, asset: str, amount: Decimal) -> None:
-    _asset(world, asset)
-    require(whole(amount, world.unit(asset)), f"{amount} {asset}")
-
-
-def _positive(value: Decimal) -> None:
-    require(value > 0, f"{value} is not above zero")
-
-
-def _not_negative(value: Decimal) -> None:
-    require(value >= 0, f"{value} is below zero")
-
-
-def _size(world: World, symbol: str, size: Decimal) -> None:
-    require(whole(size, world.contracts[symbol].size_unit), f"size {size} of {symbol}")
-
-
-def _price(world: World, symbol: str, price: Decimal) -> None:
-    terms = world.contracts.get(symbol) or world.assets[symbol]
-    require(whole(price, decimals_of(terms.price_decimals)), f"price {price} of {symbol}")
-    _positive(price)
-
-
-def _cash(world: World, group: Group | None, asset: str, change: Fraction) -> None:
-    before = group.cash.get(asset, Fraction(0)) if group else Fraction(0)
-    after, largest = abs(before + change), world.assets[asset].largest
-    require(after <= largest or after <= abs(before), f"cash {asset}")
-
-
-def _leg(
-    world: World,
-    symbol: str,
-    size: Fraction,
-    cost: Fraction,
-    held: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0)),
-) -> None:
-    terms = world.contracts[symbol]
-    largest = world.assets[terms.settle].largest
-    require(abs(size) <= max(terms.largest, abs(held[0])), f"size of {symbol}")
-    require(abs(cost) <= max(largest, abs(held[1])), f"cost of {symbol}")
-
-
-def _margin(margin: str, symbols: Iterator[str] | list[str]) -> None:
-    require(margin in ("cross", *(f"isolated:{symbol}" for symbol in symbols)), f"margin {margin}")
-
-
-def _issued(account: Account, order_id: str, margin: str, symbol: str) -> None:
-    if order_id:
-        require(account.issued_as(order_id) == (margin, symbol), f"order {order_id}")
 
 
 # --- accounts
@@ -126,11 +74,12 @@ def _check_account_event(world: World, event: events.AccountEvent) -> None:
             for group in account.groups.values():
                 require(not any(group.cash.values()) and not group.legs, "not empty")
                 require(group.liquidation is None, "in liquidation")
+                require(is_empty(world, group), "loans")
         case events.Deposit() | events.Withdrawal():
-            _amount(world, event.asset, event.amount)
-            _positive(event.amount)
+            require_amount(world, event.asset, event.amount)
+            require_positive(event.amount)
             sign = 1 if isinstance(event, events.Deposit) else -1
-            _cash(world, cross, event.asset, sign * Fraction(event.amount))
+            require_cash(world, cross, event.asset, sign * Fraction(event.amount))
         case events.MarginMoved():
             _check_move(world, account, event)
         case events.PositionSnapshot():
@@ -138,100 +87,105 @@ def _check_account_event(world: World, event: events.AccountEvent) -> None:
         case events.Fill():
             _check_fill(world, account, event)
         case events.OpenOrders():
-            _contract(world, event.symbol, open_=False)
-            _margin(event.margin, [event.symbol])
+            require_contract(world, event.symbol, open_=False)
+            require_margin(event.margin, [event.symbol])
             for size in (event.buy_size, event.sell_size):
-                _size(world, event.symbol, size)
-                _not_negative(size)
+                require_size(world, event.symbol, size)
+                require_not_negative(size)
         case events.OrdersCancelled():
-            _margin(event.margin, list(world.contracts))
+            require_margin(event.margin, [*world.contracts, *pool_names(world)])
         case events.OrderClosed():
             _check_close(world, account, event)
         case events.FundingPaid():
             _check_funding(world, account, event)
         case events.CollateralSold():
             _check_sale(world, account, event)
+        case _:
+            check_loan_fact(world, account, event)
 
 
 def _check_move(world: World, account: Account, event: events.MarginMoved) -> None:
-    _contract(world, event.symbol, open_=False)
+    require_contract(world, event.symbol, open_=False)
     settle = world.contracts[event.symbol].settle
-    _amount(world, settle, event.amount)
+    require_amount(world, settle, event.amount)
     require(event.amount != 0, "nothing moves")
     amount = Fraction(event.amount)
-    _cash(world, account.groups.get("cross"), settle, -amount)
-    _cash(world, account.groups.get(f"isolated:{event.symbol}"), settle, amount)
+    require_cash(world, account.groups.get("cross"), settle, -amount)
+    require_cash(world, account.groups.get(f"isolated:{event.symbol}"), settle, amount)
 
 
 def _check_snapshot(world: World, event: events.PositionSnapshot) -> None:
     margins = [group.margin for group in event.groups]
     require(len(set(margins)) == len(margins), "a group twice")
     for group in event.groups:
-        _margin(group.margin, list(world.contracts))
+        require_margin(group.margin, [*world.contracts, *pool_names(world)])
+        check_loans_told(world, group)
         for asset, amount in group.balances.items():
-            _amount(world, asset, amount)
+            require_amount(world, asset, amount)
             require(abs(Fraction(amount)) <= world.assets[asset].largest, f"cash {asset}")
         symbols = [leg.symbol for leg in group.legs]
         require(len(set(symbols)) == len(symbols), "a leg twice")
         for leg in group.legs:
-            _contract(world, leg.symbol)
+            require_contract(world, leg.symbol)
             require(group.margin in ("cross", f"isolated:{leg.symbol}"), "another's leg")
-            _size(world, leg.symbol, leg.size)
+            require_size(world, leg.symbol, leg.size)
             require(leg.size != 0, "a leg without size")
-            _amount(world, world.contracts[leg.symbol].settle, leg.cost)
-            _leg(world, leg.symbol, Fraction(leg.size), Fraction(leg.cost))
+            require_amount(world, world.contracts[leg.symbol].settle, leg.cost)
+            require_leg(world, leg.symbol, Fraction(leg.size), Fraction(leg.cost))
 
 
 def _check_fill(world: World, account: Account, event: events.Fill) -> None:
-    _contract(world, event.symbol)
-    _margin(event.margin, [event.symbol])
-    _size(world, event.symbol, event.size)
+    require_contract(world, event.symbol)
+    require_margin(event.margin, [event.symbol])
+    require_size(world, event.symbol, event.size)
     require(event.size != 0, "nothing was traded")
-    _price(world, event.symbol, event.price)
-    _amount(world, event.fee_asset, event.fee)
-    _issued(account, event.order_id, event.margin, event.symbol)
+    require_price(world, event.symbol, event.price)
+    require_amount(world, event.fee_asset, event.fee)
+    require_issued(account, event.order_id, event.margin, event.symbol)
     group = account.groups.get(event.margin) or Group(event.account, event.margin)
     result = outcome_of(world, group, event)
     before = group.legs.get(event.symbol)
     held = (before.size, before.cost) if before else (Fraction(0), Fraction(0))
-    _leg(world, event.symbol, result.leg.size, result.leg.cost, held)
+    require_leg(world, event.symbol, result.leg.size, result.leg.cost, held)
     changes = {world.contracts[event.symbol].settle: result.cash}
     changes[event.fee_asset] = changes.get(event.fee_asset, Fraction(0)) - Fraction(event.fee)
     for asset, change in changes.items():
-        _cash(world, group, asset, change)
+        require_cash(world, group, asset, change)
 
 
 def _check_close(world: World, account: Account, event: events.OrderClosed) -> None:
     issued = account.issued_as(event.order_id)
     require(issued is not None, f"order {event.order_id}")
-    _not_negative(event.filled_size)
+    require_not_negative(event.filled_size)
     symbol = issued[1] if issued else ""
     if symbol in world.contracts:
-        _size(world, symbol, event.filled_size)
+        require_size(world, symbol, event.filled_size)
+    elif symbol in pool_names(world):
+        require_amount(world, rule_of(world, symbol).asset, event.filled_size)
     else:
-        _amount(world, symbol, event.filled_size)
+        require_amount(world, symbol, event.filled_size)
 
 
 def _check_funding(world: World, account: Account, event: events.FundingPaid) -> None:
-    _contract(world, event.symbol)
-    _margin(event.margin, [event.symbol])
+    require_contract(world, event.symbol)
+    require_margin(event.margin, [event.symbol])
     terms = world.contracts[event.symbol]
     require(terms.funding == "venue", "funding is not the venue's")
-    _amount(world, terms.settle, event.amount)
-    _cash(world, account.groups.get(event.margin), terms.settle, Fraction(event.amount))
+    require_amount(world, terms.settle, event.amount)
+    require_cash(world, account.groups.get(event.margin), terms.settle, Fraction(event.amount))
 
 
 def _check_sale(world: World, account: Account, event: events.CollateralSold) -> None:
-    _margin(event.margin, list(world.contracts))
-    _amount(world, event.asset, event.amount)
-    _amount(world, event.for_asset, event.proceeds)
-    _positive(event.amount)
-    _not_negative(event.proceeds)
+    require_margin(event.margin, [*world.contracts, *pool_names(world)])
+    require_amount(world, event.asset, event.amount)
+    require_amount(world, event.for_asset, event.proceeds)
+    require_positive(event.amount)
+    require_not_negative(event.proceeds)
     require(event.asset != event.for_asset, "sold for itself")
-    _issued(account, event.order_id, event.margin, event.asset)
+    require_issued(account, event.order_id, event.margin, event.asset)
     group = account.groups.get(event.margin)
-    _cash(world, group, event.asset, -Fraction(event.amount))
-    _cash(world, group, event.for_asset, Fraction(event.proceeds))
+    require_cash(world, group, event.asset, -Fraction(event.amount))
+    require_cash(world, group, event.for_asset, Fraction(event.proceeds))
 
 
 # --- prices and control
@@ -240,7 +194,7 @@ def _check_sale(world: World, account: Account, event: events.CollateralSold) ->
 def _check_venue_event(world: World, event: events.AnyEvent) -> None:
     match event:
         case events.PriceUpdate():
-            _price(world, event.symbol, event.price)
+            require_price(world, event.symbol, event.price)
             if event.symbol in world.assets:
                 require(event.kind == "index", "an asset has an index price only")
                 require(event.symbol != world.rules.source.numeraire, "the numeraire is 1")
@@ -249,37 +203,42 @@ def _check_venue_event(world: World, event: events.AnyEvent) -> None:
         case events.OptionMark():
             terms = world.contracts.get(event.symbol)
             require(terms is not None and terms.option is not None, "no option")
-            _not_negative(event.iv)
-            _positive(event.forward)
+            require_not_negative(event.iv)
+            require_positive(event.forward)
             require(0 < event.discount <= 2, f"discount {event.discount}")
         case events.InstrumentListed():
             _check_listing(world, event)
         case events.ProfileChanged():
             _check_profile(world, event)
+        case events.FundMoved() if event.shard == world.shard and event.pool:
+            check_pool_event(world, event)
+        case events.InterestAccrued():
+            check_pool_event(world, event)
         case events.FundMoved() if event.shard == world.shard:
-            _amount(world, event.asset, event.amount)
+            require_amount(world, event.asset, event.amount)
             after = world.ledger.fund[event.asset] + Fraction(event.amount)
             require(after >= 0, "more than the fund has")
         case events.FundingRate():
             _check_rate(world, event)
         case events.MarketState():
             for size in (event.long_size, event.short_size):
-                _size(world, event.symbol, size)
-                _not_negative(size)
+                require_size(world, event.symbol, size)
+                require_not_negative(size)
         case events.PoolState():
             for amount in (event.supplied, event.borrowed):
-                _amount(world, event.pool, amount)
-                _not_negative(amount)
+                require_amount(world, event.pool, amount)
+                require_not_negative(amount)
         case events.Settled():
-            _contract(world, event.symbol)
-            _price(world, event.symbol, event.price)
+            require_contract(world, event.symbol)
+            require_price(world, event.symbol, event.price)
             settle = world.contracts[event.symbol].settle
             for group, leg in holders(world, event.symbol):
-                _cash(world, group, settle, settlement(world, event, leg))
+                require_cash(world, group, settle, settlement(world, event, leg))
 
 
 def _check_listing(world: World, event: events.InstrumentListed) -> None:
     new, old = event.instrument, world.listed.get(event.instrument.name)
+    check_names(world, new.name)
     if old is not None:
         require(type(new) is type(old), "another type")
         fixed = ["decimals", "price_decimals"]
@@ -299,6 +258,7 @@ def _check_listing(world: World, event: events.InstrumentListed) -> None:
 def _check_profile(world: World, event: events.ProfileChanged) -> None:
     profile = event.profile
     require(not faulty(profile), "faults")
+    check_pools_kept(world, event)
     for symbol, terms in world.contracts.items():
         require(Policy(profile).rule_of(symbol, terms) is not None, f"no rule of margin: {symbol}")
     if world.policy is not None and world.accounts:
@@ -306,11 +266,11 @@ def _check_profile(world: World, event: events.ProfileChanged) -> None:
 
 
 def _check_rate(world: World, event: events.FundingRate) -> None:
-    _contract(world, event.symbol)
+    require_contract(world, event.symbol)
     terms = world.contracts[event.symbol]
     require(terms.funding == "engine", "funding is not the engine's")
     require(event.rate.is_finite(), "no rate")
     known = {(event.symbol, "index"), (event.symbol, "mark")} & set(world.prices)
     require(bool(known), "no price")
     for group, leg in holders(world, event.symbol):
-        _cash(world, group, terms.settle, funding(world, event, leg))
+        require_cash(world, group, terms.settle, funding(world, event, leg))

@@ -9,7 +9,8 @@ from typing import Any
 from engine import events
 from engine.decisions import AnyDecision, Duplicate, Gap, Ignored, Refused
 from tests.twin.amounts import decimal
-from tests.twin.books import Account, Group, Order, World
+from tests.twin.auctions import reset, reset_due
+from tests.twin.books import Account, Auction, Group, Order, World
 from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
 from tests.twin.refusals import RefusalError, check, check_known
@@ -121,6 +122,9 @@ class Twin:
                 timers.append((order.expires, order.id, self._expired(group, order)))
             else:
                 timers.append((order.cancelling, order.id, self._not_closed(group, order)))
+        for auction in liquidation.auctions.values():
+            if (due := reset_due(self.world, auction)) is not None:
+                timers.append((due, auction.id, self._too_old(group, auction)))
         return timers
 
     def _gap_waited(self, account: Account) -> Callable[[], None]:
@@ -142,7 +146,7 @@ class Twin:
         def fire() -> None:
             assert group.liquidation is not None
             cancel(self.world, group, order, "expired")
-            group.liquidation.backstop |= not order.for_asset
+            group.liquidation.backstop |= not order.for_asset and not order.collateral
 
         return fire
 
@@ -151,6 +155,12 @@ class Twin:
             assert group.liquidation is not None
             anomaly(self.world, group, "unacknowledged", order.id)
             del group.liquidation.live[order.id]
+
+        return fire
+
+    def _too_old(self, group: Group, auction: Auction) -> Callable[[], None]:
+        def fire() -> None:
+            reset(self.world, group, auction)
 
         return fire
 
@@ -229,7 +239,7 @@ def record_of(event: events.AnyEvent) -> str:
             return event.instrument.name
         case events.ProfileChanged():
             return event.profile.name
-        case events.PoolState():
+        case events.PoolState() | events.InterestAccrued():
             return event.pool
         case events.TimePassed():
             return ""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from engine.lending import WholeAccount
 from engine.profile import Portfolio, Requirement
 from tests.twin.amounts import ONE, ZERO, ceil, floor
 from tests.twin.books import Group, Leg, World
 from tests.twin.options import Holding, portfolio_requirement
+from tests.twin.pools import LoanHealth, lending_of, loans_of
 from tests.twin.requirements import curve_requirement, exposure
 from tests.twin.terms import ContractTerms
 from tests.twin.weights import profit, weight
@@ -37,6 +39,7 @@ class Health:
     equity: Fraction
     margin_equity: Fraction
     requirement: Fraction
+    loans: list[LoanHealth]
 
 
 def value(terms: ContractTerms, size: Fraction, price: Fraction, unit: Fraction) -> Fraction:
@@ -68,13 +71,15 @@ def cost(terms: ContractTerms, size: Fraction, price: Fraction, unit: Fraction) 
 def health(world: World, group: Group, context: str = "maintenance") -> Health | None:
     """Value a whole group by the rules of a context; none if it is unpriced."""
     marks = _marks(world, _symbols(world, group, context))
-    if marks is None:
+    loans = loans_of(world, group, context)
+    if marks is None or loans is None:
         return None
     net = net_of(world, group, marks)
     price = _asset_prices(world, {world.contracts[symbol].settle for symbol in marks}, net)
     if price is None:
         return None
     equity = sum((net[asset] * price[asset] for asset in net), ZERO)
+    equity += sum((loan.worth - loan.debt for loan in loans), ZERO)
     if context == "entry":
         for symbol, leg in group.legs.items():
             if world.contracts[symbol].option is None:
@@ -89,9 +94,12 @@ def health(world: World, group: Group, context: str = "maintenance") -> Health |
         net=net,
         price=price,
         equity=equity,
-        margin_equity=_margin_equity(world, group, legs, price, context),
+        margin_equity=_margin_equity(world, group, legs, price, context)
+        + sum((loan.counted for loan in loans), ZERO),
         requirement=_requirement(world, legs, price, context)
-        + _ordered(world, group, marks, price, context),
+        + _ordered(world, group, marks, price, context)
+        + sum((loan.required for loan in loans), ZERO),
+        loans=loans,
     )
 
 
@@ -253,7 +261,7 @@ def _ordered(
 
 def exposed(group: Group) -> bool:
     """Tell whether a group can lose more than it owns."""
-    return bool(group.legs) or bool(group.owed())
+    return bool(group.legs or group.owed() or group.debts())
 
 
 def breached(world: World, group: Group, now: Health) -> bool:
@@ -266,7 +274,11 @@ def breached(world: World, group: Group, now: Health) -> bool:
 
 
 def restored(world: World, group: Group, now: Health) -> bool:
-    """Tell whether a liquidation has done enough."""
+    """Tell whether a liquidation has done enough; a whole account is not given back half-way."""
+    lending, liquidation = lending_of(world), group.liquidation
+    whole = lending is not None and isinstance(lending.repay, WholeAccount)
+    if whole and group.debts() and liquidation is not None and liquidation.opened:
+        return False
     return not breached(world, group, now) and meets_stop(world, group)
 
 
