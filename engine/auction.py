@@ -94,8 +94,8 @@ def start(
 
     The principal that fits with its penalty, down to `unit`; all of it, beyond the room, where less
     than `dust` would stay behind. Collateral goes along in proportion, down to `lot_unit`, and the
-    debt is rounded down to `debt_unit`, all for the borrower. None where there is no room, or what fits
-    is itself less than `dust` or takes no collateral along (MakerDAO, dog.sol:170).
+    debt is rounded down to `debt_unit`, all for the borrower. None where there is no room, or what
+    fits is itself less than `dust` or takes no collateral along (MakerDAO, dog.sol:170).
     """
     if free <= 0 or principal <= 0:
         return None

@@ -68,8 +68,8 @@ _PENNILESS = {"legs": False, "owes": True, "convertible": False}
 TABLES: dict[Reason, tuple[Row, ...]] = {
     "idle": (
         ({"protected": True}, "rest"),
-        ({**_PENNILESS, "drawable": False, "gap": True}, "rest"),
-        ({**_PENNILESS, "drawable": False}, "book"),
+        ({**_PENNILESS, "backed": False, "gap": True}, "rest"),
+        ({**_PENNILESS, "backed": False}, "book"),
         ({"priced": False}, "rest"),
         ({"breached": True}, "start_breach"),
         ({"overdrawn": True, "convertible": True}, "start_auto_convert"),

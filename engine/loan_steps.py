@@ -81,18 +81,6 @@ def _set_off(engine: Engine, group: Group, state: Health | None) -> None:
     engine.pools_changed()
 
 
-def _draw(engine: Engine, group: Group, state: Health | None) -> None:
-    """Take what the group supplied back into its cash, to be sold for what that owes."""
-    for name, amount in plan_draw(known(state), group.holdings, engine.rules, engine.markets):
-        pool = Touch(engine, name)
-        pool.take_supply(group, amount)
-        pool.move(cash=-amount)
-        engine.book.add_cash(group, pool.asset, amount)
-        pool.close()
-        engine.emit_for(group, d.SupplyDrawn, pool=name, amount=amount)
-    engine.pools_changed()
-
-
 def _give_up(engine: Engine, group: Group, state: Health | None) -> None:
     """Strike what no collateral will pay for off the debts, by name of the pool, and have it
     borne."""
@@ -112,7 +100,6 @@ def _queue(engine: Engine, group: Group, state: Health | None) -> None:
 
 
 LOAN_STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
-    "draw": _draw,
     "draw": _draw,
     "set_off": _set_off,
     "seize": _seize,

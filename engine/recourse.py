@@ -24,6 +24,15 @@ class Draw(NamedTuple):
     amount: Decimal
 
 
+def backs(holdings: Holdings, rules: Rules) -> bool:
+    """Tell whether a group has a supply that counts, prices or not."""
+    lending = rules.lending
+    return lending is not None and any(
+        loan.supplied and loan.enabled and lending.terms_of(pool, holdings.category) is not None
+        for pool, loan in holdings.loans.items()
+    )
+
+
 def plan_draws(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> list[Draw]:
     """Return what comes back of supplies that count to cover negative cash, in the order in which
     the profile converts; no more than their pools can pay."""
@@ -40,42 +49,6 @@ def plan_draws(state: Health, holdings: Holdings, rules: Rules, markets: Markets
                 found.append(Draw(loan.pool, amount))
                 need -= amount * loan.price
     return found
-
-
-# --- negative cash
-
-
-def backs(holdings: Holdings, rules: Rules) -> bool:
-    """Tell whether a group has a supply that counts."""
-    lending = rules.lending
-    return lending is not None and any(
-        loan.supplied and loan.enabled and lending.terms_of(pool, holdings.category) is not None
-        for pool, loan in holdings.loans.items()
-    )
-
-
-def plan_draw(
-    state: Health, holdings: Holdings, rules: Rules, markets: Markets
-) -> list[tuple[str, Decimal]]:
-    """Return how much of which supplies would just cover negative cash at the prices of now, in
-    the order of conversion; what their pools have no cash for is left."""
-    need = ZERO
-    for asset, amount in state.cash.items():
-        if amount < 0:
-            need -= amount * state.prices[asset]
-    counting = counting(state, holdings, rules) if holdings.loans else []
-    planned: list[tuple[str, Decimal]] = []
-    for asset in rules.in_force.conversion:
-        for loan, _ in counting:
-            pool = markets.lending.get(loan.pool)
-            if loan.asset != asset or pool is None or need <= 0:
-                continue
-            wanted = ceil_to(need, rules.assets[asset].unit, loan.price)
-            amount = min(loan.supplied, pool.cash, wanted)
-            if amount > 0:
-                planned.append((loan.pool, amount))
-                need -= amount * loan.price
-    return planned
 
 
 def lost(state: Health, holdings: Holdings, rules: Rules, *, paired: bool) -> dict[str, Decimal]:

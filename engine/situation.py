@@ -14,7 +14,8 @@ from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
 from engine.profile import RiskProfile, Threshold
-from engine.repayment import has_pair, lost, plan_auction, plan_draws
+from engine.recourse import backs, lost, plan_draws
+from engine.repayment import has_pair, plan_auction
 from engine.rules import Rules
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ class Situation(NamedTuple):
     indebted: bool  # it owes a pool
     convertible: bool  # it owns something that the profile converts
     backed: bool  # it supplied something that counts
-    drawable: bool  # some cash is negative, and a supply can be taken back to be sold for it
     drawable: bool  # it lent something that the profile converts to a pool that can pay
     gap: bool  # its account waits for missing events
     blocked: bool  # by a halt or a gap
@@ -164,6 +164,7 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         owes=owes,
         indebted=indebted,
         convertible=convertible,
+        backed=alone and backs(group.holdings, rules),
         drawable=alone and bool(state and plan_draws(state, group.holdings, rules, engine.markets)),
         gap=waits_for_gap(engine, group.account),
         blocked=bool(block),
