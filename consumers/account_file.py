@@ -44,13 +44,24 @@ class OwnOrders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sell: Decimal = Decimal(0)
 
 
+class HeldLoan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is supplied to and owed to a pool, with interest, in its asset; `collateral`: whether
+    the supply backs debts."""
+
+    supplied: Decimal = Decimal(0)
+    owed: Decimal = Decimal(0)
+    collateral: bool = True
+
+
 class HeldGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One margin group: "cross", or "isolated:SYMBOL" for one isolated leg."""
+    """One margin group: "cross", or "isolated:NAME" for one isolated leg or loan."""
 
     margin: str = CROSS
     balances: dict[str, Decimal] = {}
     legs: tuple[HeldLeg, ...] = ()
     open_orders: tuple[OwnOrders, ...] = ()
+    loans: dict[str, HeldLoan] = {}
+    category: str = ""
 
 
 class OptionInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,14 +80,19 @@ class Interest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is supplied to and borrowed from the venue's pool of an asset, in the asset."""
+    """What all together supplied to and borrowed from a pool, in its asset.
+
+    `cash` is what the pool can pay out; not given, it is all that was supplied and not borrowed.
+    """
 
     supplied: Decimal
     borrowed: Decimal
+    cash: Decimal | None = None
 
 
 class AccountFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that an account file says; `balances`, `legs` and `open_orders` are the cross group's.
+    """All that an account file says; balances, legs, open orders, loans and category are the cross
+    group's.
 
     `marks` by symbol, `prices` (in the numeraire) by asset, `time` as text or in microseconds UTC.
     """
@@ -86,6 +102,8 @@ class AccountFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     balances: dict[str, Decimal] = {}
     legs: tuple[HeldLeg, ...] = ()
     open_orders: tuple[OwnOrders, ...] = ()
+    loans: dict[str, HeldLoan] = {}
+    category: str = ""
     groups: tuple[HeldGroup, ...] = ()
     marks: dict[str, Decimal] = {}
     prices: dict[str, Decimal] = {}
@@ -97,8 +115,9 @@ class AccountFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def located_groups(self) -> list[tuple[str, HeldGroup]]:
         """Return every margin group with the path of its keys."""
         found = []
-        if self.balances or self.legs or self.open_orders or not self.groups:
-            cross = HeldGroup(CROSS, self.balances, self.legs, self.open_orders)
+        held = (self.balances, self.legs, self.open_orders, self.loans, self.category)
+        if any(held) or not self.groups:
+            cross = HeldGroup(CROSS, *held)
             found.append(("", cross))
         found += [(f"groups[{n}].", group) for n, group in enumerate(self.groups, start=1)]
         return found
@@ -186,6 +205,10 @@ def _faults(found: Reading) -> Iterator[str]:
         for name, price in getattr(file, table).items():
             if price <= 0:
                 yield f"{table}.{name}: {price} is not above zero"
+    for name, pool in file.pools.items():
+        for key in ("supplied", "borrowed", "cash"):
+            if (getattr(pool, key) or 0) < 0:
+                yield f"pools.{name}.{key}: {getattr(pool, key)} is negative"
     for symbol in file.options:
         if symbol in file.marks:
             yield f"marks.{symbol}: an option's mark follows from options.{symbol}"
@@ -207,6 +230,10 @@ def _group_faults(path: str, at: Key, group: HeldGroup, found: Reading) -> Itera
         for side in ("buy", "sell"):
             if getattr(own, side) < 0:
                 yield f"{path}open_orders[{place}].{side}: {getattr(own, side)} is negative"
+    for pool, loan in group.loans.items():
+        for side in ("supplied", "owed"):
+            if getattr(loan, side) < 0:
+                yield f"{path}loans.{pool}.{side}: {getattr(loan, side)} is negative"
 
 
 def _repeated(path: str, symbols: Iterable[str]) -> Iterator[str]:

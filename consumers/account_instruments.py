@@ -68,6 +68,8 @@ def listing(
     needed = {profile.numeraire, *(listed.settle for listed in found.derivatives.values())}
     for _, group in file.located_groups():
         needed |= {profile.numeraire if name == NUMERAIRE else name for name in group.balances}
+    if profile.lending is not None:
+        needed |= {rule.asset for rule in profile.lending.pools.values()}
     for name in sorted(needed - found.assets.keys()):
         found.assets[name] = msgspec.convert(precision.asset(name, {}), Asset)
     found.faults.extend(
@@ -190,12 +192,24 @@ class _Precision(NamedTuple):
             for name, amount in group.balances.items():
                 if asset in (name, self.profile.numeraire if name == NUMERAIRE else name):
                     yield amount
+            for name, loan in group.loans.items():
+                if asset == self._asset_of(name):
+                    yield from (loan.supplied, loan.owed)
             for leg in group.legs:
                 if leg.cost is not None:
                     yield leg.cost
                 elif leg.entry_price is not None:
                     # Rounded to the unit in any case: only its size asks for room.
                     yield Decimal(int(leg.size * leg.entry_price))
+        for name, pool in self.file.pools.items():
+            if asset == self._asset_of(name):
+                yield from (pool.supplied, pool.borrowed, pool.cash or Decimal(0))
+
+    def _asset_of(self, pool: str) -> str | None:
+        """Return the asset of a pool that lends under the profile, none for any other."""
+        lending = self.profile.lending
+        known = None if lending is None else lending.pools.get(pool)
+        return None if known is None else known.asset
 
     def _prices(self, table: Mapping[str, Decimal], name: str) -> Iterator[Decimal]:
         if name in table:

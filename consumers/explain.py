@@ -15,12 +15,18 @@ from consumers.replay import Replay
 from engine.core import Engine
 from engine.decisions import (
     Anomaly,
+    AuctionEnded,
+    AuctionStarted,
+    CollateralLiquidation,
     CollateralSale,
     Decision,
     FundDraw,
     LiquidationEnded,
     LiquidationOrder,
     LiquidationStarted,
+    LossSocialised,
+    ReserveDraw,
+    SetOff,
     Shortfall,
 )
 from engine.events import Event, OrdersCancelled
@@ -28,7 +34,12 @@ from producers import arithmetic, explanation, report
 from producers.explanation import Explanation
 from producers.summary import outcome
 
-Ask = LiquidationOrder | CollateralSale
+Ask = LiquidationOrder | CollateralSale | CollateralLiquidation | AuctionStarted
+
+
+def id_of(happened: Event | Decision) -> str:
+    """Return the id of the order or auction that something is about, empty without one."""
+    return getattr(happened, "order_id", "") or getattr(happened, "auction_id", "")
 
 
 class NotFound(LookupError):
@@ -75,7 +86,7 @@ class Story:
             self.course.append((engine.time, event))
         self._add([decision for decision in mine if decision.time >= engine.time])
         for decision in mine:
-            if isinstance(decision, Ask) and decision.order_id == self.order_id:
+            if isinstance(decision, Ask) and id_of(decision) == self.order_id:
                 self.order = decision
                 self.arithmetic = self._fitting(decision, engine)
 
@@ -94,10 +105,14 @@ class Story:
         if number is not None:
             self._booking = isinstance(decision, Shortfall) and number == self.number
             return number == self.number
-        if isinstance(decision, FundDraw):
+        if isinstance(decision, FundDraw | ReserveDraw | LossSocialised):
             # It follows the shortfall that it pays.
             return self._booking
-        order_id: str = getattr(decision, "order_id", "")
+        if isinstance(decision, SetOff):
+            return self._is_open(decision.margin)
+        order_id = id_of(decision)
+        if isinstance(decision, AuctionEnded) and decision.uncovered:
+            self._booking = order_id.startswith(f"{self.account}:{self.number}:")
         if isinstance(decision, Anomaly) and not order_id:
             return self._is_open(decision.margin)
         return order_id.startswith(f"{self.account}:{self.number}:")
@@ -111,8 +126,7 @@ class Story:
             return False
         if isinstance(event, OrdersCancelled):
             return self._is_open(event.margin)
-        order_id: str = getattr(event, "order_id", "")
-        return order_id.startswith(f"{self.account}:{self.number}:")
+        return id_of(event).startswith(f"{self.account}:{self.number}:")
 
     def _arithmetic(self, engine: Engine) -> list[dict[str, Any]]:
         groups = engine.accounts[self.account].ordered_groups()
@@ -124,6 +138,8 @@ class Story:
         fits: Any = arithmetic.fits_order
         if isinstance(order, CollateralSale):
             fits = arithmetic.fits_sale
+        elif isinstance(order, CollateralLiquidation | AuctionStarted):
+            fits = arithmetic.fits_seizure
         candidates = self._arithmetic(engine) + self._before
         return next((found for found in candidates if fits(found, order)), None)
 

@@ -151,7 +151,10 @@ def _tagged(kind: Any) -> dict[str, type[msgspec.Struct]]:
     """Return the structs of a union by what a table calls them; none if it is no such union."""
     if get_origin(kind) not in (Union, UnionType):
         return {}
-    return {item.__struct_config__.tag: item for item in get_args(kind)}
+    items = get_args(kind)
+    if not all(isinstance(item, type) and issubclass(item, msgspec.Struct) for item in items):
+        return {}
+    return {item.__struct_config__.tag: item for item in items}
 
 
 def _tag_field(choices: dict[str, type[msgspec.Struct]]) -> str:

@@ -7,6 +7,7 @@ itself. Nothing here changes anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from engine.interest import FRACTION_STEP, YEAR, Accrual
 from engine.lending_profile import PoolRule
 from engine.loan_values import indices_now, threshold_at
 from engine.money import EXACT, ONE, ZERO, exact, floor_to
-from engine.pools import LendingPool, owed_amount, supplied_amount, utilized
+from engine.pools import LendingPool, new_pool, owed_amount, supplied_amount, utilized
 from engine.screen_curve import ScreenWeight
 
 Floats = NDArray[np.float64]
@@ -55,29 +56,34 @@ class PoolView(NamedTuple):
 
 class LoanBook(NamedTuple):
     """The loans of all groups: collateral that counts by asset (in the asset), debt by band of the
-    health factor (in the numeraire)."""
+    health factor (in the numeraire), live seizures and auctions by the pool that is owed, and what
+    these auctions have to raise (in its asset)."""
 
     collateral: dict[str, float]
     debt_by_health: dict[str, float]
+    seizures: Counter[str]
+    auctions: Counter[str]
+    auction_debt: dict[str, Decimal]
 
 
 @exact
 def pool_views(engine: Engine) -> dict[str, PoolView]:
-    """Return every pool that anything happened to, by name."""
-    lending = engine.rules.lending
+    """Return every pool whose asset is listed, by name."""
+    lending, assets = engine.rules.lending, engine.rules.assets
     if lending is None:
         return {}
     return {
         name: pool_view(engine, name)
-        for name in sorted(lending.pools)
-        if name in engine.markets.lending
+        for name, rule in sorted(lending.pools.items())
+        if rule.asset in assets
     }
 
 
 @exact
 def pool_view(engine: Engine, name: str) -> PoolView:
-    """Return a pool as it is now; raises `LookupError` for one that nothing happened to."""
-    rule, pool = engine.rules.pool(name), engine.markets.lending[name]
+    """Return a pool as it is now; raises `LookupError` for a name of none."""
+    rule = engine.rules.pool(name)
+    pool = engine.markets.lending.get(name) or new_pool(engine.markets.now)
     unit = engine.rules.assets[rule.asset].unit
     at = indices_now(name, engine.rules, engine.markets)
     supplied = supplied_amount(pool.supplied, at, unit)
@@ -112,9 +118,8 @@ def loan_book(engine: Engine) -> LoanBook:
     """Return collateral and debt of all groups; what has no price adds nothing to a health."""
     rules, size = engine.rules, engine.book.capacity
     collateral: dict[str, float] = {}
-    by_health = dict.fromkeys(BANDS, 0.0)
     if rules.lending is None:
-        return LoanBook(collateral, by_health)
+        return LoanBook(collateral, dict.fromkeys(BANDS, 0.0), *_live(engine))
     counted, required, debt = np.zeros(size), np.zeros(size), np.zeros(size)
     thresholds = _Thresholds(engine)
     for name, supplied, owed in _amounts(engine):
@@ -135,7 +140,23 @@ def loan_book(engine: Engine) -> LoanBook:
     factors = counted[owing] / required[owing]
     places = np.searchsorted(list(BANDS.values())[:-1], factors, side="right")
     sums = np.bincount(places, weights=debt[owing], minlength=len(BANDS))
-    return LoanBook(collateral, dict(zip(BANDS, sums.tolist(), strict=True)))
+    by_health = dict(zip(BANDS, sums.tolist(), strict=True))
+    return LoanBook(collateral, by_health, *_live(engine))
+
+
+@exact
+def _live(engine: Engine) -> tuple[Counter[str], Counter[str], dict[str, Decimal]]:
+    """Return live seizures and auctions by pool, and what the auctions have to raise."""
+    seizures, auctions = Counter[str](), Counter[str]()
+    raising: dict[str, Decimal] = {}
+    for group in engine.book.all_groups():
+        if group.liquidation is None:
+            continue
+        seizures.update(o.symbol for o in group.liquidation.orders.values() if o.is_seizure)
+        for auction in group.liquidation.auctions.values():
+            auctions[auction.pool] += 1
+            raising[auction.pool] = raising.get(auction.pool, ZERO) + auction.debt
+    return seizures, auctions, raising
 
 
 def _amounts(engine: Engine) -> Iterator[tuple[str, Floats, Floats]]:

@@ -20,8 +20,14 @@ from engine.closing import (
     target,
 )
 from engine.core import Engine
-from engine.decisions import CollateralSale, LiquidationOrder
+from engine.decisions import (
+    AuctionStarted,
+    CollateralLiquidation,
+    CollateralSale,
+    LiquidationOrder,
+)
 from engine.instruments import Listed
+from engine.lending import Backing, health_factor
 from engine.margin import (
     Health,
     LegHealth,
@@ -30,6 +36,7 @@ from engine.margin import (
 from engine.markets import Markets
 from engine.money import ONE, ZERO, exact
 from engine.rules import Rules
+from producers.loan_outlook import loan_rows, repayment_rule
 from producers.requirement_steps import maintenance_steps, portfolios, rule_key, weight_said
 
 _SHOWN = Context(prec=20, rounding=ROUND_HALF_EVEN, traps=[])
@@ -65,6 +72,8 @@ def of_group(engine: Engine, group: Group) -> dict[str, Any] | None:
         "returned": _returned(health, rules),
         "legs": [_leg(leg, health, rules, markets) for leg in health.legs],
         "portfolios": portfolios(health, rules, markets),
+        "loans": loan_rows(engine, group, health),
+        "repayment": repayment_rule(rules),
         "assets": {
             asset.name: {"decimals": asset.decimals, "price_decimals": asset.price_decimals}
             for asset in rules.assets.values()
@@ -93,9 +102,20 @@ def fits_sale(found: dict[str, Any], sale: CollateralSale) -> bool:
     )
 
 
+@exact
+def fits_seizure(found: dict[str, Any], asked: CollateralLiquidation | AuctionStarted) -> bool:
+    """Tell whether `found` is what a seizure or an auction was decided on."""
+    pools = {loan["pool"] for loan in found["loans"]}
+    if found["margin"] != asked.margin or not {asked.pool, asked.collateral} <= pools:
+        return False
+    backing = Backing(found["margin_equity"], found["maintenance"])
+    return health_factor(backing) == asked.health_factor
+
+
 def _prices(engine: Engine, health: Health) -> list[dict[str, Any]]:
     keys = [(leg.symbol, "mark") for leg in health.legs]
-    keys += [(asset, "index") for asset in sorted(health.net)]
+    assets = {*health.net, *(loan.asset for loan in health.loans)}
+    keys += [(asset, "index") for asset in sorted(assets)]
     marks = [engine.prices[key] for key in keys if key in engine.prices]
     return [
         {field: getattr(mark, field) for field in ("symbol", "kind", "price", "source", "time")}

@@ -13,10 +13,11 @@ from rich.table import Table
 from engine import decisions as d
 from engine import events as e
 from engine.money import ONE, exact
+from producers.loan_report import loans_said, seizure_said
 from producers.report import full, moment, table
 
 Course = Sequence[tuple[int, e.Event | d.Decision]]
-Ask = d.LiquidationOrder | d.CollateralSale
+Ask = d.LiquidationOrder | d.CollateralSale | d.CollateralLiquidation | d.AuctionStarted
 
 
 class Explanation(NamedTuple):
@@ -62,8 +63,12 @@ def show(out: Console, told: Explanation) -> None:
         _show_health(out, found)
         if isinstance(order, d.LiquidationOrder):
             _show_limit(out, order, found)
-        else:
+        elif isinstance(order, d.CollateralSale):
             _show_sale(out, order, found)
+        elif isinstance(order, d.CollateralLiquidation):
+            _say(out, "\nAmount and collateral of the seizure", style="bold")
+            for line in seizure_said(order, found["loans"], found["repayment"]):
+                _say(out, f"  {line}")
     out.print(_course_table(course))
     _show_losses(out, course)
 
@@ -78,6 +83,10 @@ def _headline(order: Ask) -> str:
             f"Collateral sale {order.order_id}: sell {full(order.amount)} {order.asset} for "
             f"{order.for_asset} at {full(order.limit_price)} or better"
         )
+    if isinstance(order, d.CollateralLiquidation):
+        return f"Seizure {order.order_id}: {_seizure(order)}"
+    if isinstance(order, d.AuctionStarted):
+        return f"Auction {order.auction_id}: {_auction(order)}"
     return (
         f"Order {order.order_id}: {order.side} {full(order.size)} {order.symbol} at "
         f"{full(order.limit_price)} or better, stage {order.stage}"
@@ -104,6 +113,12 @@ def _evidence(started: d.LiquidationStarted) -> Table:
             f"cost {full(leg.cost)}, value {full(leg.value)}, maintenance {full(leg.maintenance)}"
         )
         made.add_row(f"leg {leg.symbol}", detail, full(leg.size))
+    for loan in started.loans:
+        if loan.supplied:
+            detail = f"counts × {full(loan.threshold)}"
+            made.add_row(f"supplied to {loan.pool}", detail, full(loan.supplied))
+        if loan.owed:
+            made.add_row(f"owed to {loan.pool}", f"counts × {full(loan.weight)}", full(loan.owed))
     for held in started.balances:
         detail = f"with unrealised {full(held.net)}, price {full(held.price)}"
         made.add_row(f"cash {held.asset}", detail, full(held.cash))
@@ -139,6 +154,10 @@ def health_said(found: dict[str, Any]) -> Iterator[str]:
         value, counts = held["net"] * held["price"], held["counted"] * held["price"]
         worth, margin_worth = worth + value, margin_worth + counts * held["weight"]
         yield _balance(held, unit)
+    yield from loans_said(found["loans"], unit)
+    for loan in found["loans"]:
+        worth += loan["supplied_value"] - loan["owed_value"]
+        margin_worth += loan["counted"]
     yield f"equity = {full(worth)} {unit}"
     returned = found["returned"]
     whole = full(margin_worth)
@@ -354,16 +373,32 @@ def _told(happened: e.Event | d.Decision) -> str:
                 f"{happened.order_id}: sell {full(happened.amount)} {happened.asset} for "
                 f"{happened.for_asset} at {full(happened.limit_price)}"
             )
+        case d.CollateralLiquidation():
+            return f"{happened.order_id}: {_seizure(happened)}"
+        case d.AuctionStarted():
+            return f"{happened.auction_id}: {_auction(happened)}"
+        case d.AuctionReset():
+            return (
+                f"{happened.auction_id}: anew at {full(happened.start_price)}, reset "
+                f"{happened.resets}"
+            )
+        case d.AuctionEnded():
+            return (
+                f"{happened.auction_id}: {happened.reason}, {full(happened.returned)} returned, "
+                f"{full(happened.uncovered)} uncovered"
+            )
+        case d.SetOff():
+            return f"{full(happened.amount)} of the account's cash for {happened.pool}"
         case d.CancelOrder():
             return f"{happened.order_id}: {happened.reason}"
         case d.Anomaly():
             return f"{happened.order_id}: {happened.kind}: {happened.detail}".lstrip(": ")
         case d.FeeCharged():
             return f"{full(happened.amount)} {happened.asset} to the fund, {happened.order_id}"
-        case d.FundDraw():
+        case d.FundDraw() | d.ReserveDraw() | d.LossSocialised():
             return (
-                f"{full(happened.amount)} {happened.asset} for {happened.market}, of a fund of "
-                f"{full(happened.capacity)}"
+                f"{full(happened.amount)} {happened.asset} for {happened.market}, of "
+                f"{full(happened.capacity)} there"
             )
         case d.Shortfall() | d.BadDebt():
             return f"{full(happened.amount)} {happened.asset}, {happened.market}"
@@ -387,21 +422,60 @@ def _answered(happened: e.Event | d.Decision) -> str:
                 f"{happened.order_id}: {full(happened.amount)} {happened.asset} for "
                 f"{full(happened.proceeds)} {happened.for_asset}"
             )
+        case e.Seized():
+            return (
+                f"{happened.order_id}: {full(happened.repaid)} repaid to {happened.pool} for "
+                f"{full(happened.seized)} of {happened.collateral}, fee {full(happened.fee)}"
+            )
+        case e.AuctionTaken():
+            return (
+                f"{happened.auction_id}: {full(happened.amount)} of the lot for "
+                f"{full(happened.paid)}"
+            )
     return ""
+
+
+def _seizure(asked: d.CollateralLiquidation) -> str:
+    toxic = ", toxic" if asked.toxic else ""
+    return (
+        f"repay {full(asked.repay)} to {asked.pool} for {full(asked.seize)} of "
+        f"{asked.collateral}, bonus {full(asked.bonus)}{toxic}"
+    )
+
+
+def _auction(begun: d.AuctionStarted) -> str:
+    toxic = ", toxic" if begun.toxic else ""
+    return (
+        f"{full(begun.lot)} of {begun.collateral} for {full(begun.debt)} to {begun.pool}, from "
+        f"{full(begun.start_price)}{toxic}"
+    )
+
+
+_BORNE = {
+    d.FundDraw: "fund",
+    d.ReserveDraw: "reserve",
+    d.LossSocialised: "lenders",
+    d.BadDebt: "bad debt",
+}
 
 
 def _show_losses(out: Console, course: Course) -> None:
     """Say what was lost and who paid, in each market and asset."""
     parts: dict[tuple[str, str], dict[type, Decimal]] = {}
     for _, happened in course:
-        if isinstance(happened, d.Shortfall | d.FundDraw | d.BadDebt):
+        if isinstance(
+            happened, d.Shortfall | d.FundDraw | d.ReserveDraw | d.LossSocialised | d.BadDebt
+        ):
             sums = parts.setdefault((happened.market, happened.asset), {})
             sums[type(happened)] = sums.get(type(happened), Decimal(0)) + happened.amount
     ended = any(isinstance(happened, d.LiquidationEnded) for _, happened in course)
     if not parts:
         _say(out, "No shortfall." if ended else "It goes on; no shortfall so far.")
     for (market, asset), sums in parts.items():
-        lost, fund, debt = (
-            full(sums.get(kind, Decimal(0))) for kind in (d.Shortfall, d.FundDraw, d.BadDebt)
+        lost = full(sums.get(d.Shortfall, Decimal(0)))
+        borne = " + ".join(
+            f"{name} {full(sums.get(kind, Decimal(0)))}"
+            for kind, name in _BORNE.items()
+            if kind in sums or name in ("fund", "bad debt")
         )
-        _say(out, f"{market}: shortfall {lost} {asset} = fund {fund} + bad debt {debt}.")
+        _say(out, f"{market}: shortfall {lost} {asset} = {borne}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,22 +14,28 @@ from rich.table import Table
 from engine.book import Group
 from engine.core import Engine
 from engine.decisions import (
+    AuctionStarted,
     BadDebt,
     CancelOpenOrders,
+    CollateralLiquidation,
     CollateralSale,
     Decision,
     FundDraw,
     LiquidationOrder,
     LiquidationStarted,
+    LossSocialised,
     MarginCall,
+    ReserveDraw,
+    SetOff,
     Shortfall,
 )
 from engine.liquidation_price import liquidation_prices
 from engine.margin import level
 from engine.money import RATE_STEP, ceil_to, exact
 from engine.weights import weight
-from producers import arithmetic
+from producers import arithmetic, loan_report
 from producers.explanation import health_said, limit_said
+from producers.loan_outlook import outlook
 from producers.report import amount, full, percent, table
 from producers.requirement_steps import initial_steps, weight_said
 
@@ -41,22 +47,28 @@ Told = (
     | CancelOpenOrders
     | LiquidationOrder
     | CollateralSale
+    | CollateralLiquidation
+    | AuctionStarted
+    | SetOff
     | Shortfall
     | FundDraw
+    | ReserveDraw
+    | LossSocialised
     | BadDebt
 )
 
 
 @exact
-def group_data(engine: Engine, group: Group) -> dict[str, Any]:
+def group_data(engine: Engine, group: Group, told: Collection[str] = ()) -> dict[str, Any]:
     """Return where a margin group stands; amounts are decimals, in the numeraire or as named.
 
-    Raises `LookupError` for a group without a price.
+    `told` are the pools of which all is known that they hold. Raises `LookupError` for a group
+    without a price.
     """
     rules, markets, holdings = engine.rules, engine.markets, group.holdings
     found = arithmetic.of_group(engine, group)
-    entry = level(holdings, rules, markets)
-    if found is None or entry is None:
+    entry, state = level(holdings, rules, markets), engine.health_of(group)
+    if found is None or entry is None or state is None:
         raise LookupError(f"{group.margin}: a price is missing")
     for leg in found["legs"]:
         symbol = leg["symbol"]
@@ -81,6 +93,7 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
             for name, (equity, requirement) in margins.items()
         },
         "margin_ratio": _ratio(found["maintenance"], found["margin_equity"]),
+        "lending": outlook(engine, group, state, told),
         "margin_call_at": profile.margin_call.at,
         "cancel_orders_at": profile.cancel_orders.at if profile.cancel_orders else None,
         "initial_weights": [_entry_weight(engine, held) for held in found["balances"]],
@@ -180,6 +193,10 @@ def _why(group: dict[str, Any], told: Sequence[Told]) -> Iterator[str]:
         if isinstance(decision, LiquidationOrder) and decision.margin == group["margin"]:
             yield f"{decision.side} {full(decision.size)} {decision.symbol}:"
             yield from (f"  {line}" for line in limit_said(decision, group))
+        if isinstance(decision, CollateralLiquidation) and decision.margin == group["margin"]:
+            yield f"{decision.pool} against {decision.collateral}:"
+            said = loan_report.seizure_said(decision, group["loans"], group["repayment"])
+            yield from (f"  {line}" for line in said)
 
 
 def _initial(leg: dict[str, Any]) -> Iterator[str]:
@@ -193,6 +210,15 @@ def _initial(leg: dict[str, Any]) -> Iterator[str]:
     yield from (f"  {said}" for said in before)
     yield f"  initial ({leg['rule']}): {last}"
 
+
+LOST = {
+    "Shortfall": "shortfall",
+    "FundDraw": "paid by the fund",
+    "ReserveDraw": "borne by the reserve",
+    "LossSocialised": "borne by lenders",
+    "BadDebt": "bad debt",
+}
+"""How losses and those who bear them are told, by the type of the decision."""
 
 STATES = {
     "healthy": "healthy: nothing is liquidated",
@@ -214,7 +240,9 @@ def show(out: Console, found: dict[str, Any], called: str) -> None:
     for group in found["groups"]:
         out.print(f"\nMargin group {group['margin']}: {_headline(group)}", style="bold")
         out.print(_margins(group))
-        for made in (_balances(group), *_legs(group), _orders(group)):
+        if group["lending"] is not None:
+            loan_report.show(out, group["loans"], group["lending"], group["numeraire"])
+        for made in (_balances(group), *_legs(group), _orders(group), *_on_loans(group)):
             if made.row_count:
                 out.print(made)
         for line in (*_hedges(group), *_course(group)):
@@ -229,6 +257,8 @@ def show(out: Console, found: dict[str, Any], called: str) -> None:
 
 def _headline(group: dict[str, Any]) -> str:
     said = STATES[group["state"]]
+    if group["state"] in ("shortfall", "bad_debt") and group["lending"] is not None:
+        said = "without collateral: its debt is given up"
     cancels = group["state"] == "called" and any(_cancellations(group))
     return f"{said}; its own orders are cancelled" if cancels else said
 
@@ -301,6 +331,14 @@ def _orders(group: dict[str, Any]) -> Table:
     return made
 
 
+def _on_loans(group: dict[str, Any]) -> Iterator[Table]:
+    """Yield what is decided of loans: seizures, and auctions."""
+    told = group["decisions"]
+    asked = [one for one in told if one["type"] == "CollateralLiquidation"]
+    yield loan_report.seizures(asked, "Seized now")
+    yield loan_report.auctions([one for one in told if one["type"] == "AuctionStarted"])
+
+
 def _hedges(group: dict[str, Any]) -> Iterator[str]:
     """Warn of liquidation prices of legs that are margined together."""
     for held in group["portfolios"]:
@@ -326,9 +364,10 @@ def _course(group: dict[str, Any]) -> Iterator[str]:
     if "LiquidationOrder" in kinds:
         yield "Whole legs, the largest maintenance requirement first, until the stop would be met."
     for told in group["decisions"]:
-        said = {"Shortfall": "shortfall", "FundDraw": "paid by the fund", "BadDebt": "bad debt"}
-        if told["type"] in said:
-            yield f"{told['market']}: {said[told['type']]} {full(told['amount'])} {told['asset']}."
+        if told["type"] in LOST:
+            yield f"{told['market']}: {LOST[told['type']]} {full(told['amount'])} {told['asset']}."
+        if told["type"] == "SetOff":
+            yield f"{told['pool']}: {full(told['amount'])} of its debt is set off against cash."
 
 
 def _short(value: Decimal) -> str:

@@ -12,26 +12,31 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import version
-from itertools import product
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from engine import decisions as d
-from engine import events as e
 from engine.core import Engine
+from engine.loan_book import loan_book, pool_views
+from engine.money import ZERO
 from engine.survey import survey
-from producers.summary import OUTCOMES
-
-Labels = tuple[str, ...]
+from producers.metric_families import (
+    COUNTED,
+    COUNTERS,
+    GAUGES,
+    POOL_AMOUNTS,
+    POOL_RATIOS,
+    TOTALS,
+    Family,
+    Labels,
+)
 
 DETECTION_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5)
 COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 20)
 
-EVENTS = tuple(kind.__name__ for kind in get_args(e.AnyEvent))
-UNREADABLE = "unreadable"
 SECOND = 1_000_000
 
 
@@ -41,140 +46,6 @@ class Lag(NamedTuple):
     records: int
     seconds: float
 
-
-class Family(NamedTuple):
-    """A counter or gauge; `known` are the labels that are shown as 0 before anything happens."""
-
-    help: str
-    labels: Labels
-    known: tuple[Labels, ...] = ()
-
-
-class Counted(NamedTuple):
-    """Which counter a decision moves, under which labels and by how much."""
-
-    family: str
-    labels: Callable[[Any], Labels] = lambda decision: ()
-    amount: Callable[[Any], int] = lambda decision: 1
-
-
-def _values(kind: type[d.Decision], *fields: str) -> tuple[Labels, ...]:
-    """Return every combination of what the named fields of a decision may say."""
-    hints = get_type_hints(kind)
-    return tuple(product(*(get_args(hints[field]) for field in fields)))
-
-
-COUNTERS = {
-    "liquidator_events": Family(
-        "Records taken, by type and by what became of them.",
-        ("type", "outcome"),
-        (
-            *(pair for pair in product(EVENTS, OUTCOMES) if pair[1] != "ignored"),
-            ("PriceUpdate", "ignored"),
-            ("OptionMark", "ignored"),
-            (UNREADABLE, "refused"),
-        ),
-    ),
-    "liquidator_liquidations_started": Family(
-        "Liquidations begun, by reason.", ("reason",), _values(d.LiquidationStarted, "reason")
-    ),
-    "liquidator_liquidations_ended": Family(
-        "Liquidations over, by how they ended.", ("reason",), _values(d.LiquidationEnded, "reason")
-    ),
-    "liquidator_orders": Family(
-        "Liquidation orders, by why the liquidation began and by stage.",
-        ("reason", "stage"),
-        _values(d.LiquidationOrder, "reason", "stage"),
-    ),
-    "liquidator_collateral_sales": Family("Collateral sales ordered.", (), ((),)),
-    "liquidator_cancels": Family(
-        "Orders and sales to be cancelled.", ("reason",), _values(d.CancelOrder, "reason")
-    ),
-    "liquidator_margin_calls": Family("Margin calls.", (), ((),)),
-    "liquidator_own_order_cancels": Family(
-        "Margin groups whose own orders were to be cancelled.", (), ((),)
-    ),
-    "liquidator_requirement_changes": Family(
-        "Changes of a factor of volatility, by the requirement that it is on.",
-        ("requirement",),
-        _values(d.RequirementChanged, "requirement"),
-    ),
-    "liquidator_pushed_under": Family(
-        "Margin groups that a change of a factor took below that requirement.",
-        ("requirement",),
-        _values(d.RequirementChanged, "requirement"),
-    ),
-    "liquidator_anomalies": Family(
-        "Facts that do not agree with what was decided.", ("kind",), _values(d.Anomaly, "kind")
-    ),
-    "liquidator_gaps": Family("Gaps in the sequence of an account or price source.", (), ((),)),
-    "liquidator_snapshot_differences": Family(
-        "Snapshots that brought an account in, or put it right.", (), ((),)
-    ),
-}
-
-COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
-    d.LiquidationStarted: (Counted("liquidator_liquidations_started", lambda it: (it.reason,)),),
-    d.LiquidationEnded: (Counted("liquidator_liquidations_ended", lambda it: (it.reason,)),),
-    d.LiquidationOrder: (Counted("liquidator_orders", lambda it: (it.reason, it.stage)),),
-    d.CollateralSale: (Counted("liquidator_collateral_sales"),),
-    d.CancelOrder: (Counted("liquidator_cancels", lambda it: (it.reason,)),),
-    d.CancelOpenOrders: (Counted("liquidator_own_order_cancels"),),
-    d.RequirementChanged: (
-        Counted("liquidator_requirement_changes", lambda it: (it.requirement,)),
-        Counted(
-            "liquidator_pushed_under", lambda it: (it.requirement,), lambda it: it.pushed_under
-        ),
-    ),
-    d.MarginCall: (Counted("liquidator_margin_calls"),),
-    d.Anomaly: (Counted("liquidator_anomalies", lambda it: (it.kind,)),),
-    d.Gap: (Counted("liquidator_gaps"),),
-    d.SnapshotDifference: (Counted("liquidator_snapshot_differences"),),
-}
-
-TOTALS = {
-    "liquidator_shortfall": Family(
-        "What liquidated groups lacked, in the asset.", ("market", "asset")
-    ),
-    "liquidator_shortfall_paid": Family(
-        "What was paid of it, by who paid, in the asset.", ("market", "asset", "layer")
-    ),
-    "liquidator_bad_debt": Family("What nobody paid of it, in the asset.", ("market", "asset")),
-}
-
-GAUGES = {
-    "liquidator_accounts": Family("Margin groups of accounts, by state.", ("state",)),
-    "liquidator_position_notional": Family(
-        "Notional of positions at mark, in the asset.", ("market", "asset", "side")
-    ),
-    "liquidator_unmatched_open_interest": Family(
-        "Long less short contracts: 0 where the whole book is here.", ("market",)
-    ),
-    "liquidator_gap_waiting_notional": Family(
-        "Notional of accounts that wait for missing events, in the asset.", ("asset",)
-    ),
-    "liquidator_bad_debt_outstanding": Family(
-        "Bad debt neither recovered nor written off, in the asset.", ("market", "asset")
-    ),
-    "liquidator_bad_debt_unrealised": Family(
-        "Negative equity at mark not booked yet, in the asset.", ("market", "asset")
-    ),
-    "liquidator_insurance_fund": Family("Cash of the insurance fund, in the asset.", ("asset",)),
-    "liquidator_requirement_factor": Family(
-        "The factor of volatility on a market's requirement.", ("market", "requirement")
-    ),
-    "liquidator_realised_volatility": Family(
-        "The volatility of a day that the factors follow.", ("market",)
-    ),
-    "liquidator_price_age_seconds": Family(
-        "Engine time less the time of the last price.", ("symbol", "kind")
-    ),
-    "liquidator_engine_time_seconds": Family("The largest time applied, since 1970.", ()),
-    "liquidator_lag_records": Family("Records not taken yet.", ("topic", "partition")),
-    "liquidator_lag_seconds": Family(
-        "Age of the oldest record not taken yet.", ("topic", "partition")
-    ),
-}
 
 Samples = dict[str, dict[Labels, float]]
 
@@ -309,10 +180,16 @@ def _totals(engine: Engine) -> Samples:
     return {
         "liquidator_shortfall": _by_market(engine, ledger.shortfall),
         "liquidator_shortfall_paid": {
-            (*labels, "fund"): paid
-            for labels, paid in _by_market(engine, ledger.paid_by_fund).items()
+            (*labels, layer): paid
+            for layer, sums in (
+                ("fund", ledger.paid_by_fund),
+                ("reserve", ledger.paid_by_reserve),
+                ("lenders", ledger.socialised),
+            )
+            for labels, paid in _by_market(engine, sums, lent=layer != "fund").items()
         },
         "liquidator_bad_debt": _by_market(engine, ledger.bad_debt),
+        "liquidator_bad_debt_recovered": _by_market(engine, ledger.recovered),
     }
 
 
@@ -331,8 +208,7 @@ def _gauges(engine: Engine) -> Samples:
             (market,): value for market, value in book.unmatched_open_interest.items()
         },
         "liquidator_gap_waiting_notional": {(numeraire,): book.gap_notional},
-        # Nothing is recovered or written off yet: what was ever booked is outstanding.
-        "liquidator_bad_debt_outstanding": _by_market(engine, engine.ledger.bad_debt),
+        "liquidator_bad_debt_outstanding": _by_market(engine, _outstanding(engine)),
         "liquidator_bad_debt_unrealised": _by_market(engine, book.unrealised),
         "liquidator_insurance_fund": {
             (asset,): float(engine.ledger.fund.get(asset, 0)) for asset in rules.assets
@@ -350,13 +226,55 @@ def _gauges(engine: Engine) -> Samples:
             for mark in engine.prices.values()
         },
         "liquidator_engine_time_seconds": {(): engine.time / SECOND},
+        **_loan_gauges(engine),
     }
 
 
-def _by_market(engine: Engine, sums: Mapping[tuple[str, str], Decimal]) -> dict[Labels, float]:
-    """Turn sums by (asset, market) into samples by (market, asset)."""
-    found: dict[Labels, float] = {
-        (name, listed.settle): 0.0 for name, listed in engine.rules.derivatives.items()
+def _loan_gauges(engine: Engine) -> Samples:
+    """Return what there is to show of pools and loans, nothing where nothing is lent."""
+    if engine.rules.lending is None:
+        return {}
+    views, book = pool_views(engine), loan_book(engine)
+    numeraire = engine.rules.in_force.numeraire
+    assets = {pool: view.asset for pool, view in views.items()}
+    found: Samples = {
+        "liquidator_collateral": {(asset,): held for asset, held in book.collateral.items()},
+        "liquidator_debt_by_health": {
+            (band, numeraire): owed for band, owed in book.debt_by_health.items()
+        },
+        "liquidator_seizures_live": {(pool,): book.seizures.get(pool, 0) for pool in views},
+        "liquidator_auctions_live": {(pool,): book.auctions.get(pool, 0) for pool in views},
+        "liquidator_auction_debt": {
+            (pool, asset): float(book.auction_debt.get(pool, 0)) for pool, asset in assets.items()
+        },
     }
+    for name in POOL_AMOUNTS:
+        found[f"liquidator_pool_{name}"] = {
+            (pool, view.asset): float(getattr(view, name)) for pool, view in views.items()
+        }
+    for name in POOL_RATIOS:
+        shown = {pool: getattr(view, name) for pool, view in views.items()}
+        found[f"liquidator_pool_{name}_ratio"] = {
+            (pool,): float(value) for pool, value in shown.items() if value is not None
+        }
+    return found
+
+
+def _outstanding(engine: Engine) -> dict[tuple[str, str], Decimal]:
+    """Return what nobody paid and nobody repaid since, by (asset, market)."""
+    ledger = engine.ledger
+    return {key: lost - ledger.recovered.get(key, ZERO) for key, lost in ledger.bad_debt.items()}
+
+
+def _by_market(
+    engine: Engine, sums: Mapping[tuple[str, str], Decimal], *, lent: bool = False
+) -> dict[Labels, float]:
+    """Turn sums by (asset, market) into samples by (market, asset); `lent`: of pools alone."""
+    rules = engine.rules
+    found: dict[Labels, float] = {}
+    if not lent:
+        found = {(name, listed.settle): 0.0 for name, listed in rules.derivatives.items()}
+    if rules.lending is not None:
+        found |= {(name, rule.asset): 0.0 for name, rule in rules.lending.pools.items()}
     found.update({(market, asset): float(value) for (asset, market), value in sums.items()})
     return found

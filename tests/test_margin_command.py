@@ -20,10 +20,15 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "deploy" / "account.json"
 RULES = ROOT / "deploy" / "rules.toml"
 WIDTH = 100
-PROFILES = [name for name in profiles.shipped() if name != "demo"]
-
-
 _read = functools.cache(profiles.read)
+
+
+def _margins_positions(name: str) -> bool:
+    profile = _read(name)
+    return bool(profile.requirements or profile.portfolios)
+
+
+PROFILES = [name for name in profiles.shipped() if name != "demo" and _margins_positions(name)]
 
 
 @pytest.fixture(autouse=True)
@@ -387,7 +392,8 @@ def test_every_fault_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         "legs[1].sise: unknown key; did you mean size?",
         "legs[1].size: missing",
         "marks.X: Invalid decimal string, here 'much'",
-        "hedge: unknown key; known: account, time, balances, legs, open_orders, groups, marks, "
+        "hedge: unknown key; known: account, time, balances, legs, open_orders, loans, category, "
+        "groups, marks, "
         "prices, options, open_interest, pools, instruments",
         "legs[1]: give cost or entry_price, one of them",
     ]

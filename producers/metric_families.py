@@ -1,0 +1,221 @@
+"""The families of metrics by name, and which decisions move the counters among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from engine import decisions as d
+from engine import events as e
+from producers.summary import OUTCOMES
+
+Labels = tuple[str, ...]
+
+EVENTS = tuple(kind.__name__ for kind in get_args(e.AnyEvent))
+UNREADABLE = "unreadable"
+
+
+class Family(NamedTuple):
+    """A counter or gauge; `known` are the labels that are shown as 0 before anything happens."""
+
+    help: str
+    labels: Labels
+    known: tuple[Labels, ...] = ()
+
+
+class Counted(NamedTuple):
+    """Which counter a decision moves, under which labels and by how much."""
+
+    family: str
+    labels: Callable[[Any], Labels] = lambda decision: ()
+    amount: Callable[[Any], int] = lambda decision: 1
+
+
+def _values(kind: type[d.Decision], *fields: str) -> tuple[Labels, ...]:
+    """Return every combination of what the named fields of a decision may say."""
+    hints = get_type_hints(kind)
+    return tuple(product(*(get_args(hints[field]) for field in fields)))
+
+
+def _toxic(decision: d.CollateralLiquidation | d.AuctionStarted) -> str:
+    return "true" if decision.toxic else "false"
+
+
+COUNTERS = {
+    "liquidator_events": Family(
+        "Records taken, by type and by what became of them.",
+        ("type", "outcome"),
+        (
+            *(pair for pair in product(EVENTS, OUTCOMES) if pair[1] != "ignored"),
+            ("PriceUpdate", "ignored"),
+            ("OptionMark", "ignored"),
+            (UNREADABLE, "refused"),
+        ),
+    ),
+    "liquidator_liquidations_started": Family(
+        "Liquidations begun, by reason.", ("reason",), _values(d.LiquidationStarted, "reason")
+    ),
+    "liquidator_liquidations_ended": Family(
+        "Liquidations over, by how they ended.", ("reason",), _values(d.LiquidationEnded, "reason")
+    ),
+    "liquidator_orders": Family(
+        "Liquidation orders, by why the liquidation began and by stage.",
+        ("reason", "stage"),
+        _values(d.LiquidationOrder, "reason", "stage"),
+    ),
+    "liquidator_collateral_sales": Family("Collateral sales ordered.", (), ((),)),
+    "liquidator_cancels": Family(
+        "Orders and sales to be cancelled.", ("reason",), _values(d.CancelOrder, "reason")
+    ),
+    "liquidator_margin_calls": Family("Margin calls.", (), ((),)),
+    "liquidator_own_order_cancels": Family(
+        "Margin groups whose own orders were to be cancelled.", (), ((),)
+    ),
+    "liquidator_requirement_changes": Family(
+        "Changes of a factor of volatility, by the requirement that it is on.",
+        ("requirement",),
+        _values(d.RequirementChanged, "requirement"),
+    ),
+    "liquidator_pushed_under": Family(
+        "Margin groups that a change of a factor took below that requirement.",
+        ("requirement",),
+        _values(d.RequirementChanged, "requirement"),
+    ),
+    "liquidator_anomalies": Family(
+        "Facts that do not agree with what was decided.", ("kind",), _values(d.Anomaly, "kind")
+    ),
+    "liquidator_gaps": Family("Gaps in the sequence of an account or price source.", (), ((),)),
+    "liquidator_snapshot_differences": Family(
+        "Snapshots that brought an account in, or put it right.", (), ((),)
+    ),
+    "liquidator_seizures": Family(
+        "Repayments asked for against collateral; toxic: what lowers health.",
+        ("toxic",),
+        (("false",), ("true",)),
+    ),
+    "liquidator_auctions_started": Family(
+        "Auctions of collateral begun; toxic: what lowers health.",
+        ("toxic",),
+        (("false",), ("true",)),
+    ),
+    "liquidator_auctions_reset": Family("Auctions of collateral begun anew.", (), ((),)),
+    "liquidator_auctions_ended": Family(
+        "Auctions of collateral over, by how they ended.",
+        ("reason",),
+        _values(d.AuctionEnded, "reason"),
+    ),
+    "liquidator_withdrawals_unpaid": Family("Withdrawals that a pool had no cash for.", (), ((),)),
+}
+
+COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
+    d.LiquidationStarted: (Counted("liquidator_liquidations_started", lambda it: (it.reason,)),),
+    d.LiquidationEnded: (Counted("liquidator_liquidations_ended", lambda it: (it.reason,)),),
+    d.LiquidationOrder: (Counted("liquidator_orders", lambda it: (it.reason, it.stage)),),
+    d.CollateralSale: (Counted("liquidator_collateral_sales"),),
+    d.CancelOrder: (Counted("liquidator_cancels", lambda it: (it.reason,)),),
+    d.CancelOpenOrders: (Counted("liquidator_own_order_cancels"),),
+    d.RequirementChanged: (
+        Counted("liquidator_requirement_changes", lambda it: (it.requirement,)),
+        Counted(
+            "liquidator_pushed_under", lambda it: (it.requirement,), lambda it: it.pushed_under
+        ),
+    ),
+    d.MarginCall: (Counted("liquidator_margin_calls"),),
+    d.Anomaly: (Counted("liquidator_anomalies", lambda it: (it.kind,)),),
+    d.Gap: (Counted("liquidator_gaps"),),
+    d.SnapshotDifference: (Counted("liquidator_snapshot_differences"),),
+    d.CollateralLiquidation: (Counted("liquidator_seizures", lambda it: (_toxic(it),)),),
+    d.AuctionStarted: (Counted("liquidator_auctions_started", lambda it: (_toxic(it),)),),
+    d.AuctionReset: (Counted("liquidator_auctions_reset"),),
+    d.AuctionEnded: (Counted("liquidator_auctions_ended", lambda it: (it.reason,)),),
+    d.WithdrawalUnpaid: (Counted("liquidator_withdrawals_unpaid"),),
+}
+
+TOTALS = {
+    "liquidator_shortfall": Family(
+        "What liquidated groups lacked, in the asset.", ("market", "asset")
+    ),
+    "liquidator_shortfall_paid": Family(
+        "What was paid of it, by who paid, in the asset.", ("market", "asset", "layer")
+    ),
+    "liquidator_bad_debt": Family("What nobody paid of it, in the asset.", ("market", "asset")),
+    "liquidator_bad_debt_recovered": Family(
+        "What of that was repaid later, in the asset.", ("market", "asset")
+    ),
+}
+
+POOL_AMOUNTS = {
+    "supplied": "What lenders own of a pool, with interest",
+    "borrowed": "What borrowers owe a pool, with interest",
+    "cash": "What a pool can pay out",
+    "reserve": "What belongs to a pool itself",
+    "deficit": "Bad debt of a pool that nobody bore and nobody repaid",
+    "auctioned": "What auctions of collateral have to bring back to a pool",
+}
+"""What is shown of each pool in its asset, by the name that a view of it has."""
+
+POOL_RATIOS = {
+    "utilization": "The part of a pool that is lent",
+    "supply_rate": "What lenders earn in a year, without compounding",
+    "borrow_rate": "What borrowers pay in a year, without compounding",
+    "supply_index": "What one unit of principal supplied has grown to",
+    "borrow_index": "What one unit of principal borrowed has grown to",
+}
+"""What else is shown of each pool."""
+
+GAUGES = {
+    "liquidator_accounts": Family("Margin groups of accounts, by state.", ("state",)),
+    "liquidator_position_notional": Family(
+        "Notional of positions at mark, in the asset.", ("market", "asset", "side")
+    ),
+    "liquidator_unmatched_open_interest": Family(
+        "Long less short contracts: 0 where the whole book is here.", ("market",)
+    ),
+    "liquidator_gap_waiting_notional": Family(
+        "Notional of accounts that wait for missing events, in the asset.", ("asset",)
+    ),
+    "liquidator_bad_debt_outstanding": Family(
+        "Bad debt neither recovered nor written off, in the asset.", ("market", "asset")
+    ),
+    "liquidator_bad_debt_unrealised": Family(
+        "Negative equity at mark not booked yet, in the asset.", ("market", "asset")
+    ),
+    **{
+        f"liquidator_pool_{name}": Family(f"{said}, in the asset.", ("pool", "asset"))
+        for name, said in POOL_AMOUNTS.items()
+    },
+    **{
+        f"liquidator_pool_{name}_ratio": Family(f"{said}.", ("pool",))
+        for name, said in POOL_RATIOS.items()
+    },
+    "liquidator_collateral": Family(
+        "What is supplied and counts as collateral, in the asset.", ("asset",)
+    ),
+    "liquidator_debt_by_health": Family(
+        "Debts to pools by the health factor of who owes them, in the numeraire.",
+        ("health", "asset"),
+    ),
+    "liquidator_seizures_live": Family(
+        "Repayments against collateral that may be made.", ("pool",)
+    ),
+    "liquidator_auctions_live": Family("Auctions of collateral under way.", ("pool",)),
+    "liquidator_auction_debt": Family(
+        "What auctions have to raise, penalty included, in the asset.", ("pool", "asset")
+    ),
+    "liquidator_insurance_fund": Family("Cash of the insurance fund, in the asset.", ("asset",)),
+    "liquidator_requirement_factor": Family(
+        "The factor of volatility on a market's requirement.", ("market", "requirement")
+    ),
+    "liquidator_realised_volatility": Family(
+        "The volatility of a day that the factors follow.", ("market",)
+    ),
+    "liquidator_price_age_seconds": Family(
+        "Engine time less the time of the last price.", ("symbol", "kind")
+    ),
+    "liquidator_engine_time_seconds": Family("The largest time applied, since 1970.", ()),
+    "liquidator_lag_records": Family("Records not taken yet.", ("topic", "partition")),
+    "liquidator_lag_seconds": Family(
+        "Age of the oldest record not taken yet.", ("topic", "partition")
+    ),
+}
