@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import decisions as d
 from engine import events as e
-from engine import fills, loans, repricing
+from engine import auctions, fills, loans, repricing
 from engine.book import Group, Leg
 from engine.instruments import Listed, Option
 from engine.money import ZERO, credit
@@ -193,7 +193,7 @@ def _settled(engine: Engine, event: e.Settled) -> None:
         _clear_cash(engine, group, event.symbol, cash)
     for group in list(engine.liquidating):
         orders = group.liquidation.orders if group.liquidation else {}
-        for order in [o for o in orders.values() if o.symbol == event.symbol and not o.is_sale]:
+        for order in [o for o in orders.values() if o.symbol == event.symbol and o.closes_leg]:
             del orders[order.id]
             engine.touch(group)
     engine.rules.settled.add(event.symbol)
@@ -238,6 +238,7 @@ def _resume(engine: Engine, event: e.Resume) -> None:
     else:
         engine.rules.halted_all = False
     _halts_changed(engine)
+    auctions.resumed(engine, event.symbol)
 
 
 def _halts_changed(engine: Engine) -> None:
@@ -271,6 +272,7 @@ BOOKING: dict[type[e.Event], Handler] = {
     e.CollateralEnabled: loans.collateral_enabled,
     e.CategoryChosen: loans.category_chosen,
     e.Seized: loans.seized,
+    e.AuctionTaken: auctions.taken,
     e.InterestAccrued: loans.interest_accrued,
     e.FundingPaid: _funding_paid,
     e.FundingRate: _funding_rate,

@@ -202,6 +202,11 @@ class Order:
         """Whether this repays a loan against what was supplied."""
         return bool(self.collateral)
 
+    @property
+    def closes_leg(self) -> bool:
+        """Whether this is an order in a derivative."""
+        return not (self.is_sale or self.is_seizure)
+
 
 class Auction(msgspec.Struct, forbid_unknown_fields=True):
     """A live auction of `lot` of what was supplied to `collateral`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import conditions as check
 from engine import events as e
-from engine import pools
+from engine import auctions, pools
 from engine.book import Loan
 from engine.conditions import Checks, Refusal
 from engine.loan_values import indices_now
@@ -157,4 +157,5 @@ CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {
     e.CategoryChosen: _category_chosen,
     e.Seized: _seized,
     e.InterestAccrued: _interest_accrued,
+    e.AuctionTaken: auctions.checks,
 }

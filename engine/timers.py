@@ -117,8 +117,7 @@ def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
     if order.cancelling_until is None and order.expires == timer.due:
         engine.time = max(engine.time, timer.due)
         engine.cancel(group, order, "expired")
-        closes_leg = not (order.is_sale or order.is_seizure)
-        liquidation.backstop = liquidation.backstop or closes_leg
+        liquidation.backstop = liquidation.backstop or order.closes_leg
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)
