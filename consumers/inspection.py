@@ -13,7 +13,7 @@ from tqdm import tqdm
 from consumers.replay import Replay
 from engine.core import Engine
 from engine.survey import Survey, survey
-from producers import account_report, report
+from producers import account_report, book_report, report
 
 
 def from_log(path: str | Path) -> list[Engine]:
@@ -57,13 +57,13 @@ def show_account(engines: Sequence[Engine], account: str, *, as_json: bool) -> N
 
 def show_book(engines: Sequence[Engine], *, limit: int, as_json: bool) -> None:
     """Print the whole book: what is held and owed, and the margin groups, riskiest first."""
-    lines = account_report.book(engines)
+    lines = book_report.book(engines)
     surveys = [survey(engine) for engine in engines]
     if as_json:
         by_shard = {engine.shard: engine for engine in engines}
         groups = [account_report.group_data(by_shard[line.shard], line.group) for line in lines]
         shards = [
-            account_report.shard_data(engine, glance)
+            book_report.shard_data(engine, glance)
             for engine, glance in zip(engines, surveys, strict=True)
         ]
         click.echo(report.to_json({"shards": shards, "groups": groups}))
@@ -71,15 +71,17 @@ def show_book(engines: Sequence[Engine], *, limit: int, as_json: bool) -> None:
     out = report.console()
     _print_book(out, engines, surveys)
     if lines:
-        out.print(account_report.book_table(lines, limit))
+        out.print(book_report.book_table(lines, limit))
 
 
 def _print_book(out: Console, engines: Sequence[Engine], surveys: Sequence[Survey]) -> None:
-    out.print(account_report.state_table(engines, surveys))
+    out.print(book_report.state_table(engines, surveys))
     for made in (
-        account_report.market_table(engines, surveys),
-        account_report.ledger_table(engines),
-        account_report.loss_table(engines, surveys),
+        book_report.market_table(engines, surveys),
+        *book_report.pools(engines),
+        book_report.debt_table(engines),
+        book_report.ledger_table(engines),
+        book_report.loss_table(engines, surveys),
     ):
         if made.row_count:
             out.print(made)

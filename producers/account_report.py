@@ -1,18 +1,18 @@
-"""Accounts for people: one in every detail, or the whole book, riskiest first."""
+"""An account for people, in every detail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from engine.book import Account, Group
 from engine.closing import bankruptcy_price
 from engine.core import Engine
-from engine.liquidation import Liquidation, Order, risk_key
+from engine.liquidation import Liquidation, Order
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (
     Health,
@@ -20,32 +20,12 @@ from engine.margin import (
     Level,
     level,
 )
-from engine.money import ZERO, exact
-from engine.survey import Survey
+from engine.money import exact
+from producers import loan_report
+from producers.loan_outlook import loan_rows, outlook
 from producers.report import amount, full, moment, percent, table
 
 NOTHING = "—"
-
-
-class Line(NamedTuple):
-    """One margin group of the book at the marks; without health while a price is missing."""
-
-    shard: int
-    group: Group
-    health: Health | None
-    state: str
-
-
-@exact
-def book(engines: Sequence[Engine]) -> list[Line]:
-    """Return every margin group that holds or owes something, riskiest first, unpriced last."""
-    lines = []
-    for engine in engines:
-        for group in engine.book.all_groups():
-            if group.cash or group.symbols:
-                state = engine.health_of(group) if engine.ready else None
-                lines.append(Line(engine.shard, group, state, state_of(engine, group, state)))
-    return sorted(lines, key=lambda line: risk_key(line.health, line.group))
 
 
 def state_of(engine: Engine, group: Group, health: Health | None) -> str:
@@ -80,6 +60,7 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
     """Return all that the engine knows of a margin group."""
     health = engine.health_of(group) if engine.ready else None
     entry = level(group.holdings, engine.rules, engine.markets) if health else None
+    pools = engine.rules.lending.pools if engine.rules.lending else ()
     found: dict[str, Any] = {
         "account": group.account.id,
         "margin": group.margin,
@@ -91,6 +72,9 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
         "maintenance": health.maintenance if health else None,
         "balances": _balances(engine, group, health),
         "legs": _legs(engine, group, health, entry),
+        "loans": loan_rows(engine, group, health) if health else _principals(group),
+        "lending": outlook(engine, group, health, pools) if health else None,
+        "given_up": group.given_up,
         "open_orders": [
             {"symbol": symbol, "buy": buy, "sell": sell}
             for symbol, (buy, sell) in sorted(group.open_orders.items())
@@ -98,6 +82,11 @@ def group_data(engine: Engine, group: Group) -> dict[str, Any]:
         "liquidation": _liquidation(group.liquidation) if group.liquidation else None,
     }
     return found
+
+
+def _principals(group: Group) -> list[dict[str, Any]]:
+    """Return what can be said of loans while a price is missing: principals, without interest."""
+    return [{"pool": pool, **loan._asdict()} for pool, loan in group.loans.items()]
 
 
 def _balances(engine: Engine, group: Group, health: Health | None) -> list[dict[str, Any]]:
@@ -157,6 +146,10 @@ def _liquidation(liquidation: Liquidation) -> dict[str, Any]:
         "stage": "backstop" if liquidation.backstop else "limit",
         "awaits_cancellation_until": liquidation.awaiting_until,
         "orders": [_order(order) for order in liquidation.in_order()],
+        "auctions": [
+            msgspec.to_builtins(auction, builtin_types=(Decimal,))
+            for auction in liquidation.auctions.values()
+        ],
     }
 
 
@@ -166,6 +159,8 @@ def _order(order: Order) -> dict[str, Any]:
         "side": order.side,
         "symbol": order.symbol,
         "for_asset": order.for_asset or None,
+        "collateral": order.collateral or None,
+        "seize": order.seize if order.is_seizure else None,
         "size": order.size,
         "filled": order.filled,
         "limit": order.limit,
@@ -191,13 +186,19 @@ def _show_group(out: Console, group: dict[str, Any], numeraire: str | None) -> N
     out.print(f"\nMargin group {group['margin']}: {group['state']}", style="bold")
     if group["equity"] is not None:
         out.print(_health(group, numeraire or ""))
-    elif group["legs"] or group["balances"]:
+    elif group["legs"] or group["balances"] or group["loans"]:
         out.print("Its health is not known: a price is missing.")
     if group["balances"]:
         out.print(_balance_table(group["balances"]))
     if group["legs"]:
         for made in _leg_tables(group["legs"]):
             out.print(made)
+    if group["lending"]:
+        loan_report.show(out, group["loans"], group["lending"], numeraire or "")
+        if group["lending"]["seizures"]:
+            out.print(loan_report.seizures(group["lending"]["seizures"]))
+    for pool, given_up in group["given_up"].items():
+        out.print(f"Given up of its debt to {pool}: {full(given_up)}.")
     if group["open_orders"]:
         made = table("Own open orders", ["Symbol", "Buy", "Sell"])
         for own in group["open_orders"]:
@@ -261,131 +262,24 @@ def _show_liquidation(out: Console, liquidation: dict[str, Any]) -> None:
     if liquidation["awaits_cancellation_until"]:
         until = moment(liquidation["awaits_cancellation_until"])
         out.print(f"It awaits the cancellation of own orders until {until}.")
-    if liquidation["orders"]:
-        columns = ["Live order", "Side", "Size", "Filled", "Limit", "Until"]
-        made = table("", columns, left=2)
-        for order in liquidation["orders"]:
+    placed = [order for order in liquidation["orders"] if not order["collateral"]]
+    if placed:
+        made = table("", ["Live order", "Side", "Size", "Filled", "Limit", "Until"], left=2)
+        for order in placed:
             numbers = (full(order[key]) for key in ("size", "filled", "limit"))
-            until = moment(order["cancelling_until"] or order["expires"])
-            state = " (cancelling)" if order["cancelling_until"] else ""
-            made.add_row(order["order_id"], order["side"], *numbers, until + state)
+            made.add_row(order["order_id"], order["side"], *numbers, _until(order))
         out.print(made)
+    seizures = [order for order in liquidation["orders"] if order["collateral"]]
+    if seizures:
+        made = table("", ["Live seizure", "Repay", "Repaid", "Seize", "Collateral", "Until"])
+        for order in seizures:
+            numbers = (full(order[key]) for key in ("size", "filled", "seize"))
+            made.add_row(order["order_id"], *numbers, order["collateral"], _until(order))
+        out.print(made)
+    if liquidation["auctions"]:
+        out.print(loan_report.live_auctions(liquidation["auctions"]))
 
 
-def shard_data(engine: Engine, glance: Survey) -> dict[str, Any]:
-    """Return what a shard's book comes to; notionals are pictures, in floats, amounts exact."""
-    ledger = engine.ledger
-    return {
-        "shard": engine.shard,
-        "time": engine.time,
-        "seq": engine.seq,
-        "groups": glance.accounts,
-        "long_notional": glance.long_notional,
-        "short_notional": glance.short_notional,
-        "unmatched_open_interest": glance.unmatched_open_interest,
-        "gap_notional": glance.gap_notional,
-        "ledger": {name: dict(sorted(getattr(ledger, name).items())) for name in ledger.BY_ASSET},
-        "losses": [
-            {
-                "market": market,
-                "asset": asset,
-                **{
-                    name: getattr(ledger, name).get((asset, market), ZERO)
-                    for name in ledger.BY_MARKET
-                },
-                "unrealised": glance.unrealised.get((asset, market), ZERO),
-            }
-            for asset, market in sorted({*ledger.shortfall, *glance.unrealised})
-        ],
-    }
-
-
-def state_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
-    """Return where the shards stand, and their margin groups by state."""
-    states = list(surveys[0].accounts)
-    columns = ["Shard", "Time (UTC)", "Events", *map(str.capitalize, states)]
-    made = table("Shards, and margin groups by state", columns, left=2)
-    for engine, glance in zip(engines, surveys, strict=True):
-        counts = (f"{glance.accounts[state]:,}" for state in states)
-        time = moment(engine.time, fraction=False) if engine.seq else NOTHING
-        made.add_row(str(engine.shard), time, f"{engine.seq:,}", *counts)
-    return made
-
-
-def market_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
-    """Return marks and notionals by market, over all shards."""
-    columns = ["Market", "Settles in", "Mark", "Long notional", "Short notional", "Unmatched size"]
-    made = table("Markets", columns, left=2)
-    for symbol in sorted({symbol for glance in surveys for symbol in glance.long_notional}):
-        engine = next(engine for engine in engines if symbol in engine.rules.derivatives)
-        mark = engine.prices.get((symbol, "mark"))
-        sums = (
-            # Adding zero makes −0.0 a plain zero.
-            sum(getattr(glance, name).get(symbol, 0.0) for glance in surveys) + 0.0
-            for name in ("long_notional", "short_notional", "unmatched_open_interest")
-        )
-        made.add_row(
-            symbol,
-            engine.rules.derivatives[symbol].settle,
-            full(mark.price) if mark else NOTHING,
-            *(f"{total:,.2f}" for total in sums),
-        )
-    return made
-
-
-@exact
-def ledger_table(engines: Sequence[Engine]) -> Table:
-    """Return the insurance fund and what went in and out, by asset, over all shards."""
-    columns = ["Asset", "Fund", "Fees", "Deposits", "Withdrawals", "Fund top-ups", "Adjustments"]
-    made = table("Ledger", columns)
-    for asset in sorted({asset for engine in engines for asset in engine.rules.assets}):
-        sums = [
-            sum((getattr(engine.ledger, name)[asset] for engine in engines), ZERO)
-            for name in ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
-        ]
-        if any(sums):
-            made.add_row(asset, *(amount(total) for total in sums))
-    return made
-
-
-@exact
-def loss_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
-    """Return shortfalls, who paid them, and what is not booked yet, over all shards."""
-    columns = ["Market", "Asset", "Shortfall", "Paid by fund", "Bad debt", "Unrealised"]
-    made = table(
-        "Losses", columns, left=2, caption="Unrealised: negative equity at mark, not booked yet."
-    )
-    keys = {key for engine in engines for key in engine.ledger.shortfall}
-    keys |= {key for glance in surveys for key in glance.unrealised}
-    for asset, market in sorted(keys):
-        sums = [
-            sum((getattr(engine.ledger, name)[asset, market] for engine in engines), ZERO)
-            for name in ("shortfall", "paid_by_fund", "bad_debt")
-        ]
-        sums.append(sum((glance.unrealised.get((asset, market), ZERO) for glance in surveys), ZERO))
-        made.add_row(market, asset, *(amount(total) for total in sums))
-    return made
-
-
-def book_table(lines: Sequence[Line], limit: int) -> Table:
-    """Return the riskiest `limit` margin groups as a table."""
-    rest = len(lines) - limit
-    made = table(
-        "Margin groups, riskiest first; amounts in the numeraire",
-        ["Account", "Margin", "State", "Equity", "Margin equity", "Maintenance", "Used", "Legs"],
-        left=3,
-        caption=(
-            "Used is maintenance as a part of margin equity; liquidation starts beyond 100 %."
-            + (f" {rest:,} more are not shown." if rest > 0 else "")
-        ),
-    )
-    for line in lines[:limit]:
-        health, group = line.health, line.group
-        if health is None:
-            numbers = [NOTHING] * 4
-        else:
-            sums = (health.equity, health.margin_equity, health.maintenance)
-            numbers = [*map(amount, sums), percent(health.maintenance, health.margin_equity)]
-        legs = f"{len(group.symbols):,}"
-        made.add_row(group.account.id, group.margin, line.state, *numbers, legs)
-    return made
+def _until(order: dict[str, Any]) -> str:
+    state = " (cancelling)" if order["cancelling_until"] else ""
+    return moment(order["cancelling_until"] or order["expires"]) + state

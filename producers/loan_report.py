@@ -15,7 +15,7 @@ from rich.table import Table
 from engine.decisions import CollateralLiquidation
 from engine.loan_book import PoolView
 from engine.money import exact
-from producers.report import amount, full, table
+from producers.report import amount, full, moment, table
 
 NOTHING = "—"
 
@@ -152,6 +152,18 @@ def auctions(begun: Sequence[Mapping[str, Any]]) -> Table:
             short(one["start_price"]),
             "toxic" if one["toxic"] else "no",
         )
+    return made
+
+
+def live_auctions(live: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of auctions under way."""
+    columns = ["Live auction", "Lot", "Collateral", "Debt", "Started at", "Since", "Resets"]
+    made = table("", columns)
+    for one in live:
+        numbers = short(one["lot"]), one["collateral"], short(one["debt"])
+        since = moment(one["started"], fraction=False)
+        price = short(one["start_price"])
+        made.add_row(one["id"], *numbers, price, since, str(one["resets"]))
     return made
 
 
