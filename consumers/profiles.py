@@ -39,6 +39,15 @@ def shipped() -> list[str]:
     )
 
 
+def margined() -> list[str]:
+    """Return the names of those that margin derivatives; the others are lending markets alone."""
+    return [name for name in shipped() if _margins(read(name))]
+
+
+def _margins(profile: RiskProfile) -> bool:
+    return bool(profile.requirements or profile.portfolios)
+
+
 def read(name: str) -> RiskProfile:
     """Read the shipped profile called `name`, or the file at that path.
 
@@ -60,7 +69,26 @@ def tree_for(name: str, assets: Collection[str], symbols: Collection[str]) -> di
         if table in tree:
             tree[table] = {key: rule for key, rule in tree[table].items() if key in kept}
     tree["conversion"] = [asset for asset in tree.get("conversion", ()) if asset in assets]
+    if "lending" in tree:
+        tree["lending"] = _lending_for(tree["lending"], assets)
     return tree
+
+
+def _lending_for(tree: dict[str, Any], assets: Collection[str]) -> dict[str, Any]:
+    """Return a lending market's tree with its pools of these assets.
+
+    A category goes with its last collateral, and with the last pool that it lets borrow of: without
+    any named it would let borrow of all.
+    """
+    pools = {name: rule for name, rule in tree["pools"].items() if rule["asset"] in assets}
+    categories = {}
+    for name, category in tree.get("categories", {}).items():
+        named = category.get("borrowable", [])
+        backs = {pool: rule for pool, rule in category["collateral"].items() if pool in pools}
+        borrowable = [pool for pool in named if pool in pools]
+        if backs and (borrowable or not named):
+            categories[name] = {**category, "collateral": backs, "borrowable": borrowable}
+    return {**tree, "pools": pools, "categories": categories}
 
 
 def parse(raw: bytes, file: str) -> RiskProfile:
@@ -80,8 +108,9 @@ def parse(raw: bytes, file: str) -> RiskProfile:
 
 
 def has(profile: RiskProfile, symbol: str) -> bool:
-    """Tell whether a profile has an entry of its own for `symbol`."""
-    return symbol in profile.requirements or symbol in profile.portfolios
+    """Tell whether a profile has an entry of its own for `symbol`, or a pool of that name."""
+    pools = profile.lending.pools if profile.lending is not None else ()
+    return symbol in profile.requirements or symbol in profile.portfolios or symbol in pools
 
 
 def data(profile: RiskProfile) -> dict[str, Any]:

@@ -74,24 +74,32 @@ def parse(raw: bytes, file: str) -> Rules:
 def events(rules: Rules, time: int) -> list[ControlEvent]:
     """Return the control events that put `rules` in force, in the order in which they must go out.
 
-    `time` is in microseconds UTC. The profile goes first: an instrument is listed only when a rule
-    of margin for it is in force.
+    `time` is in microseconds UTC. The profile goes before derivatives, which are listed only when a
+    rule of margin for them is in force, and after assets where it has pools of them.
     """
-    found: list[ControlEvent] = [ProfileChanged(time=time, profile=rules.profile)]
-    for instrument in rules.assets + rules.derivatives:
-        found.append(InstrumentListed(time=time, instrument=instrument))
+    profile = ProfileChanged(time=time, profile=rules.profile)
+    listed = rules.assets + rules.derivatives
+    found: list[ControlEvent] = [
+        InstrumentListed(time=time, instrument=instrument) for instrument in listed
+    ]
+    found.insert(_place_of_profile(rules), profile)
     for deposit in rules.fund:
         found.append(FundMoved(time=time, **msgspec.structs.asdict(deposit)))
     return found
 
 
+def _place_of_profile(rules: Rules) -> int:
+    """Return how many assets are listed before the profile is put in force."""
+    return 0 if rules.profile.lending is None else len(rules.assets)
+
+
 def _refusals(rules: Rules) -> Iterator[str]:
     """Yield what of `rules` no shard could read."""
-    paths = ["profile"]
-    paths += [f"assets[{asset.name}]" for asset in rules.assets]
+    paths = [f"assets[{asset.name}]" for asset in rules.assets]
     paths += [f"perpetuals[{perpetual.name}]" for perpetual in rules.perpetuals]
     paths += [f"futures[{future.name}]" for future in rules.futures]
     paths += [f"options[{option.name}]" for option in rules.options]
+    paths.insert(_place_of_profile(rules), "profile")
     paths += [f"fund[{place}]" for place, _ in enumerate(rules.fund, start=1)]
     for path, event in zip(paths, events(rules, time=0), strict=True):
         try:
@@ -188,6 +196,10 @@ def _reference_faults(draft: _Draft, table: Table[RiskProfile]) -> Iterator[str]
         for symbol in getattr(venue, name):
             if symbol not in listed:
                 yield f"profile.{name}.{symbol}: nothing is listed under that name or underlying"
+    pools = venue.lending.pools if venue.lending is not None else {}
+    for name, pool in pools.items():
+        if pool.asset not in draft.asset_names:
+            yield f"profile.lending.pools.{name}.asset: {pool.asset} is not among the assets"
     for symbol in venue.prices.symbols:
         if symbol not in draft.asset_names + draft.symbols:
             yield f"profile.prices.symbols.{symbol}: nothing is listed under that name"

@@ -7,7 +7,7 @@ found counts. Numbers are known to be finite and of a readable size here (`wire`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -290,6 +290,8 @@ def _instrument_listed(engine: Engine, event: e.InstrumentListed) -> Checks:
     old = rules.definition(new.name)
     if old is not None and _identity(old) != _identity(new):
         yield "instrument", f"{new.name}: type, settlement, style, terms and decimals stay"
+    if check.is_pool(engine, new.name) and rules.pool(new.name).asset != new.name:
+        yield "instrument", f"{new.name} is a pool of {rules.pool(new.name).asset}"
     if isinstance(new, Asset):
         return
     yield check.asset(engine, new.settle)
@@ -332,8 +334,28 @@ def _profile_changed(engine: Engine, event: e.ProfileChanged) -> Checks:
     old = engine.rules.profile
     if old is not None and old.numeraire != event.profile.numeraire and engine.accounts:
         found.append(f"numeraire {event.profile.numeraire}: accounts are kept in {old.numeraire}")
+    found += _pools(engine, event.profile)
     if found:
         yield "profile", "; ".join(found)
+
+
+def _pools(engine: Engine, profile: RiskProfile) -> Iterator[str]:
+    """Yield what of a profile's pools contradicts what is listed, or what pools hold already."""
+    new = profile.lending.pools if profile.lending is not None else {}
+    for name, rule in new.items():
+        if rule.asset not in engine.rules.assets:
+            yield f"lending pools {name}: asset {rule.asset} is not listed"
+        if name != rule.asset and engine.rules.definition(name) is not None:
+            yield f"lending pools {name}: {name} is listed, and its asset is {rule.asset}"
+    for name, state in sorted(engine.markets.lending.items()):
+        parts = (state.cash, state.supplied, state.borrowed, state.reserve)
+        if not any((*parts, state.deficit, state.auctioned)):
+            continue
+        asset = engine.rules.pool(name).asset
+        if name not in new:
+            yield f"lending pools {name}: missing, and it holds {asset}"
+        elif new[name].asset != asset:
+            yield f"lending pools {name}: asset {new[name].asset}, and it holds {asset}"
 
 
 CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {

@@ -22,6 +22,7 @@ from engine.profile import (
     Volatility,
 )
 from engine.requirement import initial_rate
+from producers import lending_profile_report
 from producers.report import full, table
 
 SYMBOLS = 12
@@ -33,7 +34,7 @@ LINES = 60
 
 def listing(out: Console, profiles: Mapping[str, RiskProfile]) -> None:
     """Print what profiles there are."""
-    columns = ["Profile", "Numeraire", "Requirements", "Start", "Stop"]
+    columns = ["Profile", "Numeraire", "Rules", "Start", "Stop"]
     made = table("Profiles", columns, left=5)
     for name, profile in profiles.items():
         made.add_row(name, profile.numeraire, _curves(profile), *_trigger(profile))
@@ -41,10 +42,11 @@ def listing(out: Console, profiles: Mapping[str, RiskProfile]) -> None:
 
 
 def show(out: Console, profile: RiskProfile, symbols: Sequence[str] = ()) -> None:
-    """Print a profile: its settings, collateral, the requirements of `symbols`, and its sources."""
+    """Print a profile: its settings, collateral, the rules of `symbols` and pools, its sources."""
     out.print(settings(profile))
     out.print(_collateral(profile))
     margin(out, profile, symbols)
+    lending_profile_report.show(out, profile, symbols)
     for title, lines in (("Sources", profile.sources), ("Leaves out", profile.leaves_out)):
         if lines:
             out.print(f"{title}:")
@@ -124,6 +126,8 @@ def _curves(profile: RiskProfile) -> str:
         words.append(f"{len(profile.portfolios)}: scenarios")
     if profile.volatility is not None:
         words.append("volatility")
+    if profile.lending is not None:
+        words.append(lending_profile_report.kind(profile.lending))
     return "; ".join(words)
 
 
@@ -175,7 +179,9 @@ def _settings(profile: RiskProfile) -> Iterator[tuple[str, str]]:
     yield from _threshold("Margin call", profile.margin_call)
     if profile.cancel_orders is not None:
         yield from _threshold("Own orders are cancelled", profile.cancel_orders)
-    yield "Own orders at entry", profile.entry.open_orders.replace("_", " ")
+    margins = bool(profile.requirements or profile.portfolios)
+    if margins:
+        yield "Own orders at entry", profile.entry.open_orders.replace("_", " ")
     if profile.entry.average_window is not None:
         yield "Prices at entry are averaged over", _time(profile.entry.average_window)
     if profile.volatility is not None:
@@ -183,8 +189,9 @@ def _settings(profile: RiskProfile) -> Iterator[tuple[str, str]]:
     yield "An order lives", _time(rule.order_ttl)
     yield "A cancellation is waited for", _time(rule.ack_timeout)
     yield "Missing events are waited for", _time(rule.gap_timeout)
-    yield "Slippage in stage backstop", full(rule.max_slippage)
-    yield "Liquidation fee", full(rule.fee_rate)
+    if margins:
+        yield "Slippage in stage backstop", full(rule.max_slippage)
+        yield "Liquidation fee", full(rule.fee_rate)
     if rule.fillable is not None:
         words = f"adjustment {full(rule.fillable.adjustment)}, spread {full(rule.fillable.spread)}"
         yield "Limit by fillable price", words

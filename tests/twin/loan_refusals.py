@@ -175,8 +175,10 @@ def check_pools_kept(world: World, event: events.ProfileChanged) -> None:
     new = {} if event.profile.lending is None else event.profile.lending.pools
     for name, rule in new.items():
         require(rule.asset in world.assets, f"asset of {name}")
+        require(name == rule.asset or name not in world.listed, f"{name} is listed")
     for name, pool in world.lending.items():
-        holds = any((pool.cash, pool.supplied, pool.borrowed, pool.reserve, pool.auctioned))
+        parts = (pool.cash, pool.supplied, pool.borrowed, pool.reserve)
+        holds = any((*parts, pool.deficit, pool.auctioned))
         kept = name in new and new[name].asset == rule_of(world, name).asset
         require(kept or not holds, f"pool {name}")
 
