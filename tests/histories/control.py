@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engine import events
 from engine.instruments import Option
+from engine.money import EXACT
 from tests.histories.contradictions import contradicted
+from tests.histories.lending_rules import draw_lending
 from tests.histories.listing import NAMELESS, USDT, quantity
 from tests.histories.rules import draw_profile
+from tests.twin.amounts import decimal
 from tests.twin.facts import holders
+from tests.twin.pools import indices, pool_names
 
 if TYPE_CHECKING:
     from tests.histories.history import History
@@ -60,6 +64,66 @@ class Control:
             self._relist: 0.06,
         }
         self._do(self.chance.choices(list(acts), list(acts.values()))[0])
+
+    def act_on_pools(self) -> None:
+        """Do something about a pool."""
+        acts: dict[Callable[[], events.AnyEvent], float] = {
+            self._reserve: 0.25,
+            self._stop_pool: 0.3,
+            self._accrue: 0.5,
+            self._wait: 0.2,
+        }
+        self._do(self.chance.choices(list(acts), list(acts.values()))[0])
+
+    def _pool_name(self) -> str:
+        assert self.listing.market is not None
+        return self.chance.choice(list(self.listing.market.pools))
+
+    def _reserve(self) -> events.AnyEvent:
+        name, market = self._pool_name(), self.listing.market
+        assert market is not None
+        asset, price = market.pools[name], self.history.market.prices.get(market.pools[name], 1.0)
+        worth = self.chance.choice((5, 40, -5)) * self.chance.uniform(0.5, 2)
+        return self._of(
+            events.FundMoved,
+            shard=self.chance.choice((0, 0, 0, 1)),
+            asset=asset,
+            amount=quantity(worth / price, self.listing.assets[asset].decimals),
+            pool=name,
+            sequence=self.history.number("fund 0"),
+        )
+
+    def _stop_pool(self) -> events.AnyEvent:
+        name = self._pool_name()
+        pause = int(self.chance.uniform(0.2e6, 12e6))
+        self.history.schedule(pause, lambda: self._of(events.Resume, symbol=name))
+        return self._of(events.Halt, symbol=name, reason="a drill")
+
+    def _accrue(self) -> events.AnyEvent:
+        """Tell the indices of a pool whose interest the venue accrues, if there is one."""
+        lending, world = self.listing.profile.lending, self.history.twin.world
+        assert lending is not None
+        told = [name for name, rule in lending.pools.items() if rule.accrued_by == "venue"]
+        if not told or not pool_names(world):
+            return self._wait()
+        name = self.chance.choice(told)
+        supply, borrow = map(decimal, indices(world, name))
+        grown = self.chance.choice((0, 0.0001, 0.01, 0.2))
+        return self._of(
+            events.InterestAccrued,
+            pool=name,
+            supply_index=self._grown(supply, grown * self.chance.random()),
+            borrow_index=self._grown(borrow, grown),
+        )
+
+    def _grown(self, index: Decimal, by: float) -> Decimal:
+        with localcontext(EXACT):
+            return index + quantity(by, self.chance.choice((4, 9)))
+
+    def _wait(self) -> events.AnyEvent:
+        """Let interest run for minutes, hours or days."""
+        self.history.now += self.chance.choice((60, 3_600, 3_600, 86_400)) * 1_000_000
+        return self._of(events.TimePassed)
 
     def _do(self, make: Callable[[], events.AnyEvent]) -> None:
         self.history.queue.append(make)
@@ -144,6 +208,9 @@ class Control:
         profile = self.listing.profile
         if self.chance.random() < 0.6:
             drawn = draw_profile(self.chance, self.listing.assets, self.listing.contracts)
+            if self.listing.market is not None:
+                lending = draw_lending(self.chance, self.listing.market)
+                drawn = msgspec.structs.replace(drawn, lending=lending)
             self.listing.profile = profile = drawn
         elif self.chance.random() < 0.5:
             profile = contradicted(self.chance, profile)

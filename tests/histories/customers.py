@@ -11,6 +11,7 @@ from engine import events
 from tests.histories.listing import NAMELESS, USDT, quantity, worth
 from tests.twin.amounts import decimal, floor
 from tests.twin.books import Group
+from tests.twin.pools import owed_now, supplied_now
 from tests.twin.values import health
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ class Customers:
             for_asset=wanted,
             proceeds=quantity(worth * 0.999, self.listing.assets[wanted].decimals),
         )
+
+    def pay_in(self) -> events.AnyEvent:
+        """Let somebody bring money."""
+        return self._deposit(self.chance.choice(self.names))
 
     # --- trading
 
@@ -242,13 +247,28 @@ class Customers:
                 if symbol not in self.twin.world.settled
             )
             balances = {asset: decimal(cash) for asset, cash in group.cash.items()}
-            groups.append(events.GroupSnapshot(group.margin, balances, legs))
+            groups.append(events.GroupSnapshot(group.margin, balances, legs, *self._lent(group)))
         if wrong or (wrong is None and self.chance.random() < 0.4):
             self.chance.shuffle(groups)
             groups = [group for group in groups[1:] if group.margin != "cross"]
             groups.append(self._drawn())
         role = self.chance.choice((None, None, None, "trader"))
         return self._of(name, events.PositionSnapshot, groups=tuple(groups), role=role)
+
+    def _lent(self, group: Group) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+        """Return what a group has in pools and owes them, now and then a little else."""
+        world = self.twin.world
+        if self.listing.market is None or world.policy is None:
+            return {}, {}
+        told: tuple[dict[str, Decimal], dict[str, Decimal]] = {}, {}
+        for amounts, present in zip(told, (supplied_now, owed_now), strict=True):
+            for pool in sorted(group.loans):
+                amount = decimal(present(world, group, pool))
+                if self.chance.random() < 0.15:
+                    amount = self._some(self.listing.market.pools[pool], 0, 500)
+                if amount or self.chance.random() < 0.1:
+                    amounts[pool] = amount
+        return told
 
     def _drawn(self) -> events.GroupSnapshot:
         symbols = [s for s in self.listing.contracts if s not in self.twin.world.settled]
@@ -260,7 +280,11 @@ class Customers:
             asset: self._some(asset, 10, 900) * self.chance.choice((1, 1, 1, -1))
             for asset in assets
         }
-        return events.GroupSnapshot("cross", balances, legs)
+        supplied: dict[str, Decimal] = {}
+        if self.listing.market is not None and self.chance.random() < 0.5:
+            pool, asset = self.chance.choice(list(self.listing.market.pools.items()))
+            supplied[pool] = self._some(asset, 50, 900)
+        return events.GroupSnapshot("cross", balances, legs, supplied)
 
     def _leg(self, symbol: str) -> events.LegSnapshot:
         contract = self.listing.contracts[symbol]

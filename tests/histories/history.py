@@ -12,8 +12,10 @@ from typing import Any
 from engine import events
 from engine.decisions import AnyDecision
 from engine.profile import DAY
+from tests.histories.borrowers import Borrowers
 from tests.histories.control import Control
 from tests.histories.customers import Customers
+from tests.histories.liquidators import Liquidators
 from tests.histories.listing import BEGIN, NAMELESS, Contract, listing, quantity, worth
 from tests.histories.market import Market
 from tests.histories.mistakes import Mistakes
@@ -25,12 +27,18 @@ Make = Callable[[], events.AnyEvent]
 
 
 class History:
-    """One seeded history of about `length` events; iterate it once."""
+    """One seeded history of about `length` events; iterate it once.
+
+    Three of five lend: one of them does hardly anything else, in the other two accounts have
+    positions and loans at once.
+    """
 
     def __init__(self, seed: int, *, length: int = 160) -> None:
         self.seed, self.length = seed, length
         self.chance = Random(seed)
-        self.listing = listing(self.chance)
+        self.lends = seed % 5 in (1, 2, 3)
+        self.trades = seed % 5 != 1
+        self.listing = listing(self.chance, lends=self.lends)
         self.twin = Twin()
         self.now = BEGIN
         self.queue: deque[Make] = deque()
@@ -40,6 +48,8 @@ class History:
         self.venue = Venue(self)
         self.market = Market(self)
         self.customers = Customers(self)
+        self.borrowers = Borrowers(self)
+        self.liquidators = Liquidators(self)
         self.control = Control(self)
         self.mistakes = Mistakes(self)
 
@@ -47,6 +57,8 @@ class History:
         self.control.open()
         self.market.open()
         self.customers.open()
+        if self.lends:
+            self.borrowers.open()
         while len(self.sent) < self.length:
             for event in self._disturbed(self._next()):
                 decided = list(self.twin.apply(event))
@@ -77,9 +89,9 @@ class History:
             self.now += int(self.chance.expovariate(1 / 40_000))
         elif step < 0.98:
             self.now += self.chance.randrange(300_000, 2_000_000)
-        elif step < 0.998:
+        elif step < (0.985 if self.lends else 0.998):
             self.now += self.chance.randrange(2_000_000, 12_000_000)
-        elif step < 0.9996:
+        elif step < (0.99 if self.lends else 0.9996):
             self.now += self.chance.randrange(60_000_000, 1_800_000_000)
         else:
             self.now += self.chance.randrange(DAY, 3 * DAY)
@@ -87,10 +99,18 @@ class History:
     def _act(self) -> None:
         actors: list[tuple[float, Callable[[], None]]] = [
             (0.38, self.market.act),
-            (0.45, self.customers.act),
+            (0.45 if self.trades else 0.12, self.customers.act),
             (0.1, self.control.act),
             (0.08, self.mistakes.act),
         ]
+        if self.lends:
+            actors += [
+                (0.35 if self.trades else 0.6, self.borrowers.act),
+                (0.04, self.liquidators.act),
+                (0.08, self.control.act_on_pools),
+                (0.03, self.market.crash),
+                (0.08, self.mistakes.act_on_loans),
+            ]
         weights, acts = zip(*actors, strict=True)
         self.chance.choices(acts, weights)[0]()
 

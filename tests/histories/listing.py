@@ -11,6 +11,7 @@ import msgspec
 
 from engine.instruments import Asset, Future, Option, Perpetual
 from engine.profile import DAY, RiskProfile
+from tests.histories.lending_rules import Market, draw_lending, draw_market
 from tests.histories.rules import draw_profile
 
 USDT = "USDT"
@@ -31,6 +32,7 @@ class Listing:
     underlying: dict[str, str]
     profile: RiskProfile
     prices: dict[str, float]
+    market: Market | None = None
 
 
 def quantity(value: float, decimals: int) -> Decimal:
@@ -44,8 +46,8 @@ def worth(contract: Contract, size: float, price: float) -> float:
     return multiplied / price if contract.inverse else multiplied * price
 
 
-def listing(chance: Random) -> Listing:
-    """Draw a venue."""
+def listing(chance: Random, *, lends: bool = False) -> Listing:
+    """Draw a venue, with pools where it lends."""
     coins = ["BTC", *(coin for coin in ("ETH", "SOL") if chance.random() < 0.6)]
     held = [USDT, *coins, *([NAMELESS] if chance.random() < 0.3 else [])]
     assets = {name: _asset(chance, name) for name in held}
@@ -60,7 +62,11 @@ def listing(chance: Random) -> Listing:
             contracts[contract.name] = contract
             underlying[contract.name] = coin
     profile = draw_profile(chance, assets, contracts)
-    return Listing(assets, contracts, underlying, profile, prices)
+    market = None
+    if lends:
+        market = draw_market(chance, list(assets), prices, list(contracts))
+        profile = msgspec.structs.replace(profile, lending=draw_lending(chance, market))
+    return Listing(assets, contracts, underlying, profile, prices, market)
 
 
 def _asset(chance: Random, name: str) -> Asset:

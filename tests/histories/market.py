@@ -42,6 +42,12 @@ class Market:
             for coin in self.prices:
                 self._move(coin, jump * self.chance.uniform(0.6, 1.2))
 
+    def crash(self) -> None:
+        """Move everything so far that loans are worth less than what backs them."""
+        jump = self.chance.choice((-1, -1, 1)) * self.chance.uniform(0.2, 0.6)
+        for coin in self.prices:
+            self._move(coin, jump * self.chance.uniform(0.3, 1.0))
+
     def mark(self, symbol: str) -> float:
         """Return about where a derivative trades."""
         price = self.prices[self.history.listing.underlying[symbol]]

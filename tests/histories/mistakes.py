@@ -6,8 +6,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from engine import events
 from engine.instruments import Option
+from engine.profile import RiskProfile
 from tests.histories.listing import USDT
 
 if TYPE_CHECKING:
@@ -41,6 +44,18 @@ class Mistakes:
             self._close,
             self._snapshot,
             self._sale,
+        )
+        self.history.queue.append(self.chance.choice(mistakes))
+
+    def act_on_loans(self) -> None:
+        """Make one mistake about loans."""
+        mistakes: tuple[Callable[[], events.AnyEvent], ...] = (
+            self._loan,
+            self._loan,
+            self._seizure,
+            self._seizure,
+            self._pool,
+            self._pools_told,
         )
         self.history.queue.append(self.chance.choice(mistakes))
 
@@ -264,3 +279,119 @@ class Mistakes:
             {"order_id": "trader-0:1:1:BTC:"},
         ]
         return self._of(events.CollateralSold, **{**fields, **self.chance.choice(wrongs)})
+
+    # --- loans
+
+    def _pool_name(self) -> str:
+        assert self.listing.market is not None
+        return self.chance.choice(list(self.listing.market.pools))
+
+    def _loan(self) -> events.AnyEvent:
+        """Lend, borrow or choose what cannot be."""
+        pool, one = self._pool_name(), Decimal(1)
+        kind = self.chance.choice((events.Supplied, events.Redeemed, events.Borrow, events.Repay))
+        wrongs: list[tuple[type, dict[str, object]]] = [
+            (kind, {"pool": "NONE", "amount": one}),
+            (kind, {"pool": pool, "amount": Decimal(0)}),
+            (kind, {"pool": pool, "amount": -one}),
+            (kind, {"pool": pool, "amount": FINE}),
+            (kind, {"pool": pool, "amount": one, "margin": "isolated:NONE"}),
+            (kind, {"pool": pool, "amount": one, "margin": "isolated"}),
+            (events.Supplied, {"pool": pool, "amount": Decimal(6_000_000_000)}),
+            (events.Borrow, {"pool": pool, "amount": Decimal(900_000_000)}),
+            (events.Redeemed, {"pool": pool, "amount": Decimal(900_000_000)}),
+            (events.CollateralEnabled, {"pool": "NONE", "enabled": False}),
+            (events.CategoryChosen, {"category": "none"}),
+            (events.CategoryChosen, {"category": "", "margin": "isolated:NONE"}),
+        ]
+        made, fields = self.chance.choice(wrongs)
+        return self._of(made, **fields)
+
+    def _seizure(self) -> events.AnyEvent:
+        pool, one = self._pool_name(), Decimal(1)
+        fields: dict[str, object] = {
+            "margin": "cross",
+            "pool": pool,
+            "repaid": one,
+            "collateral": self._pool_name(),
+            "seized": one,
+        }
+        wrongs: list[dict[str, object]] = [
+            {"repaid": Decimal(0), "seized": Decimal(0)},
+            {"repaid": -one},
+            {"seized": -one},
+            {"fee": -one},
+            {"fee": Decimal(2)},
+            {"repaid": FINE},
+            {"seized": FINE},
+            {"pool": "NONE"},
+            {"collateral": "NONE"},
+            {"liquidator": "nobody"},
+            {"seized": Decimal(900_000_000)},
+            {"order_id": f"trader-0:1:9:{pool}"},
+            {"margin": "isolated:NONE"},
+        ]
+        return self._of(events.Seized, **{**fields, **self.chance.choice(wrongs)})
+
+    def _pool(self) -> events.AnyEvent:
+        """Take more than a reserve has, or let interest accrue where, or how, it cannot."""
+        now, pool = self.history.now, self._pool_name()
+        lending, market = self.listing.profile.lending, self.listing.market
+        assert lending is not None
+        assert market is not None
+        if self.chance.random() < 0.4:
+            asset, amount = self.chance.choice(
+                ((market.pools[pool], Decimal(-1_000_000)), (market.pools[pool], FINE))
+            )
+            return events.FundMoved(
+                time=now,
+                shard=0,
+                asset=asset,
+                amount=amount,
+                sequence=self.history.number("fund 0"),
+                pool=self.chance.choice((pool, pool, "NONE")),
+            )
+        low, high = Decimal("0.5"), Decimal(1000)
+        venue = lending.pools[pool].accrued_by == "venue"
+        supply, borrow = (low, high) if venue else (high, high)
+        if venue and self.chance.random() < 0.5:
+            supply, borrow = high, self.chance.choice((low, Decimal(0), Decimal("NaN")))
+        return events.InterestAccrued(
+            time=now,
+            pool=self.chance.choice((pool, pool, "NONE")),
+            supply_index=supply,
+            borrow_index=borrow,
+        )
+
+    def _pools_told(self) -> events.AnyEvent:
+        """Tell loans that cannot be, list an instrument as a pool, or take pools away."""
+        pool, now = self._pool_name(), self.history.now
+        wrongs: tuple[dict[str, Decimal], ...] = (
+            {"NONE": Decimal(1)},
+            {pool: Decimal(-1)},
+            {pool: FINE},
+            {pool: Decimal(6_000_000_000)},
+        )
+        what = self.chance.choice(("snapshot", "snapshot", "name", "profile"))
+        if what == "name":
+            contract = self.chance.choice(list(self.listing.contracts.values()))
+            renamed = msgspec.structs.replace(contract, name=pool)
+            return events.InstrumentListed(time=now, instrument=renamed)
+        if what == "profile":
+            return events.ProfileChanged(time=now, profile=self._without_a_pool())
+        told = self.chance.choice(wrongs)
+        group = events.GroupSnapshot("cross", **{self.chance.choice(("supplied", "owed")): told})
+        return self._of(events.PositionSnapshot, groups=(group,))
+
+    def _without_a_pool(self) -> RiskProfile:
+        """Return the rules without a pool that holds something, or with one of no asset."""
+        profile, world = self.listing.profile, self.history.twin.world
+        assert profile.lending is not None
+        held = [name for name, pool in world.lending.items() if pool.supplied]
+        pools = dict(profile.lending.pools)
+        if held and self.chance.random() < 0.6:
+            del pools[self.chance.choice(held)]
+        else:
+            pools["more"] = msgspec.structs.replace(next(iter(pools.values())), asset="NONE")
+        lending = msgspec.structs.replace(profile.lending, pools=pools, categories={})
+        return msgspec.structs.replace(profile, lending=lending)

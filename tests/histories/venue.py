@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from engine import decisions, events
 from tests.histories.listing import quantity
+from tests.twin.amounts import decimal
+from tests.twin.pools import unit_of
 
 if TYPE_CHECKING:
     from tests.histories.history import History
 
 Make = Callable[[], events.AnyEvent]
+Issued = decisions.LiquidationOrder | decisions.CollateralSale | decisions.CollateralLiquidation
 
 
 class Venue:
@@ -22,7 +25,7 @@ class Venue:
     def __init__(self, history: History) -> None:
         self.history = history
         self.chance = history.chance
-        self.issued: dict[str, decisions.LiquidationOrder | decisions.CollateralSale] = {}
+        self.issued: dict[str, Issued] = {}
         self.filled: dict[str, Decimal] = defaultdict(Decimal)
 
     def read(self, decided: list[decisions.AnyDecision]) -> None:
@@ -35,6 +38,11 @@ class Venue:
                 case decisions.CollateralSale():
                     self.issued[decision.order_id] = decision
                     self._sell(decision)
+                case decisions.CollateralLiquidation():
+                    self.issued[decision.order_id] = decision
+                    self.history.liquidators.read(decision)
+                case decisions.AuctionStarted() | decisions.AuctionReset():
+                    self.history.liquidators.read(decision)
                 case decisions.CancelOrder():
                     self._cancel(decision)
                 case decisions.CancelOpenOrders():
@@ -57,13 +65,13 @@ class Venue:
         if plan == "full":
             self._later(fill(order, 1.0))
             if self.chance.random() < 0.5:
-                self._later(self._closed(order.account, order.order_id))
+                self._later(self.closed(order.account, order.order_id))
         elif plan == "parts":
             for _ in range(self.chance.randint(1, 3)):
                 self._later(fill(order, self.chance.uniform(0.1, 0.6)))
         elif plan == "stopped":
             self._later(fill(order, self.chance.uniform(0.2, 0.9)))
-            self._later(self._closed(order.account, order.order_id))
+            self._later(self.closed(order.account, order.order_id))
         elif plan == "late":
             self._later(fill(order, 1.0), slow=True)
         elif plan == "excess":
@@ -96,7 +104,9 @@ class Venue:
 
         return make
 
-    def _closed(self, account: str, order_id: str, *, wrongly: bool = False) -> Make:
+    def closed(self, account: str, order_id: str, *, wrongly: bool = False) -> Make:
+        """Make the end of an order, with what it filled in all, or something else."""
+
         def make() -> events.AnyEvent:
             filled = self.filled[order_id]
             if wrongly or self.chance.random() < 0.04:
@@ -112,6 +122,8 @@ class Venue:
         order = self.issued[order_id]
         if isinstance(order, decisions.CollateralSale):
             return Decimal(1).scaleb(-self.history.listing.assets[order.asset].decimals)
+        if isinstance(order, decisions.CollateralLiquidation):
+            return decimal(unit_of(self.history.twin.world, order.pool))
         return Decimal(1).scaleb(-self.history.listing.contracts[order.symbol].size_decimals)
 
     def _cancel(self, order: decisions.CancelOrder) -> None:
@@ -120,7 +132,7 @@ class Venue:
         if plan == "filled" and isinstance(issued, decisions.LiquidationOrder):
             self._later(self._fill(issued, self.chance.uniform(0.2, 1.0)))
         if plan != "never":
-            self._later(self._closed(order.account, order.order_id, wrongly=plan == "wrong"))
+            self._later(self.closed(order.account, order.order_id, wrongly=plan == "wrong"))
 
     def _cancel_all(self, order: decisions.CancelOpenOrders) -> None:
         if self.chance.random() < 0.8:
@@ -135,10 +147,10 @@ class Venue:
         if plan == "full":
             self._later(self._sold(sale, 1.0))
             if self.chance.random() < 0.4:
-                self._later(self._closed(sale.account, sale.order_id))
+                self._later(self.closed(sale.account, sale.order_id))
         elif plan == "parts":
             self._later(self._sold(sale, self.chance.uniform(0.1, 0.9)))
-            self._later(self._closed(sale.account, sale.order_id))
+            self._later(self.closed(sale.account, sale.order_id))
         elif plan == "late":
             self._later(self._sold(sale, 1.0), slow=True)
         elif plan == "excess":

@@ -23,12 +23,10 @@ from tests.twin.pools import (
 )
 from tests.twin.values import health
 
-LoanFact = events.LoanEvent | events.CollateralEnabled | events.CategoryChosen | events.Seized
 
-
-def apply_loan_fact(world: World, account: Account, event: LoanFact) -> None:
-    """Apply a valid event about loans."""
-    group = account.group(event.margin)
+def apply_loan_fact(world: World, account: Account, event: events.AccountEvent) -> None:
+    """Apply a valid event about the loans of a margin group."""
+    group = account.group(event.margin)  # type: ignore[attr-defined]
     match event:
         case events.Supplied():
             _supply(world, account, group, event)
@@ -45,7 +43,7 @@ def apply_loan_fact(world: World, account: Account, event: LoanFact) -> None:
         case events.Seized():
             _seize(world, account, group, event)
         case _:
-            raise AssertionError(f"{type(event).__name__}: nothing about loans")
+            raise AssertionError(f"{type(event).__name__}: no event of an account")
 
 
 def _cash(world: World, account: Account, name: str, change: Fraction) -> None:

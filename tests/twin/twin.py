@@ -13,7 +13,8 @@ from tests.twin.auctions import reset, reset_due
 from tests.twin.books import Account, Auction, Group, Order, World
 from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
-from tests.twin.refusals import RefusalError, check, check_known
+from tests.twin.limits import RefusalError
+from tests.twin.refusals import check, check_known
 from tests.twin.trades import anomaly
 from tests.twin.values import health
 
