@@ -79,8 +79,10 @@ def _legs_and_liquidations_agree(engine: Engine) -> None:
         )
         if liquidation is None:
             continue
-        idle = not liquidation.orders and liquidation.awaiting_until is None
-        empty = not group.symbols and all(amount >= 0 for amount in group.cash.values())
+        live = liquidation.orders or liquidation.auctions
+        idle = not live and liquidation.awaiting_until is None
+        owes = any(amount < 0 for amount in group.cash.values())
+        empty = not (group.symbols or owes or any(loan.owed for loan in group.loans.values()))
         assert not (idle and empty and not liquidation.waits), (
             f"{group.key}: a liquidation with nothing left to do has ended"
         )
