@@ -35,6 +35,24 @@ SUMS = (
     "shortfall",
     "paid_by_fund",
     "bad_debt",
+    "paid_by_reserve",
+    "socialised",
+    "recovered",
+)
+
+POOL_FIELDS = (
+    "cash",
+    "supplied",
+    "borrowed",
+    "supply",
+    "borrow",
+    "booked_supply",
+    "booked_borrow",
+    "reserve",
+    "dust",
+    "deficit",
+    "auctioned",
+    "adjusted",
 )
 
 POLICIES = (
@@ -243,15 +261,22 @@ def books_of_engine(engine: Engine) -> dict[str, Any]:
         for margin, group in account.groups.items():
             legs = {symbol: (leg.size, leg.cost) for symbol, leg in group.legs.items()}
             cash = without_zeros(dict(group.cash))
-            if cash or legs or group.called or group.liquidation:
-                alive = group.liquidation is not None
-                books[f"{account.id} {margin}"] = (
-                    cash,
-                    legs,
-                    group.called,
-                    group.orders_told,
-                    alive,
-                )
+            loans = {
+                pool: (loan.supplied, loan.owed)
+                for pool, loan in group.loans.items()
+                if loan.supplied or loan.owed
+            }
+            if cash or legs or loans or group.called or group.liquidation:
+                books[f"{account.id} {margin}"] = {
+                    "cash": cash,
+                    "legs": legs,
+                    "loans": loans,
+                    "given up": without_zeros(dict(group.given_up)),
+                    "told": (group.called, group.orders_told, group.category),
+                    "liquidated": group.liquidation is not None,
+                }
+    for name, pool in engine.markets.lending.items():
+        books[f"pool {name}"] = {field: getattr(pool, field) for field in POOL_FIELDS}
     return books
 
 
@@ -262,13 +287,16 @@ def books_of_twin(twin: Twin) -> dict[str, Any]:
         books[account.name] = (account.role, account.sequence, account.gap_since)
         for margin, group in account.groups.items():
             cash, legs = twin.cash(account.name, margin), twin.legs(account.name, margin)
-            if cash or legs or group.called or group.liquidation:
-                alive = group.liquidation is not None
-                books[f"{account.name} {margin}"] = (
-                    cash,
-                    legs,
-                    group.called,
-                    group.orders_told,
-                    alive,
-                )
+            loans, given_up = twin.loans(group), twin.given_up(group)
+            if cash or legs or loans or group.called or group.liquidation:
+                books[f"{account.name} {margin}"] = {
+                    "cash": cash,
+                    "legs": legs,
+                    "loans": loans,
+                    "given up": given_up,
+                    "told": (group.called, group.orders_told, group.category),
+                    "liquidated": group.liquidation is not None,
+                }
+    for name in twin.world.lending:
+        books[f"pool {name}"] = {field: twin.pool(name)[field] for field in POOL_FIELDS}
     return books

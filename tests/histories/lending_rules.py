@@ -13,6 +13,7 @@ from engine.interest import YEAR, Accrual, Ramp, RateCurve
 from engine.lending import (
     CloseFactor,
     FullRepayment,
+    Recognition,
     TargetHealth,
     TargetLoanToValue,
     WholeAccount,
@@ -35,6 +36,7 @@ from engine.seizure import FixedBonus, HealthBonus, HealthDiscount, ThresholdBon
 
 Style = Literal["seizures", "whole_account", "auctions"]
 
+CUT = Decimal("0.97")
 LATER = 1_600_000_000_000_000
 """When histories begin, which ramps run from."""
 
@@ -281,18 +283,21 @@ def _dust(chance: Random) -> Dust:
 def _bad_debt(chance: Random) -> BadDebtRule:
     layers: list[Layer] = ["fund", "reserve", "lenders"]
     charge = tuple(chance.sample(layers, chance.choice((0, 1, 1, 2, 2, 3))))
-    recognise = chance.choice(("no_collateral", "no_value", "insolvent"))
+    policies: tuple[Recognition, ...] = ("no_collateral", "no_value", "insolvent")
+    recognise = chance.choice(policies)
     return BadDebtRule(recognise=recognise, charge=charge)
 
 
 def _auction(chance: Random) -> DutchAuction:
     shape = chance.choice(("linear", "stair_step", "exponential"))
     if shape == "linear":
-        decay = Decay(shape, duration=chance.choice((20, 60)) * SECOND)
+        decay = Decay("linear", duration=chance.choice((20, 60)) * SECOND)
     elif shape == "stair_step":
-        decay = Decay(shape, interval=chance.choice((300_000, 2_000_000)), cut=Decimal("0.97"))
+        decay = Decay(
+            "stair_step", interval=chance.choice((300_000, 2_000_000)), cut=Decimal("0.97")
+        )
     else:
-        decay = Decay(shape, cut=_one(chance, "0.99", "0.95"), step=Decimal("1e-18"))
+        decay = Decay("exponential", cut=_one(chance, "0.99", "0.95"), step=Decimal("1e-18"))
     limit = _one(chance, "80", "400", "2000")
     flights = (None, InFlight(limit, limit / chance.choice((1, 2))))
     return DutchAuction(

@@ -70,15 +70,8 @@ class Liquidators:
     # --- seizures
 
     def _answer(self, asked: decisions.CollateralLiquidation) -> None:
-        plans = {
-            "full": 0.4,
-            "parts": 0.2,
-            "never": 0.1,
-            "late": 0.08,
-            "excess": 0.1,
-            "beyond": 0.12,
-        }
-        plan = self.chance.choices(list(plans), list(plans.values()))[0]
+        plans = ("full", "parts", "never", "late", "excess", "beyond")
+        plan = self.chance.choices(plans, (0.4, 0.2, 0.1, 0.08, 0.1, 0.12))[0]
         if plan == "full":
             self._later(self._seized(asked, 1.0))
             if self.chance.random() < 0.3:

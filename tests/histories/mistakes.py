@@ -380,7 +380,8 @@ class Mistakes:
         if what == "profile":
             return events.ProfileChanged(time=now, profile=self._without_a_pool())
         told = self.chance.choice(wrongs)
-        group = events.GroupSnapshot("cross", **{self.chance.choice(("supplied", "owed")): told})
+        owed = events.GroupSnapshot("cross", owed=told)
+        group = self.chance.choice((owed, events.GroupSnapshot("cross", supplied=told)))
         return self._of(events.PositionSnapshot, groups=(group,))
 
     def _without_a_pool(self) -> RiskProfile:

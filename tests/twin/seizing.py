@@ -74,14 +74,18 @@ def _debts(world: World, now: Health) -> list[LoanHealth]:
 
 
 def _collaterals(world: World, now: Health) -> list[LoanHealth]:
+    if rules(world).collateral_first == "largest":
+        return _by_worth(world, now)
+    return sorted(_by_worth(world, now), key=lambda loan: (loan.threshold or ZERO, loan.pool))
+
+
+def _by_worth(world: World, now: Health) -> list[LoanHealth]:
     held = [
         loan
         for loan in now.loans
         if loan.threshold is not None and loan.supplied > 0 and not world.is_halted(loan.pool)
     ]
-    if rules(world).collateral_first == "largest":
-        return sorted(held, key=lambda loan: (-loan.worth, loan.pool))
-    return sorted(held, key=lambda loan: (loan.threshold or ZERO, loan.pool))
+    return sorted(held, key=lambda loan: (-loan.worth, loan.pool))
 
 
 def backing_of(now: Health) -> Backing:
@@ -248,7 +252,7 @@ def send_seizures(world: World, group: Group, now: Health, plan: Plan) -> None:
     """Ask liquidators to repay a debt against one collateral, or against all of them at once."""
     plans = [plan]
     if isinstance(rules(world).repay, WholeAccount):
-        plans = [_all_of(world, group, now, loan) for loan in _collaterals(world, now)]
+        plans = [_all_of(world, group, now, loan) for loan in _by_worth(world, now)]
     for each in plans:
         _send(world, group, now, each)
 

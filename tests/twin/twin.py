@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from engine import events
@@ -188,6 +189,26 @@ class Twin:
         groups = self.world.accounts[account].groups
         legs = groups[margin].legs if margin in groups else {}
         return {symbol: (decimal(leg.size), decimal(leg.cost)) for symbol, leg in legs.items()}
+
+    def loans(self, group: Group) -> dict[str, tuple[Decimal, Decimal]]:
+        """Return the principals of a group's loans by pool, supplied and owed."""
+        return {
+            pool: (decimal(loan.supplied), decimal(loan.owed))
+            for pool, loan in group.loans.items()
+            if loan.supplied or loan.owed
+        }
+
+    def given_up(self, group: Group) -> dict[str, Decimal]:
+        """Return what was given up of a group's debts, by pool."""
+        return _decimals({pool: loan.given_up for pool, loan in group.loans.items()})
+
+    def pool(self, name: str) -> dict[str, Any]:
+        """Return the state of a pool by name of its fields."""
+        fields = vars(self.world.lending[name])
+        return {
+            field: decimal(value) if isinstance(value, Fraction) else value
+            for field, value in fields.items()
+        }
 
     def ledger(self, name: str) -> dict[Any, Decimal]:
         """Return one of the ledger's sums (fund, fees, clearing, …), zeros left out."""
