@@ -18,9 +18,10 @@ from consumers.recovery import OFFSETS_KEY, Progress
 from engine import state, wire
 from engine.core import Engine
 from engine.decisions import Decision, Refused
-from engine.events import AccountEvent, Event, TimePassed
+from engine.events import AccountEvent, Event, ProfileChanged, TimePassed
 from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
-from producers.metrics import UNREADABLE, Metrics, View, look
+from producers.metric_families import UNREADABLE
+from producers.metrics import Metrics, View, look
 from producers.summary import outcome
 from producers.topics import Topics
 
@@ -168,7 +169,11 @@ class Life:
             self._batch.output.dead_letters.append(letter)
 
     def _misplaced(self, event: Event, key: bytes | None) -> str:
-        """Say why an account's first event is not this shard's: two would liquidate it twice."""
+        """Say why an event is not this shard's: an account in two of them would be liquidated
+        twice, and no shard of several sees all of a pool."""
+        if isinstance(event, ProfileChanged) and event.profile.lending is not None:
+            count = self._progress.partitions
+            return f"lending: a pool needs one shard, and these are {count}" if count > 1 else ""
         if (
             self._settings.partitioner == "any"
             or not isinstance(event, AccountEvent)

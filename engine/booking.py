@@ -10,9 +10,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from engine import auctions, fills, loans, repricing
 from engine import decisions as d
 from engine import events as e
-from engine import auctions, fills, loans, repricing
 from engine.book import Group, Leg
 from engine.instruments import Listed, Option
 from engine.money import ZERO, credit

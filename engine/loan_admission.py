@@ -6,9 +6,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from engine import auctions, pools
 from engine import conditions as check
 from engine import events as e
-from engine import auctions, pools
 from engine.book import Loan
 from engine.conditions import Checks, Refusal
 from engine.loan_values import indices_now

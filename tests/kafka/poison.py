@@ -135,7 +135,12 @@ class Poison:
         halt = {"type": "Halt", "time": time_now, "symbol": "NOBODY"}
         settled = {"type": "Settled", "time": time_now, "symbol": "NOBODY", "price": "1"}
         future = {**halt, "symbol": "", "time": time.time_ns() // 1000 + YEAR}
-        for value in (halt, settled, {**halt, "symbol": ["all"]}, {"type": "Hello"}, future):
+        # Sound, but for one shard only, and these are several.
+        lends = {"name": "lends", "numeraire": ASSET, "collateral": {ASSET: {}}}
+        lends |= {"conversion": [ASSET], "lending": {"pools": {ASSET: {"asset": ASSET}}}}
+        profile = {"type": "ProfileChanged", "time": time_now, "profile": lends}
+        lost = ({**halt, "symbol": ["all"]}, {"type": "Hello"}, future, profile)
+        for value in (halt, settled, *lost):
             yield Placed("control", 0, None, orjson.dumps(value), refused=True)
 
     def _next(self) -> int:
