@@ -39,12 +39,15 @@ def _surplus(
     engine: Engine, symbol: str, factor: Decimal
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Return what margin equity has beyond the initial requirement of every margin group, the bound
-    on its error, and for whom it is not known; the factor on `symbol` is given."""
+    on its error, and for whom it is not known (those with loans, or unpriced); the factor on
+    `symbol` is given."""
     book, rules = engine.book, engine.rules
     size = book.capacity
     required, gross, rounded = (np.zeros(size) for _ in range(3))
     unknown = np.zeros(size, bool)
     net: dict[str, Floats] = {}
+    for _, _, supplied, owed in book.loan_columns():
+        unknown |= (supplied != 0) | (owed != 0)
     for name, decimals, units in book.cash_columns():
         net[name] = np.multiply(units, float(unit_of(decimals)))
     profit = ScreenProfit(rules.in_force.profit if rules.weighs_profit else None, initial=True)
