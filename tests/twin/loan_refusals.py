@@ -116,14 +116,18 @@ def _check_seizure(world: World, account: Account, event: events.Seized) -> None
     require(event.repaid > 0 or event.seized > 0, "nothing was seized")
     require(event.fee <= event.seized, "a fee above what was seized")
     require_issued(account, event.order_id, event.margin, event.pool)
-    there = world.lending.get(event.collateral)
+    group = account.groups.get(event.margin) or Group(event.account, event.margin)
+    paid = min(Fraction(event.repaid), owed_now(world, group, event.pool))
     if event.liquidator:
         require(event.liquidator in world.accounts, "liquidator")
     else:
+        pool = world.lending.get(event.collateral)
+        there = ZERO if pool is None else pool.cash
+        if event.collateral == event.pool:
+            there += paid
         out = Fraction(event.seized) - Fraction(event.fee)
-        require(out <= (ZERO if there is None else there.cash), "pool_cash")
-    group = account.groups.get(event.margin) or Group(event.account, event.margin)
-    over = max(ZERO, Fraction(event.repaid) - owed_now(world, group, event.pool))
+        require(out <= there, "pool_cash")
+    over = Fraction(event.repaid) - paid
     require_cash(world, account.groups.get("cross"), rule_of(world, event.pool).asset, over)
 
 
