@@ -54,15 +54,21 @@ def faults(file: AccountFile, profile: RiskProfile) -> Iterator[str]:
 
 
 def _pool_faults(path: str, pool: Pool, own: _Own) -> Iterator[str]:
-    if pool.supplied < own.supplied:
-        yield f"{path}.supplied: {pool.supplied} is less than the account's own {own.supplied}"
-    if pool.borrowed < own.owed:
-        yield f"{path}.borrowed: {pool.borrowed} is less than the account's own {own.owed}"
+    if min(pool.supplied, pool.borrowed, pool.cash or ZERO) < 0:
+        return
+    for key, all_told, its in (
+        ("supplied", pool.supplied, own.supplied),
+        ("borrowed", pool.borrowed, own.owed),
+    ):
+        if all_told < its:
+            yield f"{path}.{key}: {all_told} is less than the {its} of the account itself"
     left = pool.supplied - pool.borrowed
     if pool.cash is None and left < 0:
-        yield f"{path}.borrowed: more than is supplied"
+        yield f"{path}.borrowed: {pool.borrowed} is more than the {pool.supplied} that are supplied"
     if pool.cash is not None and pool.cash < left:
-        yield f"{path}.cash: {pool.cash} is less than what is supplied and not borrowed, {left}"
+        yield (
+            f"{path}.cash: {pool.cash} is less than the {left} that are supplied and not borrowed"
+        )
 
 
 def needed(file: AccountFile, profile: RiskProfile) -> set[str]:

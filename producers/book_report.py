@@ -76,7 +76,9 @@ def shard_data(engine: Engine, glance: Survey) -> dict[str, Any]:
 
 def state_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     """Return where the shards stand, and their margin groups by state."""
-    states = list(surveys[0].accounts)
+    # Only auctions, which loans alone have, can be full.
+    lent = any(engine.rules.lending for engine in engines)
+    states = [state for state in surveys[0].accounts if lent or state != "capped"]
     columns = ["Shard", "Time (UTC)", "Events", *map(str.capitalize, states)]
     made = table("Shards, and margin groups by state", columns, left=2)
     for engine, glance in zip(engines, surveys, strict=True):
@@ -177,13 +179,13 @@ def debt_table(engines: Sequence[Engine]) -> Table:
     bands = {band: sum(book.debt_by_health[band] for book in books) for band in BANDS}
     live = sum(book.seizures.total() for book in books), sum(b.auctions.total() for b in books)
     made = table(
-        "Debts to pools by health factor, in the numeraire",
-        ["Health factor", "Debt"],
+        "Debts to pools, in the numeraire",
+        ["Health factor", "Debt", "of all"],
         caption=f"Live seizures: {live[0]:,}; live auctions: {live[1]:,}.",
     )
-    if any(bands.values()):
+    if owed_in_all := sum(bands.values()):
         for band, owed in bands.items():
-            made.add_row(band.replace("_", " "), f"{owed:,.2f}")
+            made.add_row(band.replace("_", " "), f"{owed:,.2f}", f"{owed / owed_in_all:.1%}")
     return made
 
 

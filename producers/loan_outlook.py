@@ -134,6 +134,8 @@ def _allowed(
         redeem = None
         if pool in loans and loans[pool].supplied:
             redeem = _redeemable(engine, group, state, loans[pool], told)
+        if borrow is None and redeem is None and pool not in loans:
+            continue
         view = pool_view(engine, pool) if pool in told else None
         yield {
             "pool": pool,
@@ -223,7 +225,7 @@ def _prices(engine: Engine, group: Group, state: Health) -> Iterator[dict[str, A
             "liquidated_below": ends.below,
             "liquidated_above": ends.above,
             "move": None if end is None else floor_to(end - price, RATE_STEP, price),
-            "seizures": [] if end is None else _beyond(engine, group, asset, ends),
+            "seizures": [] if breached(state, rules) else _beyond(engine, group, asset, ends),
         }
 
 
@@ -263,6 +265,8 @@ def _gain(engine: Engine, state: Health, asset: str) -> Decimal:
 
 def _beyond(engine: Engine, group: Group, asset: str, ends: Ends) -> list[dict[str, Any]]:
     """Return what would be seized one step of the price beyond where it is liquidated."""
+    if ends == (None, None):
+        return []
     unit = unit_of(engine.rules.assets[asset].price_decimals)
     price = ends.below - unit if ends.below is not None else (ends.above or ZERO) + unit
     if price <= 0:
@@ -334,6 +338,7 @@ def _frontiers(state: Health, lending: Lending, category: str) -> Iterator[dict[
             yield {"pool": loan.pool, "health_factor": frontier}
 
 
+@exact
 def toxic_below(rule: Bonus, threshold: Decimal, weight: Decimal = ONE) -> Decimal:
     """Return the health factor h that is threshold·(1 + bonus at h) ÷ weight, below which a
     seizure lowers it; up to 10⁻¹⁸, so that none is called safe that is not (arXiv:2510.10171)."""

@@ -62,7 +62,7 @@ def _loans(loans: Sequence[dict[str, Any]], numeraire: str) -> Table:
         supplied = [NOTHING] * 4
         if loan["supplied"]:
             supplied = [short(loan["supplied"]), amount(loan["supplied_value"])]
-            supplied += [full(loan[key]) for key in ("threshold", "loan_to_value")]
+            supplied += [short(loan[key]) for key in ("threshold", "loan_to_value")]
             if not loan["counts"]:
                 supplied[2:] = ["no" if loan["enabled"] else "disabled", NOTHING]
         owed = [NOTHING] * 3
@@ -92,8 +92,8 @@ def _prices(found: dict[str, Any]) -> Table:
     made = table(
         "Prices at which it is liquidated",
         ["Asset", "Price", "Below", "Above", "Move", "Then repaid", "Then seized"],
-        caption="Each price moves alone and all others are held; of the first pair, one step of "
-        "the price beyond.",
+        caption="Each price moves alone and all others are held; one step beyond, so much may be "
+        "repaid and seized.",
     )
     for row in found["prices"]:
         ends = (_price(row[key]) for key in ("liquidated_below", "liquidated_above"))
@@ -129,7 +129,7 @@ def seizures(planned: Sequence[Mapping[str, Any]], title: str = "May be seized n
 def _warnings(found: dict[str, Any]) -> Iterator[str]:
     for row in found["toxic_below"]:
         factor = row["health_factor"].quantize(_SHOWN, context=_UP)
-        yield f"A seizure of {row['pool']} lowers health below a health factor of {factor:,f}."
+        yield f"Toxic: below a health factor of {factor:,f} a seizure of {row['pool']} lowers it."
     for lost in found["unrealised_bad_debt"]:
         yield (
             f"Unrealised bad debt: {full(lost['amount'])} {lost['asset']}, owed to "
