@@ -7,20 +7,15 @@ from typing import Any
 
 from engine import events as e
 from engine import invariants
-from engine.decisions import CollateralLiquidation, Decision
+from engine.decisions import CollateralLiquidation, Decision, Refused
 from engine.instruments import Asset
 from engine.lending_profile import Lending, PoolRule, Terms
 from engine.profile import Collateral, RiskProfile, Trigger
 from engine.seizure import FixedBonus
-from tests.story import Story, WholeEngine
+from tests.story import Story, WholeEngine, of
 
 USD = Asset("USD", 6, D(10) ** 10)
-COINS = (
-    USD,
-    Asset("STETH", 8, D(10) ** 9),
-    Asset("ETH", 8, D(10) ** 9),
-    Asset("EUR", 6, D(10) ** 9),
-)
+COINS = (USD, Asset("EUR", 6, D(10) ** 10), Asset("ETH", 8, D(10) ** 9))
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 
@@ -50,17 +45,18 @@ class LoanStory(Story):
         """Open a market with pools, at prices; loans stop being liquidated at health 1."""
         for coin in COINS:
             self.tell(e.InstrumentListed, instrument=coin)
-        more = {name: rules.pop(name) for name in ("conversion", "liquidation") if name in rules}
+        lending = {name: rules.pop(name) for name in Lending.__struct_fields__ if name in rules}
         profile = RiskProfile(
             name="loans",
             numeraire="USD",
             collateral={coin.name: Collateral() for coin in COINS},
-            conversion=more.pop("conversion", tuple(coin.name for coin in COINS)),
+            conversion=tuple(coin.name for coin in COINS),
             trigger=Trigger(stop_buffer=D(0)),
-            lending=Lending(pools, **rules),
-            **more,
+            lending=Lending(pools, **lending),
+            **rules,
         )
-        self.tell(e.ProfileChanged, profile=profile)
+        refused = [one.detail for one in of(Refused, self.tell(e.ProfileChanged, profile=profile))]
+        assert not refused, refused
         for asset, price in prices.items():
             self.price(asset, price, "index")
 
