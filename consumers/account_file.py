@@ -206,9 +206,9 @@ def _faults(found: Reading) -> Iterator[str]:
             if price <= 0:
                 yield f"{table}.{name}: {price} is not above zero"
     for name, pool in file.pools.items():
-        for key in ("supplied", "borrowed", "cash"):
-            if (getattr(pool, key) or 0) < 0:
-                yield f"pools.{name}.{key}: {getattr(pool, key)} is negative"
+        for field in ("supplied", "borrowed", "cash"):
+            if (getattr(pool, field) or 0) < 0:
+                yield f"pools.{name}.{field}: {getattr(pool, field)} is negative"
     for symbol in file.options:
         if symbol in file.marks:
             yield f"marks.{symbol}: an option's mark follows from options.{symbol}"

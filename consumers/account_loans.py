@@ -48,9 +48,9 @@ def faults(file: AccountFile, profile: RiskProfile) -> Iterator[str]:
             yield f"{path}category: {group.category} is no category of profile {profile.name}"
     if lending is None:
         return
-    for name, pool in file.pools.items():
+    for name, told in file.pools.items():
         if name in lending.pools:
-            yield from _pool_faults(f"pools.{name}", pool, _own(file, name))
+            yield from _pool_faults(f"pools.{name}", told, _own(file, name))
 
 
 def _pool_faults(path: str, pool: Pool, own: _Own) -> Iterator[str]:

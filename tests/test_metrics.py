@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,8 +12,14 @@ from engine import decisions as d
 from engine import events as e
 from engine.core import Engine
 from engine.instruments import Asset, Perpetual
-from engine.profile import Bracket, Collateral, Requirement, RiskProfile
+from engine.interest import Accrual, RateCurve
+from engine.lending_profile import BadDebtRule, Category, Lending, PoolRule, Terms
+from engine.loan_book import BANDS, loan_book
+from engine.money import EXACT
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
+from engine.seizure import FixedBonus
 from producers.metrics import Lag, Metrics
+from tests.story import Story, WholeEngine
 
 SERIES_MAX = 2_000
 """Samples that one process may show: more make a scrape hold up the event loop."""
@@ -230,3 +236,252 @@ def test_no_label_names_an_account_and_series_are_few(
     assert names.isdisjoint({"account", "order_id", "margin"})
     assert all(name.startswith("liquidator_") for name in found)
     assert next(iter(found["liquidator_build_info"]))
+
+
+# --- loans
+
+
+def loan_engine(*, mixed: bool = False) -> tuple[Engine, Story]:
+    """Return an engine and its story: 1,000 dollars supplied, coin at 100 a threshold of 0.8.
+
+    Borrowers owe 400 against 10 coins, 200 against 5 in a category of its own at 0.5, 70 against 1
+    and 30 against 2 of which they disabled the supply of all but one.
+    """
+    rates = RateCurve(base=Decimal("0.1"))
+    terms = Terms(Decimal("0.7"), Decimal("0.8"), FixedBonus(Decimal("0.05")))
+    careful = Terms(Decimal("0.4"), Decimal("0.5"), FixedBonus(Decimal("0.05")))
+    bracket = Bracket(Decimal(1_000_000), Decimal("0.1"), Decimal("0.01"))
+    profile = RiskProfile(
+        name="loans",
+        numeraire="USD",
+        requirements={"M0": Requirement((bracket,))},
+        collateral={"USD": Collateral()},
+        conversion=("USD",),
+        trigger=Trigger(stop_buffer=Decimal(0)),
+        lending=Lending(
+            pools={
+                "DOLLAR": PoolRule("USD", rates=rates, accrual=Accrual(), reserve_factor=TENTH),
+                "COIN": PoolRule("COIN", collateral=terms),
+                "OTHER": PoolRule("COIN", collateral=terms, accrued_by="venue"),
+            },
+            categories={"careful": Category({"COIN": careful})},
+            bad_debt=BadDebtRule(recognise="no_collateral", charge=("reserve",)),
+        ),
+    )
+    whole = WholeEngine()
+    story = Story(whole)
+    for name in ("USD", "COIN"):
+        story.tell(e.InstrumentListed, instrument=Asset(name, 8, Decimal(10**9)))
+    story.tell(e.ProfileChanged, profile=profile)
+    perpetual = Perpetual("M0", "USD", 3, 1, TENTH, TENTH, Decimal(10**6))
+    story.tell(e.InstrumentListed, instrument=perpetual)
+    coin(story, 100)
+    story.tell(e.PriceUpdate, symbol="M0", kind="mark", price=Decimal(100), source="venue")
+    supply(story, "lender", "DOLLAR", "USD", 1000)
+    for account, coins, owed in (("a", 10, 400), ("b", 5, 200), ("c", 1, 70), ("d", 1, 30)):
+        supply(story, account, "COIN", "COIN", coins)
+        if account == "b":
+            story.tell(e.CategoryChosen, account="b", category="careful")
+        story.tell(e.Borrow, account=account, pool="DOLLAR", amount=Decimal(owed))
+        story.tell(e.Withdrawal, account=account, asset="USD", amount=Decimal(owed))
+    supply(story, "d", "OTHER", "COIN", 1)
+    story.tell(e.CollateralEnabled, account="d", pool="OTHER", enabled=False)
+    if mixed:
+        story.tell(e.Deposit, account="a", asset="USD", amount=Decimal(100))
+        story.tell(
+            e.Fill, account="a", symbol="M0", margin="cross", size=Decimal(1), price=Decimal(100),
+            fee=Decimal(0), fee_asset="USD", fill_id="1",
+        )  # fmt: skip
+    return whole.engine, story
+
+
+TENTH = Decimal("0.1")
+
+
+def coin(story: Story, price: int | str) -> list[d.Decision]:
+    """Move the price of the coin."""
+    told = {"symbol": "COIN", "kind": "index", "price": Decimal(price), "source": "venue"}
+    return list(story.tell(e.PriceUpdate, **told))
+
+
+def supply(story: Story, account: str, pool: str, asset: str, amount: int) -> None:
+    """Deposit an amount and supply all of it."""
+    story.tell(e.Deposit, account=account, asset=asset, amount=Decimal(amount))
+    story.tell(e.Supplied, account=account, pool=pool, amount=Decimal(amount))
+
+
+def pool_at(name: str, asset: str) -> tuple[tuple[str, str], ...]:
+    """Return the labels of a pool's amounts."""
+    return labels(shard="0", pool=name, asset=asset)
+
+
+def by_health(found: Samples) -> dict[str, float]:
+    """Return debts by band, without the empty ones."""
+    of = found["liquidator_debt_by_health"]
+    return {dict(at)["health"]: round(value, 4) for at, value in of.items() if value}
+
+
+def test_pools_are_shown_with_amounts_rates_and_indices(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    engine, _ = loan_engine()
+    metrics.observe_state(0, engine)
+    found = shown(registry)
+    dollar, coins = pool_at("DOLLAR", "USD"), pool_at("COIN", "COIN")
+    assert found["liquidator_pool_supplied"][dollar] == pytest.approx(1000)
+    assert found["liquidator_pool_borrowed"][dollar] == pytest.approx(700)
+    assert found["liquidator_pool_cash"][dollar] == 300
+    assert found["liquidator_pool_supplied"][coins] == 17
+    assert found["liquidator_pool_deficit"][dollar] == 0
+    at = labels(shard="0", pool="DOLLAR")
+    ratios = {
+        name: found[f"liquidator_pool_{name}_ratio"][at]
+        for name in ("utilization", "borrow_rate", "supply_rate", "borrow_index", "supply_index")
+    }
+    # 700 of 1,000 at 10 %; lenders get nine tenths of that.
+    assert ratios == pytest.approx(
+        {
+            "utilization": 0.7,
+            "borrow_rate": 0.1,
+            "supply_rate": 0.063,
+            "borrow_index": 1,
+            "supply_index": 1,
+        }
+    )
+    # Of a pool whose venue accrues no rate is known.
+    other = labels(shard="0", pool="OTHER")
+    assert other not in found["liquidator_pool_borrow_rate_ratio"]
+    assert found["liquidator_pool_borrow_index_ratio"][other] == 1
+
+
+def test_collateral_is_what_counts_and_debt_stands_by_health(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    engine, story = loan_engine()
+    metrics.observe_state(0, engine)
+    found = shown(registry)
+    # What d disabled backs nothing.
+    held = {dict(at)["asset"]: amount for at, amount in found["liquidator_collateral"].items()}
+    assert held == {"COIN": 17, "USD": 0}
+    # a: 800 ÷ 400; b: 250 ÷ 200, by its category; c: 80 ÷ 70 = 1.143; d: 80 ÷ 30. Interest of some
+    # millionths takes a and b just below the bounds.
+    assert by_health(found) == {"1.1_to_1.25": 270, "1.25_to_2": 400, "above_2": 30}
+    coin(story, 80)
+    metrics.observe_state(0, engine)
+    # 640 ÷ 400 = 1.6, 200 ÷ 200, 64 ÷ 70, 64 ÷ 30.
+    assert by_health(shown(registry)) == {"below_1": 270, "1.25_to_2": 400, "above_2": 30}
+    assert set(shown(registry)["liquidator_debt_by_health"]) == {
+        labels(shard="0", asset="USD", health=band)
+        for band in ("below_1", "1_to_1.05", "1.05_to_1.1", "1.1_to_1.25", "1.25_to_2", "above_2")
+    }
+
+
+def test_cash_and_positions_count_in_the_health_of_a_debt(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    engine, story = loan_engine(mixed=True)
+    metrics.observe_state(0, engine)
+    # a: 800 + 100 ÷ (400 + 1), which is above 2 now.
+    assert by_health(shown(registry)) == {"1.1_to_1.25": 270, "above_2": 430}
+    story.tell(e.PriceUpdate, symbol="M0", kind="mark", price=Decimal(40), source="venue")
+    metrics.observe_state(0, engine)
+    # A loss of 60: 840 ÷ (400 + 0.4) = 2.098; at 20: 820 ÷ 400.2 = 2.049; at 0.1: 800.1 ÷ 400.
+    assert by_health(shown(registry))["above_2"] == 430
+    story.tell(e.Withdrawal, account="a", asset="USD", amount=Decimal(50))
+    metrics.observe_state(0, engine)
+    assert by_health(shown(registry)) == {"1.1_to_1.25": 270, "1.25_to_2": 400, "above_2": 30}
+
+
+def test_bands_agree_with_the_exact_health_of_every_group() -> None:
+    engine, story = loan_engine(mixed=True)
+    for price in ("100", "92.5", "87.6", "81", "66.25"):
+        coin(story, price)
+        sums = dict.fromkeys(loan_book(engine).debt_by_health, Decimal(0))
+        with localcontext(EXACT):
+            for group in engine.book.all_groups():
+                state = engine.health_of(group)
+                assert state is not None
+                owed = sum((loan.owed * loan.price for loan in state.loans), Decimal(0))
+                if owed:
+                    band = next(
+                        name
+                        for name, bound in BANDS.items()
+                        if bound == float("inf")
+                        or state.margin_equity < Decimal(str(bound)) * state.maintenance
+                    )
+                    sums[band] += owed
+        found = {band: float(owed) for band, owed in sums.items()}
+        assert loan_book(engine).debt_by_health == pytest.approx(found, abs=1e-6)
+
+
+def test_bad_debt_of_a_loan_goes_from_unrealised_to_the_deficit_of_its_pool(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    engine, story = loan_engine()
+    at = labels(shard="0", market="DOLLAR", asset="USD")
+    story.tell(e.FundMoved, shard=0, asset="USD", amount=Decimal(3), pool="DOLLAR")
+    decided = coin(story, 50)
+    metrics.fold(0, {}, decided)
+    metrics.observe_state(0, engine)
+    found = shown(registry)
+    # c owes 70 against 50.
+    assert found["liquidator_bad_debt_unrealised"][at] == pytest.approx(20, abs=1e-4)
+    assert found["liquidator_bad_debt_outstanding"][at] == 0
+    asked = [one for one in decided if isinstance(one, d.CollateralLiquidation)]
+    toxic = sum(one.toxic for one in asked)
+    ordered = found["liquidator_seizures_total"]
+    assert ordered[labels(shard="0", toxic="true")] == toxic
+    assert ordered[labels(shard="0", toxic="false")] == len(asked) - toxic
+    live = found["liquidator_seizures_live"]
+    assert live == {labels(shard="0", pool=p): 0 for p in ("COIN", "OTHER")} | {
+        labels(shard="0", pool="DOLLAR"): len(asked)
+    }
+    (order,) = [one for one in asked if one.account == "c"]
+    repaid = Decimal("47.61904762")
+    assert (order.seize, order.repay) == (1, repaid)
+    decided = list(
+        story.tell(
+            e.Seized, account="c", margin="cross", pool="DOLLAR", repaid=repaid, collateral="COIN",
+            seized=Decimal(1), order_id=order.order_id,
+        )
+    )  # fmt: skip
+    metrics.fold(0, {}, decided)
+    metrics.observe_state(0, engine)
+    found = shown(registry)
+    lost = found["liquidator_shortfall_total"][at]
+    assert lost == pytest.approx(70 - 47.61904762, abs=1e-4)
+    borne = found["liquidator_shortfall_paid_total"]
+    reserve = borne[labels(shard="0", market="DOLLAR", asset="USD", layer="reserve")]
+    deficit = found["liquidator_pool_deficit"][pool_at("DOLLAR", "USD")]
+    assert reserve == pytest.approx(3, abs=1e-3)
+    assert lost == pytest.approx(reserve + deficit)
+    assert found["liquidator_bad_debt_outstanding"][at] == deficit
+    assert found["liquidator_bad_debt_unrealised"][at] == 0
+    paid_back = {"account": "c", "pool": "DOLLAR", "amount": Decimal(5)}
+    story.tell(e.Deposit, account="c", asset="USD", amount=Decimal(5))
+    metrics.fold(0, {}, list(story.tell(e.Repay, **paid_back)))
+    metrics.observe_state(0, engine)
+    found = shown(registry)
+    assert found["liquidator_bad_debt_recovered_total"][at] == 5
+    assert found["liquidator_bad_debt_total"][at] == deficit
+    assert found["liquidator_bad_debt_outstanding"][at] == pytest.approx(deficit - 5)
+    assert found["liquidator_pool_deficit"][pool_at("DOLLAR", "USD")] == pytest.approx(deficit - 5)
+
+
+def test_a_withdrawal_that_a_pool_cannot_pay_is_counted(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    _, story = loan_engine()
+    redeem = {"account": "lender", "pool": "DOLLAR", "amount": Decimal(301)}
+    metrics.fold(0, {}, list(story.tell(e.Redeemed, **redeem)))
+    assert shown(registry)["liquidator_withdrawals_unpaid_total"][labels(shard="0")] == 1
+
+
+def test_loans_are_not_shown_where_nothing_is_lent(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    metrics.observe_state(0, venue())
+    found = shown(registry)
+    assert not [name for name in found if name.startswith("liquidator_pool_")]
+    layers = {dict(at)["layer"] for at in found["liquidator_shortfall_paid_total"]}
+    assert layers == {"fund"}
