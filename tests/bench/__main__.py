@@ -34,6 +34,7 @@ def main() -> int:
         if "detection" in wanted:
             rows += map(_detection, BOOKS)
             rows += map(_portfolios, BOOKS)
+            rows += map(_loans, BOOKS)
         if {"throughput", "latency"} & {*wanted}:
             rows += _on_broker(wanted)
     except BrokerError as error:
@@ -69,10 +70,18 @@ def _detection(accounts: int) -> str:
 
 
 def _portfolios(accounts: int) -> str:
-    found = detection.measure_portfolios(accounts)
+    what = f"portfolio margin, {accounts:,} accounts of two options and a perpetual, 29 scenarios"
+    return _screened(what, detection.measure_portfolios(accounts))
+
+
+def _loans(accounts: int) -> str:
+    what = f"loans, {accounts:,} accounts, 10 coins, interest by the engine"
+    return _screened(what, detection.measure_loans(accounts))
+
+
+def _screened(what: str, found: detection.Screened) -> str:
     return _row(
-        f"portfolio margin, {accounts:,} accounts of two options and a perpetual, 29 scenarios; "
-        "baseline: every holder valued exactly, same decisions",
+        f"{what}; baseline: every holder valued exactly, same decisions",
         f"{found.screened_per_second:,.0f} ticks/s",
         f"{found.exact_per_second:,.2f} ticks/s",
         found.screened_per_second / found.exact_per_second,

@@ -1,11 +1,13 @@
 """Price ticks a second: the engine beside the naive twin, which always looks at every account, and
-beside itself where it looks at every portfolio that a tick concerns."""
+beside itself where it looks at every portfolio or loan that a tick concerns."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
+from types import ModuleType
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -13,8 +15,9 @@ from consumers.replay import decide
 from engine.core import Engine
 from engine.decisions import Decision, SnapshotDifference
 from engine.events import AnyEvent, PriceEvent
+from engine.loan_watch import LoanWatch
 from engine.portfolio_watch import PortfolioWatch
-from tests.bench import book, option_book
+from tests.bench import book, loan_book, option_book
 from tests.twin import Twin
 
 SECONDS = 5.0
@@ -48,7 +51,7 @@ def measure(accounts: int) -> Detection:
 
 
 class Screened(NamedTuple):
-    """What one size of a book of portfolios gave."""
+    """What one size of a book of portfolios or loans gave."""
 
     accounts: int
     screened_per_second: float
@@ -58,13 +61,26 @@ class Screened(NamedTuple):
 def measure_portfolios(accounts: int) -> Screened:
     """Time the engine with and without the screen of portfolios; raises `AssertionError` when they
     do not decide the same."""
-    ticks = list(islice(option_book.walk(), TICKS_MAX))
+    return _screened(option_book, accounts, patch.object(PortfolioWatch, "raised", _unknown))
+
+
+def measure_loans(accounts: int) -> Screened:
+    """Time the engine with and without the screen of loans; raises `AssertionError` when they do
+    not decide the same."""
+    return _screened(loan_book, accounts, patch.object(LoanWatch, "moved", _unknown))
+
+
+def _unknown(*_: object) -> None:
+    """Say that a screen knows nothing, so that everybody is looked at."""
+
+
+def _screened(of: ModuleType, accounts: int, blind: AbstractContextManager[object]) -> Screened:
+    ticks = list(islice(of.walk(), TICKS_MAX))
     screened, exact = Engine(), Engine()
-    for engine in (screened, exact):
-        events = [*option_book.rules(), *option_book.accounts(accounts)]
-        for event in [*events, *option_book.first_prices()]:
-            decide(engine, event)
-    with patch.object(PortfolioWatch, "raised", return_value=None):
+    for event in [*of.rules(), *of.accounts(accounts), *of.first_prices()]:
+        decide(screened, event)
+        decide(exact, event)
+    with blind:
         exact_rate, expected = _timed(lambda tick: decide(exact, tick), ticks)
     rate, decided = _timed(lambda tick: decide(screened, tick), ticks)
     both = min(len(expected), len(decided))
