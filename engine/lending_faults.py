@@ -15,7 +15,7 @@ from engine.auction import Decay, Reset
 from engine.interest import Accrual, Ramp, RateCurve
 from engine.lending import CloseFactor, FullRepayment, TargetHealth, TargetLoanToValue, WholeAccount
 from engine.lending_profile import Bonus, Category, DutchAuction, Lending, PoolRule, Terms
-from engine.money import ONE, ZERO, ceil_to
+from engine.money import ONE, ZERO, ceil_to, plain
 from engine.profile import DAY, SECOND, RiskProfile
 from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, within
 from engine.seizure import (
@@ -273,7 +273,7 @@ def _health_at_threshold(place: Place, profile: RiskProfile) -> Faults:
         if threshold * (ONE + bonus) > weight:
             of = "1" if weight == 1 else f"borrow_weight {weight}"
             yield (
-                f"{name} {threshold} · (1 + bonus {bonus}) = {_product(threshold, bonus)}, above "
+                f"{name} {threshold} · (1 + bonus {plain(bonus)}) = {_product(threshold, bonus)}, above "
                 f"{of}: a liquidation at the threshold lowers health"
             )
 
@@ -286,8 +286,8 @@ def _least_weight(place: Place, profile: RiskProfile) -> Decimal:
     return min((profile.collateral_of(asset).borrow_weight for asset in assets), default=ONE)
 
 
-def _product(threshold: Decimal, bonus: Decimal) -> Decimal:
-    return ceil_to(threshold * (ONE + bonus), SHOWN).normalize()
+def _product(threshold: Decimal, bonus: Decimal) -> str:
+    return plain(ceil_to(threshold * (ONE + bonus), SHOWN))
 
 
 # --- how loans are liquidated
@@ -396,7 +396,7 @@ def _decay(rule: Decay) -> Faults:
 def _reset(rule: Reset, decay: Decay) -> Faults:
     yield from positive("after", rule.after)
     yield from _part("below", rule.below)
-    if decay.shape == "linear" and rule.after > decay.duration:
+    if decay.shape == "linear" and 0 < decay.duration < rule.after:
         yield f"after {rule.after} µs beyond the duration {decay.duration}: it stands at nothing"
 
 

@@ -17,7 +17,7 @@ from engine import invariants, profile_faults
 from engine.decisions import Duplicate, Gap, Ignored, LiquidationOrder, Refused
 from engine.events import Deposit
 
-SHIPPED = [name for name in profiles.shipped() if name != "demo"]
+SHIPPED = [name for name in profiles.margined() if name != "demo"]
 OBJECTIONS = (Refused, Duplicate, Gap, Ignored)
 
 

@@ -251,10 +251,15 @@ WANTED = {
     "binance-usdm", "bybit", "okx", "okx-portfolio", "bitmex", "deribit", "deribit-portfolio",
     "hyperliquid", "dydx-v4", "drift-v2", "mango-v4", "synthetix-v3", "default",
 }  # fmt: skip
+LENDING = {
+    "aave-v3", "aave-v4", "compound-v3", "morpho-blue", "euler-v2", "maker", "liquity-v2",
+    "silo-v2",
+}  # fmt: skip
 
 
 def test_every_venue_is_there():
-    assert set(profiles.shipped()) == WANTED | {"demo"}
+    assert set(profiles.margined()) == WANTED | {"demo"}
+    assert set(profiles.shipped()) == WANTED | LENDING | {"demo", "lending-demo"}
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))
