@@ -144,7 +144,7 @@ def _interest_accrued(engine: Engine, event: e.InterestAccrued) -> Checks:
         yield "accrual", f"interest of {event.pool} is computed by the {rule.accrued_by}"
     told = (("supply_index", event.supply_index, state.supply.value),)
     for name, index, before in (*told, ("borrow_index", event.borrow_index, state.borrow.value)):
-        if index <= 0 or index < before:
+        if not index.is_finite() or index <= 0 or index < before:
             yield "index", f"{name} {plain(index)} falls below {plain(before)}"
 
 
