@@ -18,15 +18,32 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from engine import wire
 from engine.decisions import (
+    AuctionEnded,
+    AuctionReset,
+    AuctionStarted,
     CancelOpenOrders,
     CancelOrder,
+    CollateralLiquidation,
     CollateralSale,
     Decision,
     LiquidationOrder,
+    SetOff,
+    SupplyDrawn,
 )
 from producers.topics import Client, Topics
 
-ORDERS = (LiquidationOrder, CancelOrder, CancelOpenOrders, CollateralSale)
+ORDERS = (
+    LiquidationOrder,
+    CancelOrder,
+    CancelOpenOrders,
+    CollateralSale,
+    CollateralLiquidation,
+    AuctionStarted,
+    AuctionReset,
+    AuctionEnded,
+    SetOff,
+    SupplyDrawn,
+)
 """The decisions that a venue carries out."""
 
 CLOCK = "clock"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from engine.decisions import AnyDecision, CancelOpenOrders, CancelOrder, SetOff, SupplyDrawn
 from producers import topics
+from producers.kafka import ORDERS
 from tests.broker import Broker
 
 
@@ -16,6 +20,16 @@ def test_outputs_have_as_many_partitions_as_there_are_shards() -> None:
     assert counts.pop("x-control") == 1
     assert set(counts.values()) == {4}
     assert len(counts) == 6
+
+
+def test_what_a_venue_carries_out_is_told_to_it() -> None:
+    """Whatever expires, is cancelled, is auctioned or moves what a customer has in a pool."""
+    acts = {
+        kind
+        for kind in get_args(AnyDecision)
+        if {"expires", "auction_id"} & {*kind.__struct_fields__}
+    }
+    assert acts | {CancelOrder, CancelOpenOrders, SetOff, SupplyDrawn} == {*ORDERS}
 
 
 @pytest.mark.kafka
