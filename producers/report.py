@@ -150,11 +150,30 @@ def _decisions(summary: Summary) -> Table:
     return made
 
 
+LOSSES = {
+    "notional": "Notional",
+    "shortfall": "Shortfall",
+    "paid_by_fund": "Paid by fund",
+    "paid_by_reserve": "By reserve",
+    "socialised": "By lenders",
+    "bad_debt": "Bad debt",
+}
+"""The sums of a market by name, as columns."""
+
+LENT = ("paid_by_reserve", "socialised")
+"""Those that are nothing where nothing is lent."""
+
+
 def markets(summary: Summary) -> Table:
     """Return the table of what happened by market and asset, with a sum for each asset."""
+    shown = [
+        name
+        for name in LOSSES
+        if name not in LENT or any(getattr(of, name) for of in summary.markets.values())
+    ]
     made = table(
         "Liquidations and losses, by market",
-        ["Market", "Asset", "Liquidations", "Notional", "Shortfall", "Paid by fund", "Bad debt"],
+        ["Market", "Asset", "Liquidations", *(LOSSES[name] for name in shown)],
         left=2,
         caption=(
             f"Liquidations in all: {summary.liquidations:,}, of "
@@ -168,18 +187,17 @@ def markets(summary: Summary) -> Table:
     for asset in sorted({asset for _, asset in summary.markets}):
         of_asset = [(name, market) for (name, its), market in rows if its == asset]
         for name, market in of_asset:
-            made.add_row(name, asset, f"{len(market.groups):,}", *_losses([market]))
+            made.add_row(name, asset, f"{len(market.groups):,}", *_losses([market], shown))
         made.add_section()
         if len(of_asset) > 1:
             groups = set().union(*(market.groups for _, market in of_asset))
-            sums = _losses([market for _, market in of_asset])
+            sums = _losses([market for _, market in of_asset], shown)
             made.add_row("All", asset, f"{len(groups):,}", *sums, style="bold")
             made.add_section()
     return made
 
 
 @exact
-def _losses(of: Sequence[Market]) -> list[str]:
-    fields = ("notional", "shortfall", "paid_by_fund", "bad_debt")
-    totals = [sum((getattr(market, name) for market in of), Decimal(0)) for name in fields]
+def _losses(of: Sequence[Market], names: Sequence[str]) -> list[str]:
+    totals = [sum((getattr(market, name) for market in of), Decimal(0)) for name in names]
     return [amount(total) for total in totals]

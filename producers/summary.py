@@ -10,7 +10,9 @@ from typing import Any
 
 from engine.core import Engine
 from engine.decisions import (
+    AuctionStarted,
     BadDebt,
+    CollateralLiquidation,
     Decision,
     Duplicate,
     FundDraw,
@@ -18,10 +20,12 @@ from engine.decisions import (
     Ignored,
     LiquidationOrder,
     LiquidationStarted,
+    LossSocialised,
     Refused,
+    ReserveDraw,
     Shortfall,
 )
-from engine.events import Event, Fill
+from engine.events import AuctionTaken, Event, Fill, Seized
 from engine.money import exact, plain
 
 OUTCOMES = ("applied", "gap", "ignored", "duplicate", "refused")
@@ -43,10 +47,10 @@ def outcome(decisions: Sequence[Decision]) -> str:
 
 @dataclass
 class Market:
-    """What happened in one market; amounts in the asset that stands beside it.
+    """What happened in one market, or pool; amounts in the asset that stands beside it.
 
     `groups` are the liquidations, as (account, margin, number), that sent an order into the market.
-    `notional` is what orders of the engine filled.
+    `notional` is what orders of the engine filled, of a pool what was repaid to it.
     """
 
     groups: set[tuple[str, str, int]] = field(default_factory=set)
@@ -55,6 +59,8 @@ class Market:
     notional: Decimal = Decimal(0)
     shortfall: Decimal = Decimal(0)
     paid_by_fund: Decimal = Decimal(0)
+    paid_by_reserve: Decimal = Decimal(0)
+    socialised: Decimal = Decimal(0)
     bad_debt: Decimal = Decimal(0)
 
 
@@ -82,6 +88,11 @@ class Summary:
             self._clock(engine.time)
             if isinstance(event, Fill) and event.order_id:
                 self._forced_fill(engine, event)
+            elif isinstance(event, Seized) and event.order_id:
+                self._repaid(engine, event.pool, event.repaid)
+            elif isinstance(event, AuctionTaken):
+                # account:number:attempt:pool
+                self._repaid(engine, event.auction_id.split(":", 3)[3], event.paid)
         for decision in decisions:
             self._decision(engine, decision)
 
@@ -99,6 +110,12 @@ class Summary:
         market.notional += abs(instrument.value(fill.size, fill.price, unit))
 
     @exact
+    def _repaid(self, engine: Engine, pool: str, amount: Decimal) -> None:
+        market = self.markets[pool, engine.rules.pool(pool).asset]
+        market.fills += 1
+        market.notional += amount
+
+    @exact
     def _decision(self, engine: Engine, decision: Decision) -> None:
         self.decisions[type(decision).__name__] += 1
         match decision:
@@ -110,10 +127,18 @@ class Summary:
                 market = self.markets[decision.symbol, settle]
                 market.orders += 1
                 market.groups.add((decision.account, decision.margin, decision.number))
+            case CollateralLiquidation() | AuctionStarted():
+                market = self.markets[decision.pool, engine.rules.pool(decision.pool).asset]
+                market.orders += 1
+                market.groups.add((decision.account, decision.margin, decision.number))
             case Shortfall():
                 self.markets[decision.market, decision.asset].shortfall += decision.amount
             case FundDraw():
                 self.markets[decision.market, decision.asset].paid_by_fund += decision.amount
+            case ReserveDraw():
+                self.markets[decision.market, decision.asset].paid_by_reserve += decision.amount
+            case LossSocialised():
+                self.markets[decision.market, decision.asset].socialised += decision.amount
             case BadDebt():
                 self.markets[decision.market, decision.asset].bad_debt += decision.amount
 
@@ -140,6 +165,8 @@ class Summary:
                     "notional": plain(market.notional),
                     "shortfall": plain(market.shortfall),
                     "paid_by_fund": plain(market.paid_by_fund),
+                    "paid_by_reserve": plain(market.paid_by_reserve),
+                    "socialised": plain(market.socialised),
                     "bad_debt": plain(market.bad_debt),
                 }
                 for (name, asset), market in sorted(self.markets.items())

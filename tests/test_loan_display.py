@@ -450,8 +450,8 @@ def test_the_frontier_is_where_a_seizure_leaves_health_as_it_is(rule: Any, thres
 # --- inspect and explain
 
 
-def events() -> list[tuple[int, e.Event]]:
-    """Return how a loan is opened, liquidated in part, and left by a fall of its collateral."""
+def events(*more: tuple[Any, int, dict[str, Any]]) -> list[tuple[int, e.Event]]:
+    """Return how a loan is opened and its collateral falls below what it counts, and `more`."""
     told: list[e.Event] = []
     sequences: dict[str, int] = {}
 
@@ -480,6 +480,8 @@ def events() -> list[tuple[int, e.Event]]:
     add(
         e.PriceUpdate, 4, symbol="WETH", kind="index", price=D(1400), source="venue", sequence=3
     )  # fmt: skip
+    for kind, time, fields in more:
+        add(kind, time, **fields)
     return [(0, event) for event in told]
 
 
@@ -513,3 +515,40 @@ def test_explain_tells_how_a_seizure_came_about(tmp_path: Path) -> None:
     found = json.loads(said("explain", "--log", path, "bob:1:1:USDC", "--json"))
     assert found["order"]["type"] == "CollateralLiquidation"
     assert found["arithmetic"]["repayment"] == "close_factor"
+
+
+def test_a_loan_that_is_lost_is_told_to_its_end(tmp_path: Path) -> None:
+    """Half is repaid as asked; then the collateral falls so far that all of it pays a part."""
+    about = {"account": "bob", "margin": "cross", "pool": "USDC", "collateral": "WETH"}
+    first = {"repaid": D("6000.00000444"), "seized": D("4.49999999"), "fee": D("0.02142858")}
+    price = {"symbol": "WETH", "kind": "index", "price": D(700), "source": "venue", "sequence": 4}
+    # 5.50000001 · 700 ÷ 1.05, up as Aave rounds it.
+    rest = {"repaid": D("3666.66667334"), "seized": D("5.50000001"), "fee": D("0.02619048")}
+    path = write(
+        tmp_path / "log",
+        events(
+            (e.FundMoved, 4, {"shard": 0, "asset": "USDC", "amount": D(1000), "sequence": 1}),
+            (e.Seized, 5, {**about, **first, "order_id": "bob:1:1:USDC"}),
+            (e.PriceUpdate, 6, price),
+            (e.Seized, 7, {**about, **rest, "order_id": "bob:2:1:USDC"}),
+        ),
+    )
+    flat = re.sub(r"\s+", " ", said("explain", "--log", path, "bob:2:1:USDC"))
+    assert "repay 3,666.66667334 to USDC for 5.50000001 of WETH, bonus 0.05" in flat
+    assert "seized: all that is supplied, 5.50000001 WETH × price 700 =" in flat
+    lost, debt = (
+        D(x.replace(",", ""))
+        for x in re.findall(r"shortfall ([\d,.]+) USDC = fund 1,000 \+ bad debt ([\d,.]+)\.", flat)[
+            0
+        ]
+    )
+    assert lost == debt + 1000
+    # 6,000 were left, and some interest.
+    assert D("2333.33") < lost < D("2333.34")
+    text = said("replay", path)
+    assert re.search(
+        r"│ USDC +│ USDC +│ +2 │ +9,666.67 │ +2,333.33 │ +1,000.00 │ +1,333.33 │", text
+    )
+    book = said("inspect", "--log", path)
+    assert re.search(r"│ USDC +│ USDC +│ +2,333.33 │ +1,000.00 │ +1,333.33 │ +0 │", book)
+    assert "Given up of its debt to USDC: 2,333.33333" in said("inspect", "--log", path, "bob")

@@ -147,6 +147,8 @@ def test_the_summary_counts_what_happened(log: Path) -> None:
         "notional": "8882",
         "shortfall": "122.441",
         "paid_by_fund": "60",
+        "paid_by_reserve": "0",
+        "socialised": "0",
         "bad_debt": "62.441",
     }
     assert by_market["BTCUSD-PERP", "BTC"]["notional"] == "1.09938434"
