@@ -207,6 +207,12 @@ class LoanWatch:
         raised = self._due[name] * (self._speeds[name][1] * left * price)
         return raised, self._backed[name] * (self._speeds[name][0] * left * price)
 
+    def told(self, name: str, supply: float, borrow: float) -> tuple[Floats, Floats]:
+        """Return what a pool's indices that grew by so much add to maintenance and margin equity,
+        over all rows."""
+        price = self._price_bound(self._rules.pool(name))
+        return self._due[name] * (borrow * price), self._backed[name] * (supply * price)
+
     def ramps_over(self, now: int) -> list[Group]:
         """Return who supplied to pools whose thresholds are or were on their way."""
         found: list[Group] = []

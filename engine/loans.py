@@ -352,11 +352,13 @@ def _filled(engine: Engine, group: Group, event: e.Seized, unit: Decimal) -> Non
 
 
 def interest_accrued(engine: Engine, event: e.InterestAccrued) -> None:
-    """Take over the indices that the venue accrued, and look at whom they concern."""
+    """Take over the indices that the venue accrued, and look at whom they may take over a
+    threshold."""
     pool = Touch(engine, event.pool)
+    before = pool.index
     pool.accrue(Indices(event.supply_index, event.borrow_index))
     pool.close()
-    engine.look_at(concerned(engine, event.pool))
+    engine.look_at(engine.watch.pool_accrued(event.pool, before, pool.index))
 
 
 def reserve_moved(engine: Engine, event: e.FundMoved) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from engine.book import Book, LegTable
     from engine.margin import LegHealth
     from engine.markets import Markets
-    from engine.pools import LendingPool
+    from engine.pools import Indices, LendingPool
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -260,6 +260,11 @@ class Watch:
         """Return the groups that a pool's new rates may take over a threshold before long."""
         more = self._loans.written(pool, state)
         return [] if more is None else self._reckon(more)
+
+    def pool_accrued(self, pool: str, before: Indices, after: Indices) -> list[Group]:
+        """Return the groups that indices which the venue told may take over a threshold."""
+        grown = (float(after.supply - before.supply), float(after.borrow - before.borrow))
+        return self._reckon(self._loans.told(pool, *grown))
 
     def _reckon(self, more: tuple[Floats, Floats]) -> list[Group]:
         """Carry over what maintenance and margin equity may have grown, for all rows."""
