@@ -12,12 +12,22 @@ import msgspec
 import pytest
 
 from engine.core import Engine
-from engine.decisions import Anomaly, CancelOpenOrders, Decision, LiquidationOrder, Refused
+from engine.decisions import (
+    Anomaly,
+    AuctionEnded,
+    BadDebtRecovered,
+    CancelOpenOrders,
+    Decision,
+    LiquidationOrder,
+    LiquidationStarted,
+    Refused,
+)
 from engine.margin import level
 from engine.money import EXACT
 from tests.histories import History
 from tests.story import WholeEngine
 from tests.twin import Twin
+from tests.twin.identities import broken_identities
 
 FAST = 40
 LEVELS_EVERY = 25
@@ -173,8 +183,11 @@ def compare(seed: int) -> tuple[str | None, Counter[str]]:
         decided = whole.apply(event)
         if difference := first_difference(decided, expected):
             return f"seed {seed}, event {place}: {event}\n{difference}", seen
-        if place % LEVELS_EVERY == 0 and (difference := levels_differ(whole.engine, history.twin)):
-            return f"seed {seed}, after event {place}: {event}\n{difference}", seen
+        if place % LEVELS_EVERY == 0:
+            difference = levels_differ(whole.engine, history.twin)
+            difference += ", ".join(broken_identities(history.twin.world))
+            if difference:
+                return f"seed {seed}, after event {place}: {event}\n{difference}", seen
     books = (books_of_engine(whole.engine), books_of_twin(history.twin))
     for name, (engine_has, twin_has) in zip_pairs(*books):
         if engine_has != twin_has:
@@ -229,6 +242,8 @@ def kinds_of(decision: Decision) -> Iterator[str]:
         "BadDebt": "cause",
         "Anomaly": "kind",
         "RequirementChanged": "requirement",
+        "AuctionEnded": "reason",
+        "CollateralLiquidation": "paid_in",
     }.get(name)
     yield f"{name} {getattr(decision, kind)}" if kind else name
     if waits := getattr(decision, "waits", ""):
@@ -237,6 +252,14 @@ def kinds_of(decision: Decision) -> Iterator[str]:
         yield f"{name} without a bankruptcy price"
     if getattr(decision, "pushed_under", 0):
         yield f"{name} pushes under"
+    if getattr(decision, "toxic", False):
+        yield f"{name} toxic"
+    if isinstance(decision, LiquidationStarted) and decision.loans:
+        yield f"{name} of {'legs and loans' if decision.legs else 'loans'}"
+    if isinstance(decision, AuctionEnded) and decision.uncovered:
+        yield f"{name} uncovered"
+    if isinstance(decision, BadDebtRecovered) and decision.outstanding:
+        yield f"{name} outstanding"
     if isinstance(decision, CancelOpenOrders) and decision.number == 0:
         yield f"{name} before a liquidation"
     if isinstance(decision, LiquidationOrder) and decision.symbol.endswith(("-CALL", "-PUT")):

@@ -259,7 +259,7 @@ def _repay(chance: Random, market: Market, terms: list[Terms]) -> Repayment:
         return WholeAccount()
     if market.style == "auctions":
         return FullRepayment()
-    lowest = min(one.liquidation_threshold for one in terms)
+    lowest = min((one.liquidation_threshold for one in terms), default=Decimal(1))
     target = min(_one(chance, "0", "0.3", "0.7"), lowest)
     return chance.choice(
         (

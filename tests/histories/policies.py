@@ -5,7 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from engine.instruments import Future, Option, Perpetual
+from engine.lending import (
+    CloseFactor,
+    FullRepayment,
+    TargetHealth,
+    TargetLoanToValue,
+    WholeAccount,
+)
+from engine.lending_profile import Lending, PoolRule
 from engine.profile import Requirement, RiskProfile, Volatility
+from engine.seizure import FixedBonus, HealthBonus, HealthDiscount, ThresholdBonus
+
+REPAYMENTS = {
+    CloseFactor: "close_factor",
+    TargetHealth: "target_health",
+    TargetLoanToValue: "target_ltv",
+    FullRepayment: "full",
+    WholeAccount: "whole_account",
+}
+
+BONUSES = {
+    FixedBonus: "fixed",
+    HealthBonus: "by_health",
+    ThresholdBonus: "by_threshold",
+    HealthDiscount: "discount",
+}
 
 
 def policies(
@@ -37,6 +61,8 @@ def policies(
         "profit after_requirement": profit.after_requirement,
     }
     yield from (name for name, drawn in found.items() if drawn)
+    if profile.lending is not None:
+        yield from _of_lending(profile.lending)
     if profile.volatility is not None:
         yield from _of_volatility(profile.volatility)
     for requirement in profile.requirements.values():
@@ -49,6 +75,45 @@ def policies(
             "borrows_from": rule.borrows_from is not None,
         }
         yield from (name for name, drawn in found.items() if drawn)
+
+
+def _of_lending(rule: Lending) -> Iterator[str]:
+    yield "lending"
+    yield f"repay {REPAYMENTS[type(rule.repay)]}" if rule.auction is None else "repay by auction"
+    yield f"bad debt {rule.bad_debt.recognise}"
+    yield from (f"bad debt charged to {layer}" for layer in rule.bad_debt.charge)
+    if rule.auction is not None:
+        yield f"auction {rule.auction.decay.shape}"
+    found = {
+        "dust": rule.dust is not None,
+        "value_step": rule.value_step is not None,
+        "rounded_in": rule.rounded_in is not None,
+        "quoted": rule.quoted is not None,
+        "categories": bool(rule.categories),
+        "in_flight": rule.auction is not None and rule.auction.in_flight is not None,
+        "most_resets": rule.auction is not None and rule.auction.most_resets is not None,
+    }
+    yield from (name for name, drawn in found.items() if drawn)
+    yield from {name for pool in rule.pools.values() for name in _of_pool(pool)}
+
+
+def _of_pool(rule: PoolRule) -> Iterator[str]:
+    """Yield how a pool's interest runs, and what a supply to it counts."""
+    found = {
+        "indices of the venue": rule.accrued_by == "venue",
+        f"accrual {rule.accrual.method}": rule.accrued_by == "engine",
+        "supply by its own index": rule.supply_accrual is not None,
+        "supply by its own curve": rule.supply_rates is not None,
+        "utilization of what is supplied": rule.utilization == "supplied",
+        "isolation": rule.isolation is not None,
+        "caps": rule.supply_cap is not None or rule.borrow_cap is not None,
+        "least_debt": rule.least_debt != 0,
+    }
+    yield from (name for name, drawn in found.items() if drawn)
+    if rule.collateral is not None:
+        yield f"bonus {BONUSES[type(rule.collateral.bonus)]}"
+        if rule.collateral.ramp is not None:
+            yield "ramp"
 
 
 def _of_volatility(rule: Volatility) -> Iterator[str]:

@@ -165,7 +165,7 @@ def check_pool_event(world: World, event: events.InterestAccrued | events.FundMo
         _amount(world, event.pool, event.amount)
         pool = world.lending.get(event.pool)
         for there in (pool.reserve, pool.cash) if pool else (ZERO,):
-            require(there + Fraction(event.amount) >= 0, "more than there is")
+            require(event.amount >= 0 or there + Fraction(event.amount) >= 0, "more than there is")
         return
     require(rule.accrued_by == "venue", "the engine accrues")
     told = (event.supply_index, event.borrow_index)

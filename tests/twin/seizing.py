@@ -56,9 +56,11 @@ class Plan:
 
 
 def first_plan(world: World, group: Group, now: Health) -> Plan | None:
-    """Return the first pair's plan that seizes something."""
+    """Return the first pair's plan that seizes something; just the first one where plans of pairs
+    play no part."""
     plans = (_plan(world, group, now, *pair) for pair in _pairs(world, now))
-    return next((plan for plan in plans if plan.seized > 0), None)
+    any_will_do = isinstance(rules(world).repay, WholeAccount) or rules(world).auction is not None
+    return next((plan for plan in plans if any_will_do or plan.seized > 0), None)
 
 
 def _pairs(world: World, now: Health) -> Iterator[tuple[LoanHealth, LoanHealth]]:
@@ -177,8 +179,15 @@ def _wanted(
             wanted = owed if found is None else Fraction(found)
         case TargetLoanToValue():
             wanted = _to_loan_to_value(world, now, rule, debt, bonus)
-    wanted = min(wanted, owed)
+    wanted = min(max(wanted, _cost_of_a_unit(world, debt, collateral)), owed)
     return owed if owed - wanted < Fraction(rule_of(world, debt.pool).least_debt) else wanted
+
+
+def _cost_of_a_unit(world: World, debt: LoanHealth, collateral: LoanHealth) -> Fraction:
+    """Return what has to be repaid at the least to be given anything."""
+    return ceil(
+        world.unit(collateral.asset) * collateral.price / debt.price, world.unit(debt.asset)
+    )
 
 
 def _to_loan_to_value(
@@ -230,7 +239,7 @@ def _without_dust(
         floor(debt.owed - least / debt.price, unit),
         floor(worth / (debt.price * (ONE + bonus)), unit),
     )
-    return wanted if wanted > 0 else debt.owed
+    return wanted if wanted >= _cost_of_a_unit(world, debt, collateral) else debt.owed
 
 
 def _fee(
