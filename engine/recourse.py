@@ -66,7 +66,7 @@ def lost(state: Health, holdings: Holdings, rules: Rules, *, paired: bool) -> di
     nothing = not counts or (recognise == "no_value" and not _worth(counts, rules))
     if nothing and recognise != "insolvent":
         return owed
-    if not paired and not any(rules.halts(loan.pool) for loan in state.loans):
+    if not paired and not any(rules.halts(pool) for pool in (*owed, *(one.pool for one in counts))):
         return owed
     return _insolvent(state, counts, rules) if recognise == "insolvent" else {}
 
