@@ -130,14 +130,15 @@ def loan_book(engine: Engine) -> LoanBook:
         price = float(rules.price_of(asset, engine.markets) or 0)
         counted += backs * np.nan_to_num(threshold) * price
         debt += owed * price
-        required += owed * (price * float(rules.weight(asset, -ONE)))
+        required += owed * (price * float(rules.in_force.collateral_of(asset).borrow_weight))
     for asset, decimals, column in engine.book.cash_columns():
         price = float(rules.price_of(asset, engine.markets) or 0)
         weight = ScreenWeight(rules.in_force.collateral_of(asset))
         counted += weight.counted(column.astype(np.float64) * 10.0**-decimals) * price
     _value_mixed(engine, debt, counted, required)
     owing = np.flatnonzero(debt)
-    factors = counted[owing] / required[owing]
+    with np.errstate(divide="ignore"):
+        factors = counted[owing] / required[owing]
     places = np.searchsorted(list(BANDS.values())[:-1], factors, side="right")
     sums = np.bincount(places, weights=debt[owing], minlength=len(BANDS))
     by_health = dict(zip(BANDS, sums.tolist(), strict=True))

@@ -447,6 +447,19 @@ def test_the_frontier_is_where_a_seizure_leaves_health_as_it_is(rule: Any, thres
     assert abs(frontier - threshold * (1 + bonus)) < D("1e-17")
 
 
+# --- the documentation
+
+
+def test_what_the_documentation_shows_is_what_is_said() -> None:
+    text = (ROOT / "docs" / "margin.md").read_text()
+    shown = re.findall(r"```\n\$ liquidator (margin [^\n]*)\n(.*?)```", text, re.DOTALL)
+    assert len(shown) == 2
+    for command, output in shown:
+        arguments = [ROOT / one if one.startswith("deploy/") else one for one in command.split()]
+        real = [line.rstrip() for line in said(*arguments).splitlines()]
+        assert [line for line in output.splitlines() if line.rstrip() not in real] == []
+
+
 # --- inspect and explain
 
 
@@ -551,4 +564,4 @@ def test_a_loan_that_is_lost_is_told_to_its_end(tmp_path: Path) -> None:
     )
     book = said("inspect", "--log", path)
     assert re.search(r"│ USDC +│ USDC +│ +2,333.33 │ +1,000.00 │ +1,333.33 │ +0 │", book)
-    assert "Given up of its debt to USDC: 2,333.33333" in said("inspect", "--log", path, "bob")
+    assert "Given up of its debt to USDC: 2,333.3333" in said("inspect", "--log", path, "bob")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, localcontext
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,8 +20,11 @@ from engine.loan_book import BANDS, loan_book
 from engine.money import EXACT
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
 from engine.seizure import FixedBonus
+from producers.metric_families import COUNTERS, GAUGES, TOTALS
 from producers.metrics import Lag, Metrics
 from tests.story import Story, WholeEngine
+
+DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
 
 SERIES_MAX = 2_000
 """Samples that one process may show: more make a scrape hold up the event loop."""
@@ -485,3 +490,15 @@ def test_loans_are_not_shown_where_nothing_is_lent(
     assert not [name for name in found if name.startswith("liquidator_pool_")]
     layers = {dict(at)["layer"] for at in found["liquidator_shortfall_paid_total"]}
     assert layers == {"fund"}
+
+
+def test_every_metric_is_documented_with_its_labels(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", DOCS.read_text(), re.MULTILINE)
+    documented = {name: set(at.split(", ")) - {"—"} for name, at in rows}
+    assert len(documented) == len(rows)
+    histograms = ("liquidator_detection_latency_seconds", "liquidator_commit_latency_seconds")
+    families = {f"{name}_total": family for name, family in {**COUNTERS, **TOTALS}.items()}
+    expected = {name: set(family.labels) for name, family in {**families, **GAUGES}.items()}
+    assert documented == expected | {name: set() for name in histograms}
