@@ -4,6 +4,7 @@ import json
 from decimal import Decimal as D
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -320,6 +321,41 @@ def test_a_loan_beyond_what_it_may_open_at_is_told(loan):
     about = {"account": "owner", "pool": loan.pool, "margin": loan.margin}
     (beyond,) = of(Anomaly, story.tell(e.Borrow, amount=round(room + D("0.01"), 2), **about))
     assert beyond.kind == "beyond_opening"
+
+
+def page_example() -> LoanStory:
+    """Tell the market of docs/profiles.md, with its one loan."""
+    page = (Path(__file__).parents[1] / "docs" / "profiles.md").read_text()
+    text = page.partition("#### A market, worked")[2].partition("```toml\n")[2].partition("```")[0]
+    story = LoanStory()
+    for asset in ("USD", "USDC", "WETH"):
+        story.tell(e.InstrumentListed, instrument=Asset(asset, 6, D(10) ** 9))
+    story.tell(e.ProfileChanged, profile=profiles.parse(text.encode(), "profiles.md"))
+    story.price("USDC", "1", "index")
+    story.price("WETH", "2000", "index")
+    story.supply("lender", "USDC", "20000")
+    story.supply("owner", "WETH", "10")
+    story.borrow("owner", "USDC", "15000")
+    return story
+
+
+def test_the_page_that_explains_lending_computes_as_the_engine_does():
+    story = page_example()
+    pool = story.engine.markets.lending["USDC"]
+    assert round(pool.borrow.rate, 12) == D("0.0475")
+    assert kinked_rate(story.engine.rules.pool("USDC").rates, D("0.9")) == D("0.1")
+    assert not of(Anomaly, story.decided)
+    assert not of(LiquidationStarted, story.price("WETH", "1875.01", "index"))
+    (order,) = of(CollateralLiquidation, story.price("WETH", "1800", "index"))
+    assert (round(order.health_factor, 6), round(order.bonus, 6)) == (D("0.96"), D("0.07"))
+    assert (round(order.repay, 2), round(order.seize, 3)) == (D("8606.56"), D("5.116"))
+    assert not order.toxic
+    story.seized(order)
+    supplied, owed = story.loan("owner", "WETH")[0], story.loan("owner", "USDC")[1]
+    assert (round(supplied, 3), round(owed, 2)) == (D("4.884"), D("6393.44"))
+    terms = story.engine.rules.pool("WETH").collateral
+    assert round(frontier(terms), 3) == D("0.909")
+    assert round(D(15000) / 10 / frontier(terms)) == 1650
 
 
 # --- commands
