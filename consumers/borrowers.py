@@ -38,7 +38,7 @@ LOOPED = (
 LOOP_DISTANCE = 0.02
 """How far the median loop is above a health factor of 1."""
 LEAST_LOOP_DISTANCE = 0.0005
-DISTANCE = 0.6
+DISTANCE = 1.0
 DISTANCE_SIGMA = 0.8
 """The health factor of other loans is 1 + a lognormal with this median."""
 LEAST_DISTANCE = 0.02
@@ -49,12 +49,12 @@ SHARES = {"BTC": 0.35, "ETH": 0.35}
 COIN_COUNTS = (0.7, 0.92, 1.0)
 """Cumulative shares of borrowers with 1 to 3 coins as collateral."""
 
-UTILIZATION = {"USDT": 0.78, "USDC": 0.74, "BTC": 0.6, "ETH": 0.6}
+UTILIZATION = {"USDT": 0.88, "USDC": 0.86, "BTC": 0.6, "ETH": 0.6}
 """What part of each pool with lenders of its own is borrowed at the beginning, at most."""
 LENDING = (("USDT", 0.4), ("USDC", 0.7), ("BTC", 0.85), ("ETH", 1.0))
 """What lenders lend, with cumulative shares."""
 SMALLEST_LENDING = 1_000.0
-LEAVERS = 0.35
+LEAVERS = 0.5
 """The share of lenders who want their money back in the crash."""
 
 

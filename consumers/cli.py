@@ -67,10 +67,10 @@ def main() -> None:
 )
 @click.option(
     "--book",
-    type=click.Choice(["thin", "deep"]),
+    type=click.Choice(["thin", "deep", "lending"]),
     default="thin",
     show_default=True,
-    help="How much the market takes before its price gives way.",
+    help="How much a market of perpetuals takes before its price gives way; or a lending market.",
 )
 @click.option(
     "--profile",

@@ -20,16 +20,19 @@ TOKEN = "GOV"
 TOKEN_PATH = ((0, 76.0), (150, 143.0), (360, 72.0))
 """Minutes and prices that the governance token passes through, log-linearly: XVS on 18 May 2021
 went from 76 to 143 in two hours and a half, and to 72 within six hours in all (The Defiant)."""
+TOKEN_LOW = 32.0
+"""What it costs at its low, XVS's of 19 May."""
 TOKEN_FOLLOWS = "BAT"
-"""Whose bars it follows afterwards, and whose volume its book has: the thinnest pair there is."""
+"""Whose bars it follows after its path, all moves stretched so that the low is that: the pair with
+the least volume there is."""
 
 PEGGED = {"USDC": (None, 0.01), "BETH": ("ETH", 0.05)}
 """What a pegged coin is worth 1 of, none for USDT; and how much less it is at the low of BTC."""
 LEADS = {"USDC": "BTC", "BETH": "ETH"}
 """With whose price a pegged coin's comes."""
 
-PEG_DEPTH = {"USDC": ("BTC", 1.0), "BETH": ("ETH", 0.1)}
-"""Of whose book a pegged coin's is how much."""
+DEPTH_OF = {"USDC": ("BTC", 1.0), "BETH": ("ETH", 0.1), TOKEN: (TOKEN, 1.5)}
+"""Of whose book a coin's is how much, where that is not its own."""
 
 
 def history(coin: str) -> bars.History:
@@ -39,24 +42,32 @@ def history(coin: str) -> bars.History:
 
 def path(coin: str, minute: int, ticks: int) -> list[float]:
     """Return the prices of one minute of a coin that leads, the last one its close."""
-    if coin != TOKEN:
-        return bars.path(history(coin).of_day(minute), ticks)
-    last, price = TOKEN_PATH[-1]
-    if minute >= last:
-        factor = price / history(coin).of_day(last).open
-        return [factor * at for at in bars.path(history(coin).of_day(minute), ticks)]
-    return [_token_price(minute + tick / ticks) for tick in range(1, ticks + 1)]
+    if coin == TOKEN and minute < TOKEN_PATH[-1][0]:
+        return [_token_price(minute + tick / ticks) for tick in range(1, ticks + 1)]
+    prices = bars.path(history(coin).of_day(minute), ticks)
+    return [_stretched(price) for price in prices] if coin == TOKEN else prices
 
 
 def first_price(coin: str, minute: int) -> float:
     """Return what a coin that leads costs when a minute begins."""
     if coin == TOKEN and minute < TOKEN_PATH[-1][0]:
         return _token_price(minute)
-    bar = history(coin).of_day(minute)
-    if coin == TOKEN:
-        last, price = TOKEN_PATH[-1]
-        return bar.open * price / history(coin).of_day(last).open
-    return bar.open
+    price = history(coin).of_day(minute).open
+    return _stretched(price) if coin == TOKEN else price
+
+
+@cache
+def _stretch() -> tuple[float, float]:
+    """Return what the followed coin costs where the token's own path ends, and the exponent."""
+    last, price = TOKEN_PATH[-1]
+    day = [history(TOKEN).of_day(minute) for minute in range(last, bars.MINUTES)]
+    low = min(min(bars.path(bar, 12)) for bar in day)
+    return day[0].open, math.log(TOKEN_LOW / price) / math.log(low / day[0].open)
+
+
+def _stretched(price: float) -> float:
+    start, exponent = _stretch()
+    return TOKEN_PATH[-1][1] * math.exp(exponent * math.log(price / start))
 
 
 def _token_price(minute: float) -> float:

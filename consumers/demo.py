@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, nullcontext
 from decimal import Decimal
+from typing import Literal
 
 import click
 import msgspec
@@ -15,11 +16,14 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CollectorRegistry
 
 from consumers.config import Http
-from consumers.demo_screen import Screen, show_summary
-from consumers.market import Book, Scene, World
+from consumers.demo_screen import Screen
+from consumers.feed import Count, Day
+from consumers.lending_market import LendingScene
+from consumers.lending_observer import Observer
+from consumers.market import Book, Scene
 from consumers.player import NotPlayable, Pace, Player
 from consumers.replay import decide
-from consumers.tally import Summary, Tally
+from consumers.stage import AnyScene, AnySummary, show, staged
 from consumers.web import Web
 from engine import state, wire
 from engine.core import Engine
@@ -40,7 +44,7 @@ def run(
     shards: int = 1,
     log: str | None = None,
     kafka: str | None = None,
-    book: Book = "thin",
+    book: Book | Literal["lending"] = "thin",
     seed: int = 1,
     port: int | None = None,
     profile: str | None = None,
@@ -53,7 +57,7 @@ def run(
     `ClickException` for what does not go together or when Kafka does not play its part, `OSError`
     when the log cannot be written or the port is taken.
     """
-    scene = Scene(seed=seed, book=book, shards=shards, profile=profile)
+    scene = _scene(book, seed, shards, profile)
     if kafka is None:
         summary = asyncio.run(play(scene, speed=speed, log=log, port=port, quiet=as_json))
     elif log is not None or port is not None or shards != 1:
@@ -68,51 +72,56 @@ def run(
     if as_json:
         print(report.to_json(msgspec.to_builtins(summary, builtin_types=(Decimal,))))
     else:
-        show_summary(summary, scene)
+        show(summary, scene)
+
+
+def _scene(
+    book: Book | Literal["lending"], seed: int, shards: int, profile: str | None
+) -> AnyScene:
+    if book != "lending":
+        return Scene(seed=seed, book=book, shards=shards, profile=profile)
+    if profile is not None:
+        raise click.UsageError("--book lending has pools of its own: it takes no --profile")
+    return LendingScene(seed=seed, shards=shards)
 
 
 async def play(
-    scene: Scene,
+    scene: AnyScene,
     *,
     speed: float | None = None,
     log: str | None = None,
     port: int | None = None,
     quiet: bool = True,
-) -> Summary:
+) -> AnySummary:
     """Play `scene` through engines in this process, one a shard."""
     began = time.monotonic()
-    world = World(scene)
-    tally = _tally(world)
-    embedded = Embedded(world, tally)
+    stage = staged(scene)
+    embedded = Embedded(stage.world, stage.tally, stage.observer)
     async with AsyncExitStack() as stack:
         writer = None if log is None else stack.enter_context(EventLogWriter(log))
-        screen = None if quiet else stack.enter_context(Screen(world))
+        screen = None if quiet else stack.enter_context(Screen(stage.world, stage.view))
         gauge = None if port is None else Gauge(embedded.engines)
         if gauge is not None:
             await _serve(stack, gauge, port or 0)
-        await embedded.run(Pace(world.clock.time, speed), writer, screen, gauge)
+        await embedded.run(Pace(stage.world.clock.time, speed), writer, screen, gauge)
     digest = state.run_digest(state.digest(engine) for engine in embedded.engines)
-    return tally.summary(scene, time.monotonic() - began, digest)
+    return stage.summary(time.monotonic() - began, digest)
 
 
 async def play_into(
-    bootstrap: str, scene: Scene, *, speed: float | None = None, quiet: bool = True
-) -> Summary:
+    bootstrap: str, scene: AnyScene, *, speed: float | None = None, quiet: bool = True
+) -> AnySummary:
     """Play `scene` into a daemon by way of the brokers at `bootstrap`; raises as `Player` does.
 
     Its topics say how many shards there are.
     """
     began = time.monotonic()
     async with Player(bootstrap) as player:
-        world = World(msgspec.structs.replace(scene, shards=player.shards))
-        tally = _tally(world)
-        with nullcontext() if quiet else Screen(world) as screen:
-            await player.run(world, tally, Pace(world.clock.time, speed), screen)
-    return tally.summary(world.scene, time.monotonic() - began, None)
-
-
-def _tally(world: World) -> Tally:
-    return Tally(frozenset(trader.account for trader in world.traders if trader.long))
+        stage = staged(msgspec.structs.replace(scene, shards=player.shards), embedded=False)
+        with nullcontext() if quiet else Screen(stage.world, stage.view) as screen:
+            pace = Pace(stage.world.clock.time, speed)
+            await player.run(stage.world, stage.tally, pace, screen)
+    return stage.summary(time.monotonic() - began, None)
 
 
 async def _serve(stack: AsyncExitStack, gauge: Gauge, port: int) -> None:
@@ -125,8 +134,9 @@ async def _serve(stack: AsyncExitStack, gauge: Gauge, port: int) -> None:
 class Embedded:
     """The day in this process."""
 
-    def __init__(self, world: World, tally: Tally) -> None:
-        self.engines = [Engine(shard=shard) for shard in range(world.scene.shards)]
+    def __init__(self, world: Day, tally: Count, observer: Observer | None = None) -> None:
+        self.engines = [Engine(shard=shard) for shard in range(world.shards)]
+        self._observer = observer
         self._world = world
         self._tally = tally
         self._log: EventLogWriter | None = None
@@ -144,14 +154,18 @@ class Embedded:
         for records in self._world.play():
             for shard, event in records:
                 self._give(shard, event)
+            if self._observer is not None:
+                self._observer.look(self.engines, self._world.clock.time)
             if pace.holds(self._world.clock.time):
                 if screen is not None:
-                    screen.show(self._tally)
+                    screen.show()
                 if gauge is not None:
                     gauge.observe()
                 await pace.wait(self._world.clock.time)
+        if self._observer is not None:
+            self._observer.end(self.engines, self._world.clock.time)
         if screen is not None:
-            screen.show(self._tally)
+            screen.show()
 
     def _give(self, shard: int | None, event: AnyEvent) -> None:
         if self._log is not None:

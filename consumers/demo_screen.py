@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from consumers import bars
-from consumers.market import SECOND, Scene, World
+from consumers.feed import Day
+from consumers.market import SECOND, Scene
 from consumers.tally import Finding, Summary, Tally, findings
 from engine.decisions import LiquidationStarted
 from producers import report
@@ -48,11 +49,64 @@ HAPPENED = (
 )
 
 
+class View(Protocol):
+    """What of a day is shown while it goes on: the price of `symbol`, and what was counted."""
+
+    symbol: str
+
+    @property
+    def notional(self) -> Decimal:
+        """What was liquidated up to now, in USDT."""
+
+    def figures(self) -> list[tuple[str, str]]:
+        """Return names and values for the picture."""
+
+    def line(self, clock: str, price: Decimal) -> str:
+        """Return a line of text for a time of the day."""
+
+
+class MarketsView:
+    """The view of the perpetuals' day."""
+
+    symbol = "BTCUSDT"
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    @property
+    def notional(self) -> Decimal:
+        """What liquidation orders filled up to now, in USDT."""
+        return self._tally.notional
+
+    def figures(self) -> list[tuple[str, str]]:
+        """Return names and values for the picture."""
+        tally = self._tally
+        return [
+            ("accounts liquidated", f"{tally.accounts_liquidated:,}"),
+            ("of them long", f"{tally.long_share:.0%}"),
+            ("liquidations", f"{tally.count[LiquidationStarted.__name__]:,}"),
+            ("liquidated notional", f"{whole(tally.notional)} USDT"),
+            ("insurance fund", f"{whole(tally.fund)} USDT"),
+            ("shortfall", f"{whole(tally.shortfall)} USDT"),
+            ("bad debt", f"{whole(tally.bad_debt)} USDT"),
+        ]
+
+    def line(self, clock: str, price: Decimal) -> str:
+        """Return a line of text for a time of the day."""
+        tally = self._tally
+        return (
+            f"{clock}  BTC {price:>9,.0f}  liquidated {tally.accounts_liquidated:>5,} "
+            f"({tally.long_share:>4.0%} long)  {millions(tally.notional):>7}  "
+            f"fund {millions(tally.fund):>6}  bad debt {millions(tally.bad_debt):>6}"
+        )
+
+
 class Screen:
     """The day as it goes: a picture on a terminal, else a line for each hour of the day."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Day, view: View) -> None:
         self._world = world
+        self._view = view
         self._began = world.clock.time
         self._console = report.console(sys.stdout, markup=True)
         self._live: Live | None = None
@@ -76,36 +130,35 @@ class Screen:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, tally: Tally) -> None:
+    def show(self) -> None:
         """Show how far the day is, at most a few times a second."""
         if monotonic() < self._shown + SHOW:
             return
         self._shown = monotonic()
-        time, price = self._world.clock.time, self._world.prices.get("BTCUSDT")
+        time, price = self._world.clock.time, self._world.prices.get(self._view.symbol)
         if price is None:
             return
         self._prices[(time - bars.DAY) // COLUMN] = price
-        self._notional[(time - bars.DAY) // COLUMN] = tally.notional
+        self._notional[(time - bars.DAY) // COLUMN] = self._view.notional
         if self._live is not None:
-            self._live.update(self._picture(tally, time, price), refresh=True)
+            self._live.update(self._picture(time, price), refresh=True)
         elif time >= self._told + HOUR:
             self._told = time - time % HOUR
-            self._console.print(_line(tally, self._told, price))
+            self._console.print(self._view.line(clock(self._told), price))
 
-    def _picture(self, tally: Tally, time: int, price: Decimal) -> Panel:
-        scene = self._world.scene
-        whole = (scene.end_minute - scene.start_minute) * 60 * SECOND
+    def _picture(self, time: int, price: Decimal) -> Panel:
+        total = len(self._world.minutes) * 60 * SECOND
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", min_width=18)
         grid.add_column()
-        grid.add_row(_clock(time), ProgressBar(total=whole, completed=time - self._began, width=72))
+        grid.add_row(clock(time), ProgressBar(total=total, completed=time - self._began, width=72))
         low, high = min(self._prices.values()), max(self._prices.values())
         grid.add_row(f"BTC {price:>12,.2f}", Text(_skyline(self._by_column(self._prices), low)))
         grid.add_row(f"range {low:,.0f} – {high:,.0f}", "")
         steps = _differences(self._by_column(self._notional))
         grid.add_row("liquidated, 20 min", Text(_skyline(steps, Decimal(0)), style="red"))
         figures = Table.grid(padding=(0, 3))
-        for name, value in _figures(tally):
+        for name, value in self._view.figures():
             figures.add_row(Text(name, style="dim"), Text(value, justify="right"))
         return Panel(Group(grid, "", figures), title="19 May 2021", border_style="dim")
 
@@ -132,13 +185,18 @@ def show_summary(summary: Summary, scene: Scene) -> None:
     out.print(
         f"Insurance fund: {_fund_story(summary)}. It began with 1 million USDT, deliberately small."
     )
-    _headline(out, "What happened that day")
-    for text, source in HAPPENED:
-        out.print(f"* {text}")
-        out.print(f"  {source}", style="dim", soft_wrap=True)
+    show_history(out, HAPPENED)
     if summary.digest is not None:
         out.print(f"\nDigest: {summary.digest}", soft_wrap=True)
     _show_next(out, summary)
+
+
+def show_history(out: Console, happened: Sequence[tuple[str, str]]) -> None:
+    """Print what happened that day, with sources."""
+    headline(out, "What happened that day")
+    for text, source in happened:
+        out.print(f"* {text}")
+        out.print(f"  {source}", style="dim", soft_wrap=True)
 
 
 def _markets(summary: Summary) -> Table:
@@ -150,14 +208,14 @@ def _markets(summary: Summary) -> Table:
     )
     for row in summary.markets:
         amounts = (row.notional, row.shortfall, row.paid_by_fund, row.bad_debt)
-        made.add_row(row.market, row.asset, f"{row.accounts:,}", *(_whole(a) for a in amounts))
+        made.add_row(row.market, row.asset, f"{row.accounts:,}", *(whole(a) for a in amounts))
     made.add_section()
     totals = (summary.notional, summary.shortfall, summary.paid_by_fund, summary.bad_debt)
     made.add_row(
         "All",
         "USDT",
         f"{summary.accounts_liquidated:,}",
-        *(_whole(total) for total in totals),
+        *(whole(total) for total in totals),
         style="bold",
     )
     return made
@@ -167,79 +225,69 @@ def _under(summary: Summary) -> str:
     return f" by the profile {summary.profile}" if summary.profile else ""
 
 
-def _findings(summary: Summary, whole: bool) -> Table:
+def _findings(summary: Summary, full: bool) -> Table:
     """Return the figures of a day; only a whole one is set beside what is expected."""
     made = report.table(
-        "The day in figures", ["", "This run", *(["Expected", ""] if whole else [])], left=1
+        "The day in figures", ["", "This run", *(["Expected", ""] if full else [])], left=1
     )
     for finding in findings(summary):
-        made.add_row(finding.name, finding.value, *(_verdict(finding) if whole else ()))
+        made.add_row(finding.name, finding.value, *(verdict(finding) if full else ()))
     return made
 
 
-def _verdict(finding: Finding) -> tuple[str, Text | str]:
+def verdict(finding: Finding) -> tuple[str, Text | str]:
+    """Return what is expected of a figure, and whether it is so."""
     if finding.inside is None:
         return "", ""
-    verdict = Text("inside", "green") if finding.inside else Text("outside", "red")
-    return finding.band, verdict
+    return finding.band, Text("inside", "green") if finding.inside else Text("outside", "red")
 
 
 def _show_next(out: Console, summary: Summary) -> None:
     other = "deep" if summary.book == "thin" else "thin"
     tries = (
         (f"liquidator demo --book {other}", "the same day with another book"),
+        ("liquidator demo --book lending", "the same day on a lending market"),
         ("liquidator demo --profile default", "by other rules: `liquidator profiles list`"),
         ("liquidator demo --speed 600 --port 9464", "slowly, with metrics on port 9464"),
         ("liquidator demo --log day.jsonl.zst", "keep every event"),
         ("liquidator replay day.jsonl.zst", "the same again from the log: the same digest"),
         ("liquidator demo --kafka HOST:PORT", "the same day into a daemon that runs"),
     )
-    _headline(out, "What to try next")
+    show_tries(out, tries)
+
+
+def show_tries(out: Console, tries: Sequence[tuple[str, str]]) -> None:
+    """Print commands to try next, and what they do."""
+    headline(out, "What to try next")
     for command, what in tries:
         out.print(Text.assemble(f"  {command:<42} ", (what, "dim")), soft_wrap=True)
 
 
-def _headline(out: Console, text: str) -> None:
+def headline(out: Console, text: str) -> None:
+    """Print a line that begins a part."""
     out.print()
     out.print(text, style="bold")
 
 
-def _figures(tally: Tally) -> list[tuple[str, str]]:
-    return [
-        ("accounts liquidated", f"{tally.accounts_liquidated:,}"),
-        ("of them long", f"{tally.long_share:.0%}"),
-        ("liquidations", f"{tally.count[LiquidationStarted.__name__]:,}"),
-        ("liquidated notional", f"{_whole(tally.notional)} USDT"),
-        ("insurance fund", f"{_whole(tally.fund)} USDT"),
-        ("shortfall", f"{_whole(tally.shortfall)} USDT"),
-        ("bad debt", f"{_whole(tally.bad_debt)} USDT"),
-    ]
-
-
-def _line(tally: Tally, time: int, price: Decimal) -> str:
-    return (
-        f"{_clock(time)}  BTC {price:>9,.0f}  liquidated {tally.accounts_liquidated:>5,} "
-        f"({tally.long_share:>4.0%} long)  {_millions(tally.notional):>7}  "
-        f"fund {_millions(tally.fund):>6}  bad debt {_millions(tally.bad_debt):>6}"
-    )
-
-
 def _fund_story(summary: Summary) -> str:
     return (
-        f"{_whole(summary.fees_to_fund)} USDT of fees in, {_whole(summary.paid_by_fund)} paid out, "
-        f"{_whole(summary.fund_lowest)} at its lowest, {_whole(summary.fund)} at the end"
+        f"{whole(summary.fees_to_fund)} USDT of fees in, {whole(summary.paid_by_fund)} paid out, "
+        f"{whole(summary.fund_lowest)} at its lowest, {whole(summary.fund)} at the end"
     )
 
 
-def _clock(time: int) -> str:
+def clock(time: int) -> str:
+    """Write a time of the day, to the second."""
     return f"{report.moment(time - time % SECOND)[11:]} UTC"
 
 
-def _whole(amount: Decimal) -> str:
+def whole(amount: Decimal) -> str:
+    """Write an amount without decimals."""
     return f"{amount:,.0f}"
 
 
-def _millions(amount: Decimal) -> str:
+def millions(amount: Decimal) -> str:
+    """Write an amount in millions."""
     return f"{amount / 10**6:,.2f}M"
 
 

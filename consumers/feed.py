@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka.partitioner import murmur2
 
+from engine.decisions import Decision
 from engine.events import AnyEvent, PriceKind, PriceUpdate
 
 Record = tuple[int | None, AnyEvent]
@@ -30,6 +32,41 @@ class Clock:
     def wait_until(self, time: int) -> None:
         """Move on to `time`; records never go back."""
         self.time = max(self.time, time)
+
+
+class Day(Protocol):
+    """What is played: records slot by slot, with an ear for what is decided about them."""
+
+    clock: Clock
+    prices: dict[str, Decimal]
+
+    @property
+    def last_price_time(self) -> int:
+        """When the last price was published, microseconds UTC."""
+
+    @property
+    def shards(self) -> int:
+        """Over how many shards accounts are spread."""
+
+    @property
+    def minutes(self) -> range:
+        """The minutes of the day that are played."""
+
+    def play(self) -> Iterator[list[Record]]:
+        """Yield the records of each slot, in order of time."""
+
+    def hear(self, decision: Decision) -> None:
+        """Take in a decision; what it asks of the venue is answered in a later slot."""
+
+
+class Count(Protocol):
+    """Who counts what went in and came out."""
+
+    def event(self, event: AnyEvent) -> None:
+        """Count an event."""
+
+    def decision(self, decision: Decision) -> None:
+        """Count a decision."""
 
 
 class Ticker:

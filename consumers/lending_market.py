@@ -20,7 +20,7 @@ import msgspec
 
 from consumers import bars, borrowers, coins, rules
 from consumers.borrowers import Borrower, Lender
-from consumers.coins import LEADS, PEG_DEPTH, PEGGED, QUOTE, TOKEN
+from consumers.coins import DEPTH_OF, LEADS, PEGGED, QUOTE, TOKEN
 from consumers.feed import Accounts, Clock, Record, Shards, Ticker
 from consumers.liquidators import Liquidators, Member
 from consumers.loan_desk import Action, LoanDesk, Withdrawals
@@ -57,7 +57,7 @@ LARGEST_SHARE = Decimal("0.98")
 """It borrows at most this part of what it may."""
 
 LIQUIDATORS = 12
-CAPITAL = 40_000_000
+CAPITAL = 15_000_000
 """USDT of all liquidators together; the n-th largest has 1/n of the largest."""
 RESERVE = Decimal("0.005")
 """What a pool's reserve has at the beginning, as a part of its cash."""
@@ -80,6 +80,11 @@ class LendingScene(msgspec.Struct, frozen=True, kw_only=True):
     shards: int = 1
     book: Literal["lending"] = "lending"
     profile: None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the full market, of which the figures in docs/demo.md speak."""
+        return self == LendingScene(seed=self.seed, shards=self.shards)
 
     @property
     def scale(self) -> float:
@@ -127,9 +132,24 @@ class LendingWorld:
         self._populate()
 
     @property
+    def loans(self) -> int:
+        """How many accounts borrow, or are to."""
+        return len(self.borrowers) + (TOKEN in self.coins)
+
+    @property
     def last_price_time(self) -> int:
         """When the last price was published, microseconds UTC."""
         return self._ticker.last_time
+
+    @property
+    def shards(self) -> int:
+        """Over how many shards accounts are spread."""
+        return self.scene.shards
+
+    @property
+    def minutes(self) -> range:
+        """The minutes of the day that are played."""
+        return range(self.scene.start_minute, self.scene.end_minute)
 
     def _publish_first(self) -> None:
         """Take down what coins cost when the day begins."""
@@ -198,7 +218,7 @@ class LendingWorld:
     def _schedule(self, random: Random) -> None:
         """Give each later loan its minute, by the volume of BTC, and each who leaves his."""
         scene = self.scene
-        whole = range(scene.start_minute, scene.end_minute)
+        whole = self.minutes
         run = range(max(whole.start, THE_RUN[0]), min(whole.stop, THE_RUN[1]))
         for borrower in self.borrowers:
             if not borrower.at_once:
@@ -239,7 +259,7 @@ class LendingWorld:
         ticks = self.scene.ticks
         pause = MINUTE // ticks // len(self.coins)
         time = self.clock.time - self.clock.time % SECOND
-        for minute in range(self.scene.start_minute, self.scene.end_minute):
+        for minute in self.minutes:
             paths = {coin: coins.path(coin, minute, ticks) for coin in self.coins}
             for step in range(ticks):
                 for coin in self.coins:
@@ -316,7 +336,7 @@ class LendingWorld:
         """Return a coin's market as it is in a minute; that of the quote currency has no end."""
         if coin == QUOTE:
             return Conditions(self.prices[coin], float("inf"), self.clock.time)
-        lead, share = PEG_DEPTH.get(coin, (coin, 1.0))
+        lead, share = DEPTH_OF.get(coin, (coin, 1.0))
         depth = DEPTH["thin"] * self.scene.scale * share * self._volumes[lead]
         return Conditions(self.prices[coin], depth * self._calm[lead][minute], self.clock.time)
 

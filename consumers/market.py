@@ -140,7 +140,7 @@ class World:
 
     def _schedule(self, random: Random) -> dict[int, list[population.Trader]]:
         """Give each trader the slot of its opening: −1 is before the first tick."""
-        minutes = range(self.scene.start_minute, self.scene.end_minute)
+        minutes = self.minutes
         volumes = [self._histories["BTCUSDT"].of_day(minute).volume for minute in minutes]
         totals = list(accumulate(volumes))
         slots_a_minute = TICKS_A_MINUTE * len(self.symbols)
@@ -173,10 +173,19 @@ class World:
         return self._ticker.last_time
 
     @property
+    def shards(self) -> int:
+        """Over how many shards accounts are spread."""
+        return self.scene.shards
+
+    @property
+    def minutes(self) -> range:
+        """The minutes of the day that are played."""
+        return range(self.scene.start_minute, self.scene.end_minute)
+
+    @property
     def slots(self) -> int:
         """How many times `play` yields."""
-        minutes = self.scene.end_minute - self.scene.start_minute
-        return 1 + minutes * TICKS_A_MINUTE * len(self.symbols)
+        return 1 + len(self.minutes) * TICKS_A_MINUTE * len(self.symbols)
 
     def hear(self, decision: Decision) -> None:
         """Take in a decision; what it asks of the venue is answered in a later slot."""
@@ -188,7 +197,7 @@ class World:
         slot = 0
         pause = TICK // len(self.symbols)
         time = self.clock.time - self.clock.time % SECOND
-        for minute in range(self.scene.start_minute, self.scene.end_minute):
+        for minute in self.minutes:
             paths = {symbol: self._path(symbol, minute) for symbol in self.symbols}
             for step in range(TICKS_A_MINUTE):
                 for symbol in self.symbols:

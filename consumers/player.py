@@ -16,10 +16,10 @@ from typing import Any, Protocol, Self
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from consumers.feed import Record
-from consumers.market import SECOND, TICK, World
-from consumers.tally import Tally
+from consumers.feed import Count, Day, Record
+from consumers.market import SECOND, TICK
 from engine import wire
+from engine.decisions import SetOff, WithdrawalUnpaid
 from engine.events import AccountEvent, AnyEvent, PriceEvent
 from producers import topics
 
@@ -35,6 +35,10 @@ STRETCH = 0.02
 POLL_MS = 100
 
 
+TOLD_ALONE = (SetOff, WithdrawalUnpaid)
+"""What the world must hear, though nobody has to answer it: it is no order."""
+
+
 class NotPlayable(RuntimeError):
     """The topics are not as the day needs them, or nobody takes its events."""
 
@@ -42,7 +46,7 @@ class NotPlayable(RuntimeError):
 class Looker(Protocol):
     """Who shows how far the day is."""
 
-    def show(self, tally: Tally) -> None:
+    def show(self) -> None:
         """Show it."""
 
 
@@ -128,9 +132,7 @@ class Player:
         await self._producer.stop()
         await self._consumer.stop()
 
-    async def run(
-        self, world: World, tally: Tally, pace: Pace, screen: Looker | None = None
-    ) -> None:
+    async def run(self, world: Day, tally: Count, pace: Pace, screen: Looker | None = None) -> None:
         """Play `world` to its end, and wait until every shard has taken all of it.
 
         Raises `NotPlayable` when no shard gets on, `KafkaError`.
@@ -144,7 +146,7 @@ class Player:
                     await self._reached(now - self._lead, listening)
                 if pace.holds(now):
                     if screen is not None:
-                        screen.show(tally)
+                        screen.show()
                     await pace.wait(now)
             await self._reached(world.last_price_time, listening)
             await self._heard_out(listening)
@@ -152,9 +154,9 @@ class Player:
             listening.cancel()
             await asyncio.wait([listening])
         if screen is not None:
-            screen.show(tally)
+            screen.show()
 
-    async def _send(self, records: Iterable[Record], tally: Tally) -> None:
+    async def _send(self, records: Iterable[Record], tally: Count) -> None:
         for shard, event in records:
             tally.event(event)
             topic, key = self._place(event)
@@ -200,7 +202,7 @@ class Player:
             'topics, with clock = "events"?'
         )
 
-    async def _listen(self, world: World, tally: Tally) -> None:
+    async def _listen(self, world: Day, tally: Count) -> None:
         """Hear what the daemon commits; in one fetch, orders before how far their shard is."""
         while True:
             fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
@@ -210,11 +212,14 @@ class Player:
             if fetched:
                 self._heard.set()
 
-    def _take(self, world: World, tally: Tally, partition: TopicPartition, record: Any) -> None:
+    def _take(self, world: Day, tally: Count, partition: TopicPartition, record: Any) -> None:
         if partition.topic == self._topics.liquidation_orders:
             world.hear(wire.read_decision(record.value))
         elif partition.topic == self._topics.risk_events:
-            tally.decision(wire.read_decision(record.value))
+            decision = wire.read_decision(record.value)
+            tally.decision(decision)
+            if isinstance(decision, TOLD_ALONE):
+                world.hear(decision)
         elif record.key == b"shard" and record.value is not None:
             standing = msgspec.json.decode(record.value, type=Standing)
             self._standing[partition.partition] = standing.time
