@@ -10,6 +10,7 @@ from engine.decisions import CollateralSale, LiquidationOrder
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price
+from tests.twin.pools import rule_of
 from tests.twin.values import Health, LegHealth, meets_stop
 
 
@@ -69,7 +70,11 @@ def _slippage(world: World) -> Fraction:
 
 def send_sales(world: World, group: Group, owed: dict[str, Fraction]) -> None:
     """Sell just enough collateral for what is owed of each asset, in the profile's order."""
-    left = {c: group.cash[c] for c in world.rules.source.conversion if group.cash.get(c, ZERO) > 0}
+    lent = {rule_of(world, name).asset for name in group.debts()}
+    order = [asset for asset in world.rules.source.conversion if group.cash.get(asset, ZERO) > 0]
+    left = {asset: group.cash[asset] for asset in order}
+    if not group.owed():
+        left = {asset: amount for asset, amount in left.items() if asset not in lent}
     for debt, need in sorted(owed.items()):
         for asset in left:
             if need <= 0:

@@ -212,7 +212,7 @@ def counting_terms(world: World, group: Group, name: str) -> Terms | None:
 def has_backing(world: World, group: Group) -> bool:
     """Tell whether a group has a supply that counts."""
     return any(
-        counting_terms(world, group, name) is not None and supplied_now(world, group, name)
+        counting_terms(world, group, name) is not None
         for name, loan in sorted(group.loans.items())
         if loan.supplied
     )
