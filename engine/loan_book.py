@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,9 @@ BANDS = {
     "above_2": float("inf"),
 }
 """Bands of the health factor by name, each up to a bound that is no part of it."""
+
+UNDER_WAY = ("liquidating", "halted", "gap", "capped")
+"""What a group with a liquidation is counted as."""
 
 
 class PoolView(NamedTuple):
@@ -150,7 +154,8 @@ def _live(engine: Engine) -> tuple[Counter[str], Counter[str], dict[str, Decimal
     """Return live seizures and auctions by pool, and what the auctions have to raise."""
     seizures, auctions = Counter[str](), Counter[str]()
     raising: dict[str, Decimal] = {}
-    for group in engine.book.all_groups():
+    liquidated = chain.from_iterable(map(engine.watch.standing, UNDER_WAY))
+    for group in liquidated:
         if group.liquidation is None:
             continue
         seizures.update(o.symbol for o in group.liquidation.orders.values() if o.is_seizure)
@@ -192,9 +197,12 @@ class _Thresholds:
         self._engine = engine
         self._rows: dict[str, list[int]] = {}
         self._disabled: dict[str, list[int]] = {}
+        lending = engine.rules.lending
+        if lending is not None and lending.categories:
+            for group in engine.book.all_groups():
+                if category := engine.book.category_of(group):
+                    self._rows.setdefault(category, []).append(group.row)
         for group in engine.book.all_groups():
-            if category := engine.book.category_of(group):
-                self._rows.setdefault(category, []).append(group.row)
             for pool in group.disabled:
                 self._disabled.setdefault(pool, []).append(group.row)
 
