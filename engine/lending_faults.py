@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.auction import Decay, Reset
+from engine.auction_faults import auction_faults
 from engine.interest import Accrual, Ramp, RateCurve
 from engine.lending import CloseFactor, FullRepayment, TargetHealth, TargetLoanToValue, WholeAccount
-from engine.lending_profile import Bonus, Category, DutchAuction, Lending, PoolRule, Terms
+from engine.lending_profile import Bonus, Category, Lending, PoolRule, Terms
 from engine.money import ONE, ZERO, ceil_to, plain
 from engine.profile import DAY, SECOND, RiskProfile
-from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, within
+from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, part, positive, step, within
 from engine.seizure import (
     FixedBonus,
     HealthBonus,
@@ -63,7 +63,7 @@ def lending_faults(profile: RiskProfile) -> Faults:
     if len(set(rule.bad_debt.charge)) != len(rule.bad_debt.charge):
         yield "bad_debt: charge: a layer is given twice"
     if rule.auction is not None:
-        yield from at("auction", _auction(rule.auction))
+        yield from at("auction", auction_faults(rule.auction))
         yield from at("auction", _sold_by_auction(rule))
 
 
@@ -137,19 +137,14 @@ def _curve(curve: RateCurve) -> Faults:
             yield f"{field} {getattr(curve, field)} not in [0, 100): indices never fall"
     if not (curve.kink == 1 or (within(curve.kink, 0, 1) and curve.kink > 0)):
         yield f"kink {curve.kink} not in (0, 1]"
-    yield from _step("step", curve.step)
+    yield from step("step", curve.step)
 
 
 def _accrual(rule: Accrual) -> Faults:
     if not SECOND <= rule.period <= 400 * DAY:
         yield f"period {rule.period} µs not in a second to 400 days"
-    yield from _step("growth_step", rule.growth_step)
-    yield from _step("index_step", rule.index_step)
-
-
-def _step(field: str, step: Decimal) -> Faults:
-    if not (within(step, 0, 1) and step > 0):
-        yield f"{field} {step} not in (0, 1)"
+    yield from step("growth_step", rule.growth_step)
+    yield from step("index_step", rule.index_step)
 
 
 def _suppliers(pool: PoolRule) -> Faults:
@@ -225,22 +220,17 @@ def _terms(terms: Terms) -> Faults:
 def _bonus(bonus: Bonus) -> Faults:
     match bonus:
         case FixedBonus():
-            yield from _part("rate", bonus.rate)
+            yield from part("rate", bonus.rate)
             return
         case HealthBonus():
-            yield from _part("most_at", bonus.most_at)
+            yield from part("most_at", bonus.most_at)
             yield from fraction("least_share", bonus.least_share)
         case ThresholdBonus():
-            yield from _part("cursor", bonus.cursor)
+            yield from part("cursor", bonus.cursor)
         case HealthDiscount():
             pass
-    yield from _part("most", bonus.most)
-    yield from _step("step", bonus.step)
-
-
-def _part(field: str, value: Decimal) -> Faults:
-    if not within(value, 0, 1):
-        yield f"{field} {value} not in [0, 1)"
+    yield from part("most", bonus.most)
+    yield from step("step", bonus.step)
 
 
 def _ramp(ramp: Ramp, threshold: Decimal) -> Faults:
@@ -273,8 +263,8 @@ def _health_at_threshold(place: Place, profile: RiskProfile) -> Faults:
         if threshold * (ONE + bonus) > weight:
             of = "1" if weight == 1 else f"borrow_weight {weight}"
             yield (
-                f"{name} {threshold} · (1 + bonus {plain(bonus)}) = {_product(threshold, bonus)}, above "
-                f"{of}: a liquidation at the threshold lowers health"
+                f"{name} {threshold} · (1 + bonus {plain(bonus)}) = {_product(threshold, bonus)}, "
+                f"above {of}: a liquidation at the threshold lowers health"
             )
 
 
@@ -307,7 +297,7 @@ def _repay(profile: RiskProfile, rule: Lending) -> Faults:
             for place in _places(rule):
                 yield from _health_reached(repay.target, place, profile)
         case TargetLoanToValue() as repay:
-            yield from _part("target", repay.target)
+            yield from part("target", repay.target)
             yield from fraction("full_above", repay.full_above)
             for place in _places(rule):
                 yield from _loan_to_value_reached(repay.target, place)
@@ -361,43 +351,6 @@ def _dust(rule: Lending) -> Faults:
 
 
 # --- auctions
-
-
-def _auction(rule: DutchAuction) -> Faults:
-    yield from at("decay", _decay(rule.decay))
-    yield from at("reset", _reset(rule.reset, rule.decay))
-    yield from positive("start_factor", rule.start_factor)
-    yield from not_negative("pay: flat", rule.pay.flat)
-    yield from at("pay", _part("share", rule.pay.share))
-    if rule.in_flight is not None:
-        yield from positive("in_flight: limit", rule.in_flight.limit)
-        yield from positive("in_flight: collateral_limit", rule.in_flight.collateral_limit)
-        if rule.in_flight.collateral_limit > rule.in_flight.limit:
-            yield (
-                f"in_flight: collateral_limit {rule.in_flight.collateral_limit} above limit "
-                f"{rule.in_flight.limit}"
-            )
-    if rule.most_resets is not None and rule.most_resets < 0:
-        yield f"most_resets {rule.most_resets} negative"
-
-
-def _decay(rule: Decay) -> Faults:
-    yield from _step("step", rule.step)
-    if rule.shape == "linear":
-        yield from positive("duration", rule.duration)
-        return
-    if not (within(rule.cut, 0, 1) and rule.cut > 0):
-        yield f"cut {rule.cut} not in (0, 1): the price has to fall"
-    yield from positive("interval", rule.interval)
-    if rule.shape == "exponential" and rule.interval != SECOND:
-        yield f"interval {rule.interval} µs not a second: an exponential price is cut each second"
-
-
-def _reset(rule: Reset, decay: Decay) -> Faults:
-    yield from positive("after", rule.after)
-    yield from _part("below", rule.below)
-    if decay.shape == "linear" and 0 < decay.duration < rule.after:
-        yield f"after {rule.after} µs beyond the duration {decay.duration}: it stands at nothing"
 
 
 def _sold_by_auction(rule: Lending) -> Faults:

@@ -37,3 +37,15 @@ def positive(field: str, value: Decimal | int | None) -> Faults:
     """Yield a fault unless a value is above 0."""
     if value is not None and value <= 0:
         yield f"{field} {value} not positive"
+
+
+def part(field: str, value: Decimal) -> Faults:
+    """Yield a fault unless 0 <= value < 1."""
+    if not within(value, 0, 1):
+        yield f"{field} {value} not in [0, 1)"
+
+
+def step(field: str, value: Decimal) -> Faults:
+    """Yield a fault unless 0 < value < 1."""
+    if not (within(value, 0, 1) and value > 0):
+        yield f"{field} {value} not in (0, 1)"
