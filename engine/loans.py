@@ -235,6 +235,16 @@ def not_to_be_borrowed(engine: Engine, group: Group, pool: str) -> str:
     return ""
 
 
+def ceiling_left(engine: Engine, group: Group) -> Decimal | None:
+    """Return how much more may be borrowed against a group's collateral in isolation, by all
+    together, in the numeraire; none where it has no such collateral."""
+    for name in _backing(engine, group):
+        isolation = engine.rules.pool(name).isolation
+        if isolation is not None:
+            return isolation.debt_ceiling - _debt_against(engine, name)
+    return None
+
+
 def _backing(engine: Engine, group: Group) -> list[str]:
     """Return the pools whose supply counts for a group."""
     lending, category = engine.rules.lending, engine.book.category_of(group)

@@ -22,7 +22,7 @@ from engine.lending_profile import Bonus, Lending
 from engine.liquidation import Auction
 from engine.loan_book import pool_view
 from engine.loan_values import LoanHealth, indices_now, loans_of
-from engine.loans import not_to_be_borrowed
+from engine.loans import ceiling_left, not_to_be_borrowed
 from engine.margin import Health, breached, health, level
 from engine.markets import Markets
 from engine.money import ONE, RATE_STEP, ZERO, ceil_to, exact, floor_to, sqrt_up, unit_of
@@ -166,6 +166,9 @@ def _borrowable(engine: Engine, group: Group, pool: str, told: Collection[str]) 
     if kept.initial_borrow_weight is not None:
         weight = kept.initial_borrow_weight
     limits = [Limit(floor_to(entry.surplus, unit, price * weight), "collateral")]
+    ceiling = ceiling_left(engine, group)
+    if ceiling is not None:
+        limits.append(Limit(floor_to(ceiling, unit, price), "ceiling"))
     known = markets.lending.get(pool)
     if known is not None and pool in told:
         limits.append(Limit(known.cash, "cash"))

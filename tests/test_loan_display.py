@@ -285,6 +285,19 @@ def test_a_supply_that_is_disabled_backs_nothing_and_can_be_redeemed(tmp_path: P
     assert "disabled" in said("margin", path, *AAVE)
 
 
+def test_collateral_in_isolation_has_a_ceiling_and_few_pools(tmp_path: Path) -> None:
+    account = {
+        "loans": {"UNI": {"supplied": 5000000}, "USDC": {"owed": 16999000}},
+        "prices": {"UNI": 10, "USDC": 1, "WETH": 2000},
+        "pools": {"WETH": {"supplied": 10, "borrowed": 0}},
+    }
+    allowed = by(told(written(tmp_path, **account), *AAVE)["lending"]["allowed"], "pool")
+    # 17,000,000 in all, whatever 50,000,000 · 0.65 would allow.
+    assert (allowed["USDC"]["borrow"], allowed["USDC"]["borrow_limit"]) == ("1000", "ceiling")
+    assert allowed["WETH"]["borrow_limit"] == "not to be borrowed against UNI in isolation"
+    said("margin", written(tmp_path, **account), *AAVE)
+
+
 def test_a_pool_without_cash_pays_in_supply(tmp_path: Path) -> None:
     account = json.loads(SAMPLE.read_text())
     account["pools"] = {"WETH": {"supplied": 1000, "borrowed": 999}}
