@@ -36,8 +36,9 @@ def fitted(profile: RiskProfile, venue: Rules) -> RiskProfile:
     """Return `profile` for what `venue` lists.
 
     Its numeraire is called as the venue's, its collateral is what both know, tables by symbol keep
-    what is listed. Orders live and wait as the venue's own profile says: that is about its market,
-    not about risk. Raises `NotFitting` where an instrument has no rule of margin.
+    what is listed, and nothing is lent. Orders live and wait as the venue's own profile says: that
+    is about its market, not about risk. Raises `NotFitting` where an instrument has no rule of
+    margin.
     """
     own = venue.profile
     for item in venue.derivatives:
@@ -58,6 +59,7 @@ def fitted(profile: RiskProfile, venue: Rules) -> RiskProfile:
         ),
         requirements=_kept(profile.requirements, venue.derivatives),
         portfolios=_kept(profile.portfolios, venue.derivatives),
+        lending=None,
         liquidation=structs.replace(
             profile.liquidation,
             order_ttl=own.liquidation.order_ttl,

@@ -21,8 +21,8 @@ from producers.report import full, table
 HUNDREDTH = Decimal("0.01")
 """Rates, shares and loan-to-values are shown in per cent to this step."""
 
-UTILISATIONS = tuple(Decimal(used) / 100 for used in (0, 50, 80, 90, 100))
-"""Where borrowing rates are shown."""
+UTILISATIONS = (0, 50, 80, 90, 100)
+"""Where borrowing rates are shown, in per cent."""
 
 RECOGNITION = {
     "no_collateral": "once no collateral is left",
@@ -75,7 +75,7 @@ def show(out: Console, profile: RiskProfile, pools: Sequence[str] = ()) -> None:
 
 
 def _pools(lending: Lending, names: Sequence[str]) -> Table:
-    columns = ["Pool", "Asset", *(f"{used * 100:f} %" for used in UTILISATIONS)]
+    columns = ["Pool", "Asset", *(f"{used} %" for used in UTILISATIONS)]
     columns += ["Reserve", "Supply ≤", "Borrow ≤"]
     made = table(
         "Pools",
@@ -108,7 +108,8 @@ def _supply_period(rule: PoolRule) -> int:
 def _curve(curve: RateCurve, period: int) -> list[str]:
     """Write the rates of a year, in per cent."""
     periods = Decimal(YEAR) / period if YEAR % period == 0 else ONE
-    return [f"{_per_cent(kinked_rate(curve, used) * periods)}" for used in UTILISATIONS]
+    rates = (kinked_rate(curve, Decimal(used).scaleb(-2)) for used in UTILISATIONS)
+    return [_per_cent(rate * periods) for rate in rates]
 
 
 def _limits(rule: PoolRule) -> tuple[str, str, str]:
@@ -234,9 +235,15 @@ def _rules(profile: RiskProfile, lending: Lending) -> Iterator[tuple[str, str]]:
         if rule.isolation is not None:
             ceiling = f"{full(rule.isolation.debt_ceiling)} {profile.numeraire}"
             yield f"{name} backs loans alone", f"of {_isolated(lending)}; all of them ≤ {ceiling}"
+    markets = [name for name, one in lending.categories.items() if one.borrowable == (name,)]
+    if markets:
+        yield "Borrows of the pool of its name alone", f"category {', '.join(markets)}"
     for name, category in lending.categories.items():
-        if category.borrowable:
-            yield f"In category {name}", f"borrows {', '.join(category.borrowable)} alone"
+        if category.borrowable and name not in markets:
+            yield (
+                f"In category {name}",
+                f"{', '.join(category.borrowable)} alone may be borrowed of",
+            )
 
 
 def _isolated(lending: Lending) -> str:

@@ -95,7 +95,9 @@ def _brief(value: Any) -> str:
     if isinstance(value, dict):
         if "brackets" in value:
             return _brief(value["brackets"])
-        return ", ".join(f"{key} {_brief(item)}" for key, item in value.items() if item is not None)
+        words = [f"{key} {_brief(item)}" for key, item in value.items() if item is not None]
+        text = ", ".join(words)
+        return text if len(text) <= 80 else f"{len(words)} keys"
     if isinstance(value, list | tuple):
         if value and isinstance(value[0], dict) and "cap" in value[0]:
             count = f"{len(value)} brackets" if len(value) > 1 else "one bracket"
