@@ -255,10 +255,10 @@ def _number(value: Any) -> str:
 
 def _show_liquidation(out: Console, liquidation: dict[str, Any]) -> None:
     waits = f", waits: {liquidation['waits']}" if liquidation["waits"] else ""
-    out.print(
-        f"Liquidation {liquidation['number']} ({liquidation['reason']}), "
-        f"stage {liquidation['stage']}{waits}"
-    )
+    on_loans = liquidation["auctions"] or any(one["collateral"] for one in liquidation["orders"])
+    # Orders in a market have stages; seizures and auctions do not.
+    stage = "" if on_loans else f", stage {liquidation['stage']}"
+    out.print(f"Liquidation {liquidation['number']} ({liquidation['reason']}){stage}{waits}")
     if liquidation["awaits_cancellation_until"]:
         until = moment(liquidation["awaits_cancellation_until"])
         out.print(f"It awaits the cancellation of own orders until {until}.")

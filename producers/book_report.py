@@ -38,7 +38,7 @@ def book(engines: Sequence[Engine]) -> list[Line]:
     lines = []
     for engine in engines:
         for group in engine.book.all_groups():
-            if group.cash or group.symbols or group.loans:
+            if group.cash or group.symbols or group.loans or group.liquidation:
                 state = engine.health_of(group) if engine.ready else None
                 lines.append(Line(engine.shard, group, state, state_of(engine, group, state)))
     return sorted(lines, key=lambda line: risk_key(line.health, line.group))
@@ -181,11 +181,13 @@ def debt_table(engines: Sequence[Engine]) -> Table:
     made = table(
         "Debts to pools, in the numeraire",
         ["Health factor", "Debt", "of all"],
-        caption=f"Live seizures: {live[0]:,}; live auctions: {live[1]:,}.",
+        caption=f"Seizures live: {live[0]:,}; auctions: {live[1]:,}.",
     )
-    if owed_in_all := sum(bands.values()):
+    in_all = sum(bands.values())
+    if in_all or any(live):
         for band, owed in bands.items():
-            made.add_row(band.replace("_", " "), f"{owed:,.2f}", f"{owed / owed_in_all:.1%}")
+            share = f"{owed / in_all:.1%}" if in_all else NOTHING
+            made.add_row(band.replace("_", " "), f"{owed:,.2f}", share)
     return made
 
 

@@ -476,47 +476,60 @@ def test_what_the_documentation_shows_is_what_is_said() -> None:
 # --- inspect and explain
 
 
-def events(*more: tuple[Any, int, dict[str, Any]]) -> list[tuple[int, e.Event]]:
-    """Return how a loan is opened and its collateral falls below what it counts, and `more`."""
-    told: list[e.Event] = []
-    sequences: dict[str, int] = {}
+class Teller:
+    """Tells events with times in seconds, numbering each account's and each price's."""
 
-    def add(kind: Any, time: int, /, **fields: Any) -> None:
-        if "account" in fields:
-            sequences[fields["account"]] = fields["sequence"] = (
-                sequences.get(fields["account"], 0) + 1
-            )
-        told.append(kind(time=time * 1_000_000, **fields))
+    def __init__(self, profile: str, **prices: int) -> None:
+        self.told: list[tuple[int, e.Event]] = []
+        self._sequences: dict[str, int] = {}
+        rules = _read(profile)
+        assert rules.lending is not None
+        assets = {rule.asset for rule in rules.lending.pools.values()} | {rules.numeraire}
+        for name in sorted(assets):
+            self.add(e.InstrumentListed, 1, instrument=Asset(name, 8, D(10) ** 10))
+        self.add(e.ProfileChanged, 1, profile=rules)
+        for asset, price in prices.items():
+            self.price(1, asset, price)
 
-    for rule in _read("aave-v3").lending.pools.values():  # type: ignore[union-attr]
-        asset = Asset(rule.asset, 8, D(10) ** 10)
-        add(e.InstrumentListed, 1, instrument=asset)
-    add(e.InstrumentListed, 1, instrument=Asset("USD", 8, D(10) ** 10))
-    add(e.ProfileChanged, 1, profile=_read("aave-v3"))
-    for number, (asset, price) in enumerate((("WETH", 2000), ("USDC", 1)), start=1):
-        add(
-            e.PriceUpdate, 1, symbol=asset, kind="index", price=D(price), source="venue",
-            sequence=number,
-        )  # fmt: skip
-    for account, asset, amount in (("lender", "USDC", 20000), ("bob", "WETH", 10)):
-        add(e.Deposit, 2, account=account, asset=asset, amount=D(amount))
-        add(e.Supplied, 2, account=account, pool=asset, amount=D(amount))
-    add(e.Borrow, 3, account="bob", pool="USDC", amount=D(12000))
-    add(e.Withdrawal, 3, account="bob", asset="USDC", amount=D(12000))
-    add(
-        e.PriceUpdate, 4, symbol="WETH", kind="index", price=D(1400), source="venue", sequence=3
-    )  # fmt: skip
-    for kind, time, fields in more:
-        add(kind, time, **fields)
-    return [(0, event) for event in told]
+    def add(self, kind: Any, second: int, /, **fields: Any) -> None:
+        """Tell one event."""
+        if "sequence" in kind.__struct_fields__:
+            series = fields.get("account") or f"{kind.__name__} {fields.get('symbol')}"
+            fields["sequence"] = self._sequences[series] = self._sequences.get(series, 0) + 1
+        self.told.append((0, kind(time=second * 1_000_000, **fields)))
+
+    def price(self, second: int, asset: str, price: int) -> None:
+        """Quote a price."""
+        about = {"symbol": asset, "kind": "index", "price": D(price), "source": "venue"}
+        self.add(e.PriceUpdate, second, **about)
+
+    def supply(self, account: str, pool: str, asset: str, amount: int, **of: str) -> None:
+        """Deposit and supply an amount."""
+        self.add(e.Deposit, 2, account=account, asset=asset, amount=D(amount))
+        self.add(e.Supplied, 2, account=account, pool=pool, amount=D(amount), **of)
+
+    def borrow(self, account: str, pool: str, asset: str, amount: int, **of: str) -> None:
+        """Borrow an amount and take it away."""
+        self.add(e.Borrow, 3, account=account, pool=pool, amount=D(amount), **of)
+        self.add(e.Withdrawal, 3, account=account, asset=asset, amount=D(amount))
+
+
+def fallen() -> Teller:
+    """Return how a loan is opened, and its collateral falls below what it must count."""
+    teller = Teller("aave-v3", WETH=2000, USDC=1)
+    teller.supply("lender", "USDC", "USDC", 20000)
+    teller.supply("bob", "WETH", "WETH", 10)
+    teller.borrow("bob", "USDC", "USDC", 12000)
+    teller.price(4, "WETH", 1400)
+    return teller
 
 
 def test_inspect_shows_loans_pools_and_live_seizures(tmp_path: Path) -> None:
-    path = write(tmp_path / "log", events())
+    path = write(tmp_path / "log", fallen().told)
     text = said("inspect", "--log", path)
     assert re.search(r"│ USDC │ +20,000.\d\d │ +12,000.\d\d │ +60.00 % │ +8,000.00 │", text)
     assert re.search(r"│ below 1 +│ +12,000.\d\d │ 100.0% │", text)
-    assert "Live seizures: 1; live auctions: 0." in text
+    assert "Seizures live: 1; auctions: 0." in text
     assert re.search(r"│ bob +│ cross +│ liquidating │.*│ 0.9683 │", text)
     bob = said("inspect", "--log", path, "bob")
     assert "Health factor 0.9683" in bob
@@ -532,7 +545,7 @@ def test_inspect_shows_loans_pools_and_live_seizures(tmp_path: Path) -> None:
 
 
 def test_explain_tells_how_a_seizure_came_about(tmp_path: Path) -> None:
-    path = write(tmp_path / "log", events())
+    path = write(tmp_path / "log", fallen().told)
     flat = re.sub(r"\s+", " ", said("explain", "--log", path, "bob:1:1:USDC"))
     assert "Seizure bob:1:1:USDC: repay 6,000" in flat
     assert "│ supplied to WETH │ counts × 0.83 │ 10 │" in flat
@@ -545,20 +558,16 @@ def test_explain_tells_how_a_seizure_came_about(tmp_path: Path) -> None:
 
 def test_a_loan_that_is_lost_is_told_to_its_end(tmp_path: Path) -> None:
     """Half is repaid as asked; then the collateral falls so far that all of it pays a part."""
+    teller = fallen()
     about = {"account": "bob", "margin": "cross", "pool": "USDC", "collateral": "WETH"}
     first = {"repaid": D("6000.00000444"), "seized": D("4.49999999"), "fee": D("0.02142858")}
-    price = {"symbol": "WETH", "kind": "index", "price": D(700), "source": "venue", "sequence": 4}
     # 5.50000001 · 700 ÷ 1.05, up as Aave rounds it.
     rest = {"repaid": D("3666.66667334"), "seized": D("5.50000001"), "fee": D("0.02619048")}
-    path = write(
-        tmp_path / "log",
-        events(
-            (e.FundMoved, 4, {"shard": 0, "asset": "USDC", "amount": D(1000), "sequence": 1}),
-            (e.Seized, 5, {**about, **first, "order_id": "bob:1:1:USDC"}),
-            (e.PriceUpdate, 6, price),
-            (e.Seized, 7, {**about, **rest, "order_id": "bob:2:1:USDC"}),
-        ),
-    )
+    teller.add(e.FundMoved, 4, shard=0, asset="USDC", amount=D(1000))
+    teller.add(e.Seized, 5, **about, **first, order_id="bob:1:1:USDC")
+    teller.price(6, "WETH", 700)
+    teller.add(e.Seized, 7, **about, **rest, order_id="bob:2:1:USDC")
+    path = write(tmp_path / "log", teller.told)
     flat = re.sub(r"\s+", " ", said("explain", "--log", path, "bob:2:1:USDC"))
     assert "repay 3,666.66667334 to USDC for 5.50000001 of WETH, bonus 0.05" in flat
     assert "seized: all that is supplied, 5.50000001 WETH × price 700 =" in flat
@@ -578,3 +587,33 @@ def test_a_loan_that_is_lost_is_told_to_its_end(tmp_path: Path) -> None:
     book = said("inspect", "--log", path)
     assert re.search(r"│ USDC +│ USDC +│ +2,333.33 │ +1,000.00 │ +1,333.33 │ +0 │", book)
     assert "Given up of its debt to USDC: 2,333.3333" in said("inspect", "--log", path, "bob")
+
+
+def test_an_auction_is_shown_and_explained(tmp_path: Path) -> None:
+    teller, of = Teller("maker", WETH=2200), {"margin": "isolated:ETH-A"}
+    teller.supply("lender", "DAI-ETH-A", "DAI", 100000)
+    teller.supply("bob", "ETH-A", "WETH", 20, **of)
+    teller.borrow("bob", "DAI-ETH-A", "DAI", 30000, **of)
+    teller.price(4, "WETH", 2000)
+    path = write(tmp_path / "log", teller.told)
+    bob = said("inspect", "--log", path, "bob")
+    # 30,000 and a little interest, and 13 % of that; from 2,000 · 1.2.
+    assert re.search(r"│ bob:1:1:DAI-ETH-A │ +20 │ +ETH-A │ 33,900.\d\d │ +2,400 │", bob)
+    book = said("inspect", "--log", path)
+    assert "Seizures live: 0; auctions: 1." in re.sub(r"\s+", " ", book)
+    assert re.search(r"│ DAI-ETH-A │ 100,000.\d\d │ +0 │ .* │ +30,000.\d\d │", book)
+    assert re.search(r"│ bob +│ isolated:\S+ +│ liquidating │", book)
+    told_of = re.sub(r"\s+", " ", said("explain", "--log", path, "bob:1:1:DAI-ETH-A"))
+    assert "Auction bob:1:1:DAI-ETH-A: 20 of ETH-A for 33,900" in told_of
+    # The lot and the debt are the auction's by the end of the event.
+    assert "│ owed to DAI-ETH-A │ counts × 1 │ 30,000.00002118 │" in told_of
+    taken = {"account": "bob", "auction_id": "bob:1:1:DAI-ETH-A", "margin": "isolated:ETH-A"}
+    teller.add(e.AuctionTaken, 5, **taken, amount=D(10), paid=D(24000))
+    teller.add(e.AuctionTaken, 6, **taken, amount=D(10), paid=D(5000))
+    ended = write(tmp_path / "ended", teller.told)
+    told_of = re.sub(r"\s+", " ", said("explain", "--log", ended, "bob:1:1:DAI-ETH-A"))
+    # 30,000 were due, 29,000 came.
+    assert "sold_out, 0 returned," in told_of
+    assert "1,000.00002118 uncovered" in told_of
+    assert re.search(r"DAI-ETH-A: shortfall 1,000.0000\d* DAI = fund 0", told_of)
+    assert re.search(r"│ DAI-ETH-A │ DAI +│ +1 │ +29,000.00 │ +1,000.00 │", said("replay", ended))
