@@ -118,6 +118,39 @@ def test_a_loan_below_its_threshold_is_liquidated_as_the_venue_would(loan):
 
 
 @pytest.mark.parametrize("loan", LOANS, ids=[loan.profile for loan in LOANS])
+def test_a_fall_through_threshold_and_debt_leaves_bad_debt_to_whom_the_venue_says(loan):
+    """At half the price: all collateral goes, and what it leaves short is for lenders at once, or
+    outstanding; nobody has a fund or a reserve here."""
+    story = told(loan)
+    pool = story.engine.rules.pool(loan.pool).asset, loan.pool
+    lent = story.engine.markets.lending[loan.pool].supply.value
+    price = D(loan.price) / 2
+    decided = story.price(story.engine.rules.pool(loan.collateral).asset, str(price), "index")
+    for order in of(CollateralLiquidation, decided):
+        story.seized(order)
+    for auction in of(AuctionStarted, decided):
+        story.tell(
+            e.AuctionTaken,
+            account="owner",
+            margin=loan.margin,
+            auction_id=auction.auction_id,
+            amount=auction.lot,
+            paid=auction.lot * auction.start_price,
+        )
+    ledger, state = story.engine.ledger, story.engine.markets.lending[loan.pool]
+    lost = ledger.shortfall[pool]
+    assert D(loan.debt) / 20 < lost < D(loan.debt) / 2
+    if loan.profile in ("morpho-blue", "euler-v2"):
+        assert (ledger.socialised[pool], state.deficit) == (lost, 0)
+        assert state.supply.value < lent
+    else:
+        assert (ledger.bad_debt[pool], state.deficit) == (lost, lost)
+        assert state.supply.value >= lent
+    assert state.borrowed == 0
+    assert not of(Refused, story.decided)
+
+
+@pytest.mark.parametrize("loan", LOANS, ids=[loan.profile for loan in LOANS])
 def test_a_loan_beyond_what_it_may_open_at_is_told(loan):
     """A hundredth more than the loan-to-value allows, of the same collateral."""
     story = told(loan)
