@@ -194,7 +194,11 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         orders_live=any(not order.is_sale for order in active),
         auctions=liquidation is not None and bool(liquidation.auctions),
         capped=liquidation is not None and liquidation.waits == "capped",
-        **outlook._asdict(),
+        settable=outlook.settable,
+        seizable=outlook.seizable,
+        full=outlook.full,
+        sellable=outlook.sellable,
+        lost=outlook.lost,
     )
 
 

@@ -8,10 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.auction import Decay, InFlight, Reset
-from engine.book import Holdings, Loan
-from engine.decisions import MarkUsed
-from engine.instruments import Asset
 from engine.lending import (
     CloseFactor,
     FullRepayment,
@@ -19,97 +15,14 @@ from engine.lending import (
     TargetLoanToValue,
     WholeAccount,
 )
-from engine.lending_profile import BadDebtRule, Dust, DutchAuction, Lending, PoolRule, Terms
-from engine.liquidation import Auction
+from engine.lending_profile import Dust, Terms
 from engine.margin import Health, health
-from engine.markets import Markets
-from engine.money import ONE, ZERO, exact, floor_to, plain
-from engine.pools import LendingPool
-from engine.profile import Collateral, RiskProfile
-from engine.recourse import lost, plan_draws
-from engine.repayment import has_pair, health_of, plan_auction, plan_seizures
-from engine.rules import Rules
+from engine.money import ZERO, exact, floor_to
+from engine.repayment import health_of
 from engine.seizure import FixedBonus, HealthBonus, HealthDiscount, ThresholdBonus
+from tests.loan_account import BTC, ETH, FIXED, USD, Account, eth_account
 
-USD = Asset("USD", 2, D(10) ** 12)
-ETH = Asset("ETH", 4, D(10) ** 9)
-BTC = Asset("BTC", 6, D(10) ** 9)
-CENT = D("0.01")
-FIXED = FixedBonus(D("0.08"))
-
-
-class Account:
-    """A group's loans under a profile, at prices, and what is planned for it."""
-
-    def __init__(
-        self,
-        supplied: dict[str, str],
-        owed: dict[str, str],
-        prices: dict[str, str],
-        *,
-        terms: dict[str, Terms] | None = None,
-        collateral: dict[str, Collateral] | None = None,
-        cash: dict[str, str] | None = None,
-        pool_cash: str = "1000000",
-        **rules: Any,
-    ) -> None:
-        given = {name: Terms(D("0.7"), D("0.8"), FIXED) for name in ("ETH", "BTC", "USD")}
-        given.update(terms or {})
-        fields = rules.pop("pool", {})
-        self.rules = Rules()
-        for asset in (USD, ETH, BTC):
-            self.rules.list_instrument(asset)
-        pools = {name: PoolRule(name, collateral=given[name], **fields) for name in given}
-        self.rules.put_in_force(
-            RiskProfile(
-                name="loans",
-                numeraire="USD",
-                collateral=collateral or {name: Collateral() for name in given},
-                conversion=("USD", "ETH", "BTC"),
-                lending=Lending(pools, **rules),
-            )
-        )
-        self.markets = Markets()
-        for asset, price in prices.items():
-            self.markets.prices[asset, "index"] = MarkUsed(asset, "index", D(price), "venue", 0)
-        for name in given:
-            self.markets.lending[name] = LendingPool(cash=D(pool_cash))
-        loans = {
-            name: Loan(D(supplied.get(name, "0")), D(owed.get(name, "0")))
-            for name in sorted({*supplied, *owed})
-        }
-        balances = {asset: D(amount) for asset, amount in (cash or {}).items()}
-        self.holdings = Holdings(balances, {}, {}, loans, "")
-
-    @property
-    def state(self) -> Health:
-        """The group's health."""
-        found = health(self.holdings, self.rules, self.markets)
-        assert found is not None
-        return found
-
-    def seizures(self) -> list[Any]:
-        """What would be seized."""
-        return plan_seizures(self.state, self.holdings, self.rules, self.markets)
-
-    def seizure(self) -> tuple[str, str]:
-        """What the one seizure repays and takes."""
-        (found,) = self.seizures()
-        return f"{plain(found.repay)} {found.pool}", f"{plain(found.seize)} {found.collateral}"
-
-    def auction(self, *live: Auction) -> Any:
-        """What would go on auction."""
-        return plan_auction(self.state, self.holdings, self.rules, self.markets, live)
-
-    def lost(self) -> dict[str, D]:
-        """What would be given up."""
-        paired = has_pair(self.state, self.holdings, self.rules, self.markets)
-        return lost(self.state, self.holdings, self.rules, paired=paired)
-
-
-def eth_account(price: str = "1200", **rules: Any) -> Account:
-    """1 ETH against 1,000 USD, at a threshold of 0.8 and a bonus of 8 %: health 0.96 at 1,200."""
-    return Account({"ETH": "1"}, {"USD": "1000"}, {"ETH": price}, **rules)
+CENT = USD.unit
 
 
 # --- how much
@@ -341,95 +254,6 @@ def test_a_repayment_of_all_debts_is_not_toxic():
     account = Account({"BTC": "100"}, {"USD": "85"}, {"BTC": "0.94"}, terms=terms)
     (found,) = account.seizures()
     assert (found.repay, found.toxic) == (D(85), False)
-
-
-# --- auctions
-
-
-def maker(price: str = "1200", **rules: Any) -> Account:
-    rule = DutchAuction(Decay("linear", 3600), Reset(1800, D("0.4")), D("1.2"), **rules)
-    return eth_account(price, auction=rule, pool={"least_debt": D(100)})
-
-
-def live(debt: str, pool: str = "USD", collateral: str = "ETH") -> Auction:
-    amount = D(debt)
-    return Auction("one", 1, pool, collateral, ONE, amount, amount, ONE, 0)
-
-
-@exact
-def test_all_of_a_debt_goes_on_auction_where_there_is_no_limit():
-    found = maker().auction()
-    assert (found.lot, found.due, found.debt) == (D(1), D(1000), D(1080))
-    assert (found.start_price, found.toxic) == (D(1440), False)
-
-
-@exact
-def test_what_there_is_no_room_for_waits():
-    limits = InFlight(D(2000), D(800))
-    found = maker(in_flight=limits).auction(live("260"), live("5000", "BTC"))
-    # Room for 540 of this collateral: 500 with their penalty, and half of the lot.
-    assert (found.lot, found.due, found.debt) == (D("0.5"), D(500), D(540))
-    assert maker(in_flight=limits).auction(live("1900", collateral="BTC")) is None
-    assert maker(in_flight=limits).auction(live("800")) is None
-    # Less than the least debt would be left behind: all of it, beyond the room.
-    roomy = maker(in_flight=InFlight(D(2000), D(1000))).auction()
-    assert (roomy.lot, roomy.due) == (D(1), D(1000))
-
-
-# --- what is lost
-
-
-@exact
-def test_a_debt_without_collateral_is_lost():
-    assert Account({}, {"USD": "10"}, {}).lost() == {"USD": D(10)}
-    assert eth_account("1").lost() == {}
-
-
-@exact
-def test_worthless_collateral_is_none_by_value():
-    dusty = {"value_step": D(1), "repay": FullRepayment()}
-    by_value = BadDebtRule("no_value")
-    account = Account({"ETH": "0.5"}, {"USD": "10"}, {"ETH": "1.9"}, bad_debt=by_value, **dusty)
-    assert account.lost() == {"USD": D(10)}
-    account = Account({"ETH": "0.5"}, {"USD": "10"}, {"ETH": "2"}, bad_debt=by_value, **dusty)
-    assert account.lost() == {}
-
-
-@exact
-def test_an_insolvent_group_loses_what_its_collateral_does_not_cover():
-    rule = BadDebtRule("insolvent")
-    account = Account(
-        {"BTC": "1"}, {"USD": "100", "ETH": "2"}, {"BTC": "199", "ETH": "100"}, bad_debt=rule
-    )
-    # 300 owed, 199 there: a third and two thirds of 101, up to the unit.
-    assert account.lost() == {"USD": D("33.67"), "ETH": D("0.6734")}
-    solvent = Account({"BTC": "1"}, {"USD": "199"}, {"BTC": "199"}, bad_debt=rule)
-    assert solvent.lost() == {}
-
-
-@exact
-def test_a_debt_worth_less_than_a_unit_of_collateral_is_lost_unless_halted():
-    account = Account({"ETH": "1"}, {"USD": "0.01"}, {"ETH": "10000"})
-    assert account.seizures() == []
-    assert account.lost() == {"USD": CENT}
-    account.rules.halted = {"ETH"}
-    assert account.lost() == {}
-
-
-@exact
-def test_what_was_lent_comes_back_for_negative_cash():
-    account = Account(
-        {"ETH": "1", "USD": "30"},
-        {},
-        {"ETH": "1000", "BTC": "1000"},
-        cash={"BTC": "-0.1"},
-        pool_cash="0.05",
-    )
-    draws = plan_draws(account.state, account.holdings, account.rules, account.markets)
-    assert draws == [("USD", D("0.05")), ("ETH", D("0.05"))]
-    account.markets.lending["ETH"] = account.markets.lending["USD"] = LendingPool(cash=D(100))
-    draws = plan_draws(account.state, account.holdings, account.rules, account.markets)
-    assert draws == [("USD", D(30)), ("ETH", D("0.0700"))]
 
 
 # --- for every rule
