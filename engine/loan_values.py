@@ -89,7 +89,7 @@ def loans_of(
             if owed or (supplied and counts):
                 return None
             price = ZERO
-        weight = _weight(rules.in_force.collateral_of(rule.asset), context)
+        weight = debt_weight(rules.in_force.collateral_of(rule.asset), context)
         found.append(LoanHealth(pool, rule.asset, supplied, owed, price, counts, weight))
     return tuple(found)
 
@@ -101,7 +101,8 @@ def _counts(lending: Lending, pool: str, category: str, context: Context, now: i
     return threshold_at(terms, now) if context == "maintenance" else terms.loan_to_value
 
 
-def _weight(rule: Collateral, context: Context) -> Decimal:
+def debt_weight(rule: Collateral, context: Context) -> Decimal:
+    """Return what a debt counts in a context, by the rule of its asset."""
     if context != "maintenance" and rule.initial_borrow_weight is not None:
         return rule.initial_borrow_weight
     return rule.borrow_weight

@@ -95,10 +95,11 @@ def fits_order(found: dict[str, Any], order: LiquidationOrder) -> bool:
 def fits_sale(found: dict[str, Any], sale: CollateralSale) -> bool:
     """Tell whether `found` is what `sale` was decided on."""
     cash = {balance["asset"]: balance["cash"] for balance in found["balances"]}
+    lent = any(loan["asset"] == sale.for_asset and loan["owed"] for loan in found["loans"])
     return (
         found["margin"] == sale.margin
         and cash.get(sale.asset, 0) >= sale.amount
-        and cash.get(sale.for_asset, 0) < 0
+        and (cash.get(sale.for_asset, 0) < 0 or lent)
     )
 
 

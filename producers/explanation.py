@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import decisions as d
-from engine import events as e
-from engine.money import ONE, exact
+from engine.money import ONE, ZERO, exact
+from producers.course import Course, auction, seizure, show_course
 from producers.loan_report import loans_said, seizure_said
 from producers.report import full, moment, table
 
-Course = Sequence[tuple[int, e.Event | d.Decision]]
 Ask = d.LiquidationOrder | d.CollateralSale | d.CollateralLiquidation | d.AuctionStarted
 
 
@@ -69,8 +68,7 @@ def show(out: Console, told: Explanation) -> None:
             _say(out, "\nAmount and collateral of the seizure", style="bold")
             for line in seizure_said(order, found["loans"], found["repayment"]):
                 _say(out, f"  {line}")
-    out.print(_course_table(course))
-    _show_losses(out, course)
+    show_course(out, course)
 
 
 def _say(out: Console, text: str, style: str = "") -> None:
@@ -84,9 +82,9 @@ def _headline(order: Ask) -> str:
             f"{order.for_asset} at {full(order.limit_price)} or better"
         )
     if isinstance(order, d.CollateralLiquidation):
-        return f"Seizure {order.order_id}: {_seizure(order)}"
+        return f"Seizure {order.order_id}: {seizure(order)}"
     if isinstance(order, d.AuctionStarted):
-        return f"Auction {order.auction_id}: {_auction(order)}"
+        return f"Auction {order.auction_id}: {auction(order)}"
     return (
         f"Order {order.order_id}: {order.side} {full(order.size)} {order.symbol} at "
         f"{full(order.limit_price)} or better, stage {order.stage}"
@@ -328,154 +326,29 @@ def _stage(order: d.LiquidationOrder, found: dict[str, Any], limit: Decimal | No
 
 def _show_sale(out: Console, sale: d.CollateralSale, found: dict[str, Any]) -> None:
     held = {balance["asset"]: balance for balance in found["balances"]}
-    owed, sold = held[sale.for_asset], held[sale.asset]
+    sold, (owed, price) = held[sale.asset], _owed(sale.for_asset, found)
     _say(out, "\nAmount and limit of the sale", style="bold")
     _say(
         out,
-        f"  owed: {full(-owed['cash'])} {sale.for_asset} at {full(owed['price'])} "
-        f"{found['numeraire']}; held: {full(sold['cash'])} {sale.asset} at {full(sold['price'])}",
+        f"  owed: {full(owed)} {sale.for_asset} at {full(price)} {found['numeraire']}; held: "
+        f"{full(sold['cash'])} {sale.asset} at {full(sold['price'])}",
     )
     _say(
         out,
-        f"  what is still owed × {full(owed['price'])} ÷ {full(sold['price'])}, up to the unit and "
+        f"  what is still owed × {full(price)} ÷ {full(sold['price'])}, up to the unit and "
         f"at most what is held: {full(sale.amount)} {sale.asset}",
     )
     _say(
         out,
         f"  limit: {full(sold['price'])} × (1 − {full(found['max_slippage'])}) ÷ "
-        f"{full(owed['price'])}, up: {full(sale.limit_price)} {sale.for_asset} per {sale.asset}",
+        f"{full(price)}, up: {full(sale.limit_price)} {sale.for_asset} per {sale.asset}",
     )
 
 
-def _course_table(course: Course) -> Table:
-    made = Table(title="\nWhat happened", title_justify="left")
-    for column in ("Time (UTC)", "What", "Detail"):
-        made.add_column(column, overflow="fold")
-    for time, happened in course:
-        made.add_row(moment(time), type(happened).__name__, _told(happened))
-    return made
-
-
-def _told(happened: e.Event | d.Decision) -> str:
-    """Say in a few words what happened."""
-    match happened:
-        case d.LiquidationStarted():
-            waits = f", waits: {happened.waits}" if happened.waits else ""
-            return f"{happened.reason}{waits}"
-        case d.LiquidationOrder():
-            replaces = f", replaces {happened.replaces}" if happened.replaces else ""
-            return (
-                f"{happened.order_id}: {happened.side} {full(happened.size)} at "
-                f"{full(happened.limit_price)}, stage {happened.stage}{replaces}"
-            )
-        case d.CollateralSale():
-            return (
-                f"{happened.order_id}: sell {full(happened.amount)} {happened.asset} for "
-                f"{happened.for_asset} at {full(happened.limit_price)}"
-            )
-        case d.CollateralLiquidation():
-            return f"{happened.order_id}: {_seizure(happened)}"
-        case d.AuctionStarted():
-            return f"{happened.auction_id}: {_auction(happened)}"
-        case d.AuctionReset():
-            return (
-                f"{happened.auction_id}: anew at {full(happened.start_price)}, reset "
-                f"{happened.resets}"
-            )
-        case d.AuctionEnded():
-            return (
-                f"{happened.auction_id}: {happened.reason}, {full(happened.returned)} returned, "
-                f"{full(happened.uncovered)} uncovered"
-            )
-        case d.SetOff():
-            return f"{full(happened.amount)} of the account's cash for {happened.pool}"
-        case d.CancelOrder():
-            return f"{happened.order_id}: {happened.reason}"
-        case d.Anomaly():
-            return f"{happened.order_id}: {happened.kind}: {happened.detail}".lstrip(": ")
-        case d.FeeCharged():
-            return f"{full(happened.amount)} {happened.asset} to the fund, {happened.order_id}"
-        case d.FundDraw() | d.ReserveDraw() | d.LossSocialised():
-            return (
-                f"{full(happened.amount)} {happened.asset} for {happened.market}, of "
-                f"{full(happened.capacity)} there"
-            )
-        case d.Shortfall() | d.BadDebt():
-            return f"{full(happened.amount)} {happened.asset}, {happened.market}"
-        case d.LiquidationEnded():
-            return happened.reason
-    return _answered(happened)
-
-
-def _answered(happened: e.Event | d.Decision) -> str:
-    match happened:
-        case e.Fill():
-            return (
-                f"{happened.order_id}: {full(happened.size)} at {full(happened.price)}, fee "
-                f"{full(happened.fee)} {happened.fee_asset}"
-            )
-        case e.OrderClosed():
-            reason = f", {happened.reason}" if happened.reason else ""
-            return f"{happened.order_id}: {full(happened.filled_size)} filled{reason}"
-        case e.CollateralSold():
-            return (
-                f"{happened.order_id}: {full(happened.amount)} {happened.asset} for "
-                f"{full(happened.proceeds)} {happened.for_asset}"
-            )
-        case e.Seized():
-            return (
-                f"{happened.order_id}: {full(happened.repaid)} repaid to {happened.pool} for "
-                f"{full(happened.seized)} of {happened.collateral}, fee {full(happened.fee)}"
-            )
-        case e.AuctionTaken():
-            return (
-                f"{happened.auction_id}: {full(happened.amount)} of the lot for "
-                f"{full(happened.paid)}"
-            )
-    return ""
-
-
-def _seizure(asked: d.CollateralLiquidation) -> str:
-    toxic = ", toxic" if asked.toxic else ""
-    return (
-        f"repay {full(asked.repay)} to {asked.pool} for {full(asked.seize)} of "
-        f"{asked.collateral}, bonus {full(asked.bonus)}{toxic}"
-    )
-
-
-def _auction(begun: d.AuctionStarted) -> str:
-    toxic = ", toxic" if begun.toxic else ""
-    return (
-        f"{full(begun.lot)} of {begun.collateral} for {full(begun.debt)} to {begun.pool}, from "
-        f"{full(begun.start_price)}{toxic}"
-    )
-
-
-_BORNE = {
-    d.FundDraw: "fund",
-    d.ReserveDraw: "reserve",
-    d.LossSocialised: "lenders",
-    d.BadDebt: "bad debt",
-}
-
-
-def _show_losses(out: Console, course: Course) -> None:
-    """Say what was lost and who paid, in each market and asset."""
-    parts: dict[tuple[str, str], dict[type, Decimal]] = {}
-    for _, happened in course:
-        if isinstance(
-            happened, d.Shortfall | d.FundDraw | d.ReserveDraw | d.LossSocialised | d.BadDebt
-        ):
-            sums = parts.setdefault((happened.market, happened.asset), {})
-            sums[type(happened)] = sums.get(type(happened), Decimal(0)) + happened.amount
-    ended = any(isinstance(happened, d.LiquidationEnded) for _, happened in course)
-    if not parts:
-        _say(out, "No shortfall." if ended else "It goes on; no shortfall so far.")
-    for (market, asset), sums in parts.items():
-        lost = full(sums.get(d.Shortfall, Decimal(0)))
-        borne = " + ".join(
-            f"{name} {full(sums.get(kind, Decimal(0)))}"
-            for kind, name in _BORNE.items()
-            if kind in sums or name in ("fund", "bad debt")
-        )
-        _say(out, f"{market}: shortfall {lost} {asset} = {borne}.")
+def _owed(asset: str, found: dict[str, Any]) -> tuple[Decimal, Decimal]:
+    """Return what is owed in an asset, as negative cash, else to pools, and the asset's price."""
+    for held in found["balances"]:
+        if held["asset"] == asset and held["cash"] < 0:
+            return -held["cash"], held["price"]
+    loans = [loan for loan in found["loans"] if loan["asset"] == asset]
+    return sum((loan["owed"] for loan in loans), ZERO), loans[0]["price"]

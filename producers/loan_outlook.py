@@ -21,7 +21,7 @@ from engine.lending import HEALTH_STEP, Backing, health_factor
 from engine.lending_profile import Bonus, Lending
 from engine.liquidation import Auction
 from engine.loan_book import pool_view
-from engine.loan_values import LoanHealth, indices_now, loans_of
+from engine.loan_values import LoanHealth, debt_weight, indices_now, loans_of
 from engine.loans import ceiling_left, not_to_be_borrowed
 from engine.margin import Health, breached, health, level
 from engine.markets import Markets
@@ -161,25 +161,34 @@ def _borrowable(engine: Engine, group: Group, pool: str, told: Collection[str]) 
         return Limit(ZERO, "not lent")
     if why := not_to_be_borrowed(engine, group, pool):
         return Limit(ZERO, why)
-    unit, kept = rules.assets[rule.asset].unit, rules.in_force.collateral_of(rule.asset)
-    weight = kept.borrow_weight
-    if kept.initial_borrow_weight is not None:
-        weight = kept.initial_borrow_weight
+    unit, weight = (
+        rules.assets[rule.asset].unit,
+        debt_weight(rules.in_force.collateral_of(rule.asset), "initial"),
+    )
     limits = [Limit(floor_to(entry.surplus, unit, price * weight), "collateral")]
     ceiling = ceiling_left(engine, group)
     if ceiling is not None:
         limits.append(Limit(floor_to(ceiling, unit, price), "ceiling"))
-    known = markets.lending.get(pool)
-    if known is not None and pool in told:
-        limits.append(Limit(known.cash, "cash"))
-        if rule.borrow_cap is not None:
-            owed = ceil_to(known.borrowed * indices_now(pool, rules, markets).borrow, unit)
-            limits.append(Limit(rule.borrow_cap - owed, "cap"))
+    if pool in told:
+        limits += _lent(engine, pool)
     least = min(limits, key=lambda limit: limit.amount)
     has = group.loans[pool].owed if pool in group.loans else ZERO
     if ZERO < least.amount < rule.least_debt and not has:
         return Limit(ZERO, "least debt")
     return Limit(max(least.amount, ZERO), least.by)
+
+
+def _lent(engine: Engine, pool: str) -> list[Limit]:
+    """Return what a pool itself can lend."""
+    rules, markets = engine.rules, engine.markets
+    rule, known = rules.pool(pool), markets.lending.get(pool)
+    limits = [Limit(known.cash if known else ZERO, "cash")]
+    if rule.borrow_cap is not None:
+        borrowed = known.borrowed if known else ZERO
+        unit = rules.assets[rule.asset].unit
+        owed = ceil_to(borrowed * indices_now(pool, rules, markets).borrow, unit)
+        limits.append(Limit(rule.borrow_cap - owed, "cap"))
+    return limits
 
 
 def _redeemable(
