@@ -158,7 +158,9 @@ class Watch:
         relief = math.inf if math.isinf(fall) else fall * equity - maintenance + error
         if state.loans:
             ahead = self._loans.horizon - self._markets.now
-            for left, speed in ((-alarm, loans.raised), (-relief, loans.gained)):
+            # Where every price is looked at, so is all interest, also what is owed.
+            relieving = loans.gained + (loans.raised if math.isinf(relief) else 0.0)
+            for left, speed in ((-alarm, loans.raised), (-relief, relieving)):
                 if speed and left <= speed * ahead:
                     self._loans.wait(group, left, speed)
             alarm += loans.raised * ahead
@@ -273,7 +275,8 @@ class Watch:
             return []
         self._alarm += np.where(raised > 0, raised, 0.0)
         self._relief += np.where(gained > 0, self._fall * gained, 0.0)
-        near = ((self._alarm >= 0) & (raised > 0)) | ((self._relief >= 0) & (gained > 0))
+        grown = np.where(np.isinf(self._relief), raised + gained, gained)
+        near = ((self._alarm >= 0) & (raised > 0)) | ((self._relief >= 0) & (grown > 0))
         return self._groups(np.flatnonzero(near))
 
     def mark_moved(self, symbol: str, before: float, after: float) -> list[Group]:
