@@ -158,9 +158,7 @@ MUTATIONS = (
         "step = table.group[:count], after - before",
         "step = table.group[:count], abs(after - before)",
     ),
-    Mutation(
-        "an expired order is renewed at its limit", "timers", "or not order.is_sale", "or False"
-    ),
+    Mutation("an expired order is renewed at its limit", "timers", "or closes_leg", "or False"),
     Mutation(
         "losses counted without the fee",
         "fills",
@@ -181,13 +179,13 @@ MUTATIONS = (
     ),
     Mutation(
         "state forgets the stage",
-        "state",
+        "account_state",
         "liquidation.backstop = record.backstop",
         "liquidation.backstop = False",
     ),
     Mutation(
         "state forgets losses beyond bankruptcy prices",
-        "state",
+        "account_state",
         "liquidation.losses = record.losses",
         "liquidation.losses = {}",
     ),
@@ -313,5 +311,71 @@ MUTATIONS = (
         "screen_curve",
         "self.owed = float(weight(bare, -ONE, context))",
         "self.owed = 0.0",
+    ),
+    Mutation(
+        "a seizure that takes nothing is planned",
+        "repayment",
+        "max(_by_rule(pair, state, holdings, rules), _least(pair))",
+        "_by_rule(pair, state, holdings, rules)",
+    ),
+    Mutation(
+        "dust is left behind",
+        "repayment",
+        "if not leaves_dust(owed_left, held_left, dust.least):",
+        "if True:",
+    ),
+    Mutation(
+        "no seizure is toxic",
+        "repayment",
+        "return toxic(weighted, pair.collateral.threshold, pair.bonus)",
+        "return False",
+    ),
+    Mutation(
+        "a pool pays what it does not have",
+        "repayment",
+        "pool.cash >= found.seized - fee",
+        "pool.cash >= ZERO",
+    ),
+    Mutation(
+        "auctions know no room",
+        "repayment",
+        "return room(rule.in_flight, in_all, of_collateral)",
+        "return rule.in_flight.limit",
+    ),
+    Mutation(
+        "a halt counts as a loss",
+        "recourse",
+        "if not paired and not any(",
+        "if not paired or any(",
+    ),
+    Mutation(
+        "lenders bear what is outstanding",
+        "losses",
+        "pool.move(deficit=rest)",
+        "pool.move(dust=-rest)",
+    ),
+    Mutation(
+        "the penalty is paid before what is due",
+        "auctions",
+        "due = min(event.paid, auction.due)",
+        "due = max(event.paid - (auction.debt - auction.due), ZERO)",
+    ),
+    Mutation(
+        "an auction is reset though it is halted",
+        "auctions",
+        "if rules.halts(auction.pool) or rules.halts(auction.collateral):",
+        "if False:",
+    ),
+    Mutation(
+        "an auction that nobody takes is reset for ever",
+        "auctions",
+        "auction.resets >= rule.most_resets):",
+        "False):",
+    ),
+    Mutation(
+        "who waits for room is looked at for a recovery alone",
+        "situation",
+        "return Thresholds(math.nan, math.inf)",
+        "return Thresholds(math.nan, _stop_ratio(profile))",
     ),
 )

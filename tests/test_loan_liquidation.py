@@ -232,10 +232,10 @@ def test_a_group_with_auctions_that_recovers_and_falls_again_goes_on():
     story = auctioneer("bea", in_flight=InFlight(D(1050), D(1050)))
     begun = only(d.AuctionStarted, story.price("ETH", "1800", "index"))
     assert (begun.due, begun.toxic) == (D(1000), False)
-    assert not of(d.LiquidationEnded, story.repay("bea", "USD", "300"))
+    assert not of(d.LiquidationEnded, story.repay("bea", "USD", "150"))
     assert not story.taken(begun.auction_id, "0.5", "900")
-    more = only(d.AuctionStarted, story.price("ETH", "700", "index"))
-    assert (more.auction_id, more.due) == ("bea:1:2:USD", D(200))
+    more = only(d.AuctionStarted, story.price("ETH", "1300", "index"))
+    assert (more.auction_id, more.due) == ("bea:1:2:USD", D(350))
 
 
 @pytest.mark.parametrize(
