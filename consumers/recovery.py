@@ -10,6 +10,7 @@ import msgspec
 from consumers.journal import read_shard
 from consumers.merge import CONTROL, POSITIONS, PRICES, TOPIC_NAMES, Source
 from engine import state
+from engine.account_state import AccountRecord
 from engine.core import Engine
 from producers.kafka import CLOCK, Cause
 from producers.topics import Client, Topics, partitions
@@ -18,7 +19,7 @@ OFFSETS_KEY = "offsets"
 
 # msgspec completes what it knows of a type at its first use, and two threads must not meet there.
 for _kind in (
-    state.AccountRecord,
+    AccountRecord,
     state.FundRecord,
     state.MarketRecord,
     state.RulesRecord,
