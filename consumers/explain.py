@@ -28,6 +28,7 @@ from engine.decisions import (
     ReserveDraw,
     SetOff,
     Shortfall,
+    SupplyDrawn,
 )
 from engine.events import Event, OrdersCancelled
 from producers import arithmetic, explanation, report
@@ -108,7 +109,7 @@ class Story:
         if isinstance(decision, FundDraw | ReserveDraw | LossSocialised):
             # It follows the shortfall that it pays.
             return self._booking
-        if isinstance(decision, SetOff):
+        if isinstance(decision, SetOff | SupplyDrawn):
             return self._is_open(decision.margin)
         order_id = id_of(decision)
         if isinstance(decision, AuctionEnded) and decision.uncovered:

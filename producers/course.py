@@ -63,6 +63,8 @@ def _told(happened: e.Event | d.Decision) -> str:
                 f"{happened.auction_id}: {happened.reason}, {full(happened.returned)} returned, "
                 f"{full(happened.uncovered)} uncovered"
             )
+        case d.SupplyDrawn():
+            return f"{full(happened.amount)} of the supply to {happened.pool}, to be sold"
         case d.SetOff():
             return f"{full(happened.amount)} of the account's cash for {happened.pool}"
         case d.CancelOrder():

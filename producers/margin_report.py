@@ -28,6 +28,7 @@ from engine.decisions import (
     ReserveDraw,
     SetOff,
     Shortfall,
+    SupplyDrawn,
 )
 from engine.liquidation_price import liquidation_prices
 from engine.margin import level
@@ -50,6 +51,7 @@ Told = (
     | CollateralLiquidation
     | AuctionStarted
     | SetOff
+    | SupplyDrawn
     | Shortfall
     | FundDraw
     | ReserveDraw
@@ -368,6 +370,8 @@ def _course(group: dict[str, Any]) -> Iterator[str]:
             yield f"{told['market']}: {LOST[told['type']]} {full(told['amount'])} {told['asset']}."
         if told["type"] == "SetOff":
             yield f"{told['pool']}: {full(told['amount'])} of its debt is set off against cash."
+        if told["type"] == "SupplyDrawn":
+            yield f"{told['pool']}: {full(told['amount'])} of the supply is drawn, to be sold."
 
 
 def _short(value: Decimal) -> str:

@@ -365,6 +365,61 @@ def test_a_market_of_its_own_has_the_terms_of_its_category(tmp_path: Path) -> No
     assert by(group["loans"], "pool")["WBTC"]["threshold"] == "0.86"
 
 
+MIXED = """
+name = "mixed"
+numeraire = "USD"
+conversion = ["USD", "ETH"]
+
+[requirements."*"]
+brackets = [{ cap = 1, initial_rate = 0.1, maintenance_rate = 0.05 }]
+
+[collateral]
+USD = {}
+ETH = { haircut = 0.1 }
+
+[lending.pools.ETH]
+asset = "ETH"
+
+[lending.pools.ETH.collateral]
+loan_to_value = 0.7
+liquidation_threshold = 0.8
+bonus = { rule = "fixed", rate = 0.05 }
+
+[lending.pools.DAI]
+asset = "DAI"
+"""
+
+
+def test_loans_and_positions_of_one_group_stand_together(tmp_path: Path) -> None:
+    profile = tmp_path / "mixed.toml"
+    profile.write_text(MIXED)
+    account = {
+        "balances": {"ETH": 2, "USD": 1000},
+        "legs": [{"symbol": "BTC-PERP", "size": 1, "entry_price": 60000}],
+        "marks": {"BTC-PERP": 61000},
+        "loans": {"ETH": {"supplied": 10}, "DAI": {"owed": 12000}},
+        "prices": {"ETH": 2000, "DAI": 1},
+    }
+    path = written(tmp_path, **account)
+    group = told(path, "--profile", profile)
+    # 2 · 2,000 · 0.9 + 1,000 + 1,000 of profit + 10 · 2,000 · 0.8; 12,000 + 5 % of 61,000.
+    assert (group["margin_equity"], group["maintenance"]) == ("21600", "15050")
+    assert group["equity"] == "14000"
+    prices = by(group["lending"]["prices"], "asset")
+    # Each dollar of ETH is 1.8 + 8 dollars of health: 2,000 − 6,550 ÷ 9.8.
+    assert prices["ETH"]["liquidated_below"] == "1331.63265307"
+    for at, state in (("1331.63265307", "called"), ("1331.63265306", "liquidated")):
+        assert told(path, "--profile", profile, "--price", f"ETH={at}")["state"] == state
+    allowed = by(group["lending"]["allowed"], "pool")
+    # At entry 3,600 + 2,000 + 14,000 against 12,000 + 6,100.
+    assert allowed["DAI"]["borrow"] == "1500"
+    (leg,) = group["legs"]
+    assert leg["liquidation_price_below"] is not None
+    text = re.sub(r"\s+", " ", said("margin", path, "--profile", profile))
+    assert "maintenance = 15,050 USD" in text
+    assert "margin equity = 21,600 USD" in text
+
+
 # --- what is wrong with a file
 
 
