@@ -16,7 +16,7 @@ from engine.book import Group
 from engine.interest import Index
 from engine.loan_values import indices_now
 from engine.margin import level
-from engine.money import ZERO, ceil_to, floor_to
+from engine.money import ZERO, ceil_to, floor_to, plain
 from engine.pools import Indices, LendingPool
 
 if TYPE_CHECKING:
@@ -277,7 +277,8 @@ def _within_cap(
     engine: Engine, group: Group, pool: str, amount: Decimal, cap: Decimal | None
 ) -> None:
     if cap is not None and amount > cap:
-        engine.anomaly(group, "beyond_cap", "", f"{pool}: {amount:f} is more than its cap {cap:f}")
+        detail = f"{pool}: {plain(amount)} is more than its cap {plain(cap)}"
+        engine.anomaly(group, "beyond_cap", "", detail)
 
 
 def repaid(engine: Engine, event: e.Repay) -> None:
