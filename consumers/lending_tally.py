@@ -257,8 +257,13 @@ class LendingTally:
 
     def _largest_row(self, last: Unrealised | None) -> Largest:
         found = self._largest
-        end = last.of_largest if last else None
-        return Largest(found["borrowed"], found["repaid"], found["seized"], found["shortfall"], end)
+        return Largest(
+            _cents(found["borrowed"]),
+            _cents(found["repaid"]),
+            found["seized"],
+            _cents(found["shortfall"]),
+            _cents(last.of_largest) if last else None,
+        )
 
     def _loss_rows(self, worst: Unrealised | None, last: Unrealised | None) -> tuple[LossRow, ...]:
         before = worst.by_asset if worst else {}
