@@ -31,6 +31,7 @@ from engine.decisions import (
     CollateralLiquidation,
     Decision,
     SetOff,
+    SupplyDrawn,
     WithdrawalUnpaid,
 )
 from engine.events import AccountOpened, FundMoved, PositionEvent
@@ -250,7 +251,7 @@ class LendingWorld:
         """Take in a decision; what it asks of liquidators is answered in a later slot."""
         if isinstance(decision, CollateralLiquidation | CancelOrder):
             self.liquidators.hear(decision)
-        elif isinstance(decision, SetOff | WithdrawalUnpaid):
+        elif isinstance(decision, SetOff | SupplyDrawn | WithdrawalUnpaid):
             self._desk.hear(decision)
 
     def play(self) -> Iterator[list[Record]]:

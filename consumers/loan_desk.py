@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from consumers.feed import Accounts, Shards
-from engine.decisions import SetOff, WithdrawalUnpaid
+from engine.decisions import SetOff, SupplyDrawn, WithdrawalUnpaid
 from engine.events import (
     CROSS,
     AnyEvent,
@@ -70,9 +70,10 @@ class LoanDesk:
             if not event.liquidator:
                 self._move(event.account, event.collateral, event.fee - event.seized)
 
-    def hear(self, decision: SetOff | WithdrawalUnpaid) -> None:
-        """Take down what the engine paid of an account's cash, or what a pool did not pay."""
-        self._move(decision.account, decision.pool, decision.amount)
+    def hear(self, decision: SetOff | SupplyDrawn | WithdrawalUnpaid) -> None:
+        """Take down what the engine moved between an account and a pool, or a pool did not pay."""
+        drawn = isinstance(decision, SupplyDrawn)
+        self._move(decision.account, decision.pool, -decision.amount if drawn else decision.amount)
         if isinstance(decision, WithdrawalUnpaid):
             self._unpaid[decision.account, decision.pool] = decision.amount
 

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from consumers.feed import Count, Day, Record
 from consumers.market import SECOND, TICK
 from engine import wire
-from engine.decisions import SetOff, WithdrawalUnpaid
+from engine.decisions import WithdrawalUnpaid
 from engine.events import AccountEvent, AnyEvent, PriceEvent
 from producers import topics
 
@@ -33,10 +33,6 @@ STRETCH = 0.02
 """Seconds without a pause: others share the loop."""
 
 POLL_MS = 100
-
-
-TOLD_ALONE = (SetOff, WithdrawalUnpaid)
-"""What the world must hear, though nobody has to answer it: it is no order."""
 
 
 class NotPlayable(RuntimeError):
@@ -218,7 +214,8 @@ class Player:
         elif partition.topic == self._topics.risk_events:
             decision = wire.read_decision(record.value)
             tally.decision(decision)
-            if isinstance(decision, TOLD_ALONE):
+            if isinstance(decision, WithdrawalUnpaid):
+                # Who was not paid must hear it, though it asks nothing of the venue.
                 world.hear(decision)
         elif record.key == b"shard" and record.value is not None:
             standing = msgspec.json.decode(record.value, type=Standing)

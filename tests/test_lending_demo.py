@@ -30,6 +30,8 @@ from engine.decisions import (
     Ignored,
     LiquidationStarted,
     Refused,
+    SetOff,
+    SupplyDrawn,
     WithdrawalUnpaid,
 )
 from engine.events import AccountEvent, OrderClosed, Redeemed, Seized, Withdrawal
@@ -390,6 +392,15 @@ def test_who_is_refused_waits_and_takes_what_there_is():
     assert taken.amount == 50
     desk.cash[0, "USDT"] = D("0.5")
     assert then(0) == [], "for a hundredth of it nobody asks"
+
+
+def test_a_desk_hears_what_the_engine_moves_by_itself():
+    desk = LoanDesk(Accounts(Clock(0)), Shards(1))
+    said = {"shard": 0, "seq": 1, "index": 0, "time": 1, "account": "alice", "margin": "cross"}
+    desk.hear(SetOff(pool="USDT", amount=D(7), **said))
+    desk.hear(SupplyDrawn(pool="USDT", amount=D(3), **said))
+    assert desk.cash == {(0, "USDT"): D(4)}
+    assert desk.was_paid("alice", "USDT")
 
 
 # --- what a person sees
