@@ -11,7 +11,15 @@ from engine import events
 from tests.histories.listing import quantity
 from tests.twin.amounts import ZERO, decimal, floor
 from tests.twin.books import Group, World
-from tests.twin.pools import LoanHealth, loans_of, owed_now, pool_names, rules, supplied_now
+from tests.twin.pools import (
+    LoanHealth,
+    has_backing,
+    loans_of,
+    owed_now,
+    pool_names,
+    rules,
+    supplied_now,
+)
 from tests.twin.values import health
 
 if TYPE_CHECKING:
@@ -50,7 +58,7 @@ class Borrowers:
                 self._do(partial(self._of, LENDER, events.Deposit, asset=asset, amount=amount))
                 self._do(partial(self._of, LENDER, events.Supplied, pool=pool, amount=amount))
         for name in self.history.customers.names:
-            if self.chance.random() < 0.8:
+            for _ in range(1 if self.history.trades else 2):
                 self._do(partial(self._lend, name))
                 self._do(partial(self._borrow, name))
 
@@ -66,7 +74,7 @@ class Borrowers:
             self._repay: 0.14,
             self._enable: 0.06,
             self._choose: 0.05,
-            self._brink: 0.1,
+            self._brink: 0.2,
         }
         act = self.chance.choices(list(acts), list(acts.values()))[0]
         self._do(partial(act, name))
@@ -94,7 +102,7 @@ class Borrowers:
 
     def _group(self, name: str) -> Group:
         """Return one of the groups that loans of an account are in, mostly the cross group."""
-        margins = ["cross"] * 6
+        margins = ["cross"] * (3 if self.history.trades else 1)
         for market in (*(self.listing.market.categories if self.listing.market else ()), "BTC"):
             if market in self.pools or market in self.listing.contracts:
                 margins.append(f"isolated:{market}")
@@ -102,6 +110,13 @@ class Borrowers:
         indebted = [g.margin for g in account.groups.values() if g.loans] if account else []
         margin = self.chance.choice([*margins, *indebted])
         return (account.groups.get(margin) if account else None) or Group(name, margin)
+
+    def _backed(self, name: str) -> Group:
+        """Return a group with a supply that counts, if the account has one."""
+        account = self.world.accounts.get(name)
+        groups = account.ordered_groups() if account and self.world.policy else []
+        backed = [group for group in groups if has_backing(self.world, group)]
+        return self.chance.choice(backed) if backed else self._group(name)
 
     def _loans(self, group: Group) -> list[LoanHealth]:
         if self.world.policy is None or not pool_names(self.world):
@@ -135,16 +150,29 @@ class Borrowers:
         return self._of(name, events.Supplied, pool=pool, amount=amount, margin=margin)
 
     def _borrow(self, name: str) -> events.AnyEvent:
-        group, pool = self._group(name), self._pool(lends=True)
+        group, pool = self._backed(name), self._pool(lends=True)
         asset = self.pools[pool]
         price = self.history.market.prices.get(asset, 1.0)
-        worth = max(1.0, self._room(group)) * self.chance.choice((0.3, 0.7, 0.97, 1.0, 1.03))
+        room = self._room(group)
+        if room <= 0 and self.chance.random() < 0.9:
+            return self._lend(name)
+        worth = max(1.0, room) * self.chance.choice((0.5, 0.9, 0.97, 1.0, 1.03))
         amount = quantity(worth / price, self.listing.assets[asset].decimals)
         held = self.world.lending.get(pool)
         if held is not None and 0 < held.cash < amount and self.chance.random() < 0.8:
             amount = decimal(held.cash)
         amount = max(amount, Decimal(1).scaleb(-self.listing.assets[asset].decimals))
+        if self.chance.random() < 0.8:
+            # What is borrowed is mostly spent, or it would just be set off against the debt.
+            self._do(partial(self._spend, name, asset, amount))
         return self._of(name, events.Borrow, pool=pool, amount=amount, margin=group.margin)
+
+    def _spend(self, name: str, asset: str, amount: Decimal) -> events.AnyEvent:
+        account = self.world.accounts.get(name)
+        cash = account.group("cross").cash.get(asset, ZERO) if account else ZERO
+        if cash > 0:
+            amount = min(amount, decimal(cash))
+        return self._of(name, events.Withdrawal, asset=asset, amount=amount)
 
     def _redeem(self, name: str) -> events.AnyEvent:
         group = self._group(name)
@@ -157,10 +185,12 @@ class Borrowers:
         return self._of(name, events.Redeemed, pool=loan.pool, amount=amount, margin=group.margin)
 
     def _repay(self, name: str) -> events.AnyEvent:
-        group = self._group(name)
-        owed = [pool for pool, loan in sorted(group.loans.items()) if loan.owed or loan.given_up]
-        if not owed:
+        account = self.world.accounts.get(name)
+        groups = account.ordered_groups() if account else []
+        if not (indebted := [group for group in groups if _owing(group)]):
             return self._borrow(name)
+        group = self.chance.choice(indebted)
+        owed = _owing(group)
         pool = self.chance.choice(owed)
         total = owed_now(self.world, group, pool) + group.loans[pool].given_up
         part = self.chance.choice((1.0, 1.0, 0.3, 0.7, 1.1))
@@ -175,7 +205,7 @@ class Borrowers:
 
     def _brink(self, name: str) -> events.AnyEvent:
         """Take back what is just enough, or a unit more or less, to be healthy or not."""
-        group = self._group(name)
+        group = self._backed(name)
         now = health(self.world, group) if self.world.policy else None
         held = [loan for loan in now.loans if loan.threshold and loan.supplied > 0] if now else []
         if now is None or not held or not group.debts():
@@ -204,3 +234,8 @@ class Borrowers:
         category = self.chance.choice(["", *known])
         group = self._group(name)
         return self._of(name, events.CategoryChosen, category=category, margin=group.margin)
+
+
+def _owing(group: Group) -> list[str]:
+    """Return the pools that a group owes, or whose debts were given up."""
+    return [pool for pool, loan in sorted(group.loans.items()) if loan.owed or loan.given_up]

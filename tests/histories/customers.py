@@ -38,14 +38,14 @@ class Customers:
             if self.chance.random() < 0.2:
                 self._do(partial(self._snapshot, name, wrong=True))
             self._do(partial(self._deposit, name))
-            if self.chance.random() < 0.6:
+            if self.history.trades and self.chance.random() < 0.6:
                 self._do(partial(self._trade, name))
 
     def act(self) -> None:
         """Let somebody do something."""
         name = self.chance.choice(self.names)
         acts: dict[Callable[[str], events.AnyEvent], float] = {
-            self._trade: 0.42,
+            self._trade: 0.42 if self.history.trades else 0.02,
             self._reduce: 0.14,
             self._deposit: 0.06,
             self._withdraw: 0.07,

@@ -108,7 +108,7 @@ class History:
                 (0.35 if self.trades else 0.6, self.borrowers.act),
                 (0.04, self.liquidators.act),
                 (0.08, self.control.act_on_pools),
-                (0.03, self.market.crash),
+                (0.03 if self.trades else 0.12, self.market.crash),
                 (0.08, self.mistakes.act_on_loans),
             ]
         weights, acts = zip(*actors, strict=True)
