@@ -29,7 +29,7 @@ from tests.story import WholeEngine
 from tests.twin import Twin
 from tests.twin.identities import broken_identities
 
-FAST = 40
+FAST = 60
 LEVELS_EVERY = 25
 HISTORIES_A_SEED = 10
 """Histories are short: each seed of a long series stands for ten of them."""
@@ -105,6 +105,49 @@ POLICIES = (
 )
 """What histories draw, each in a good share of them (tests/histories/policies.py)."""
 
+LENDING_POLICIES = (
+    "lending",
+    "repay close_factor",
+    "repay target_health",
+    "repay target_ltv",
+    "repay full",
+    "repay whole_account",
+    "repay by auction",
+    "auction linear",
+    "auction stair_step",
+    "auction exponential",
+    "in_flight",
+    "most_resets",
+    "bad debt no_collateral",
+    "bad debt no_value",
+    "bad debt insolvent",
+    "bad debt charged to fund",
+    "bad debt charged to reserve",
+    "bad debt charged to lenders",
+    "dust",
+    "value_step",
+    "rounded_in",
+    "quoted",
+    "categories",
+    "indices of the venue",
+    "accrual linear",
+    "accrual compound",
+    "accrual taylor",
+    "accrual taylor_nested",
+    "supply by its own index",
+    "supply by its own curve",
+    "utilization of what is supplied",
+    "isolation",
+    "caps",
+    "least_debt",
+    "ramp",
+    "bonus fixed",
+    "bonus by_health",
+    "bonus by_threshold",
+    "bonus discount",
+)
+"""What those draw that lend, three of five."""
+
 COVERED = {
     "RequirementChanged initial": 500,
     "RequirementChanged maintenance": 300,
@@ -112,6 +155,29 @@ COVERED = {
     "CancelOpenOrders before a liquidation": 80,
     "LiquidationOrder of an option": 500,
     **{f"histories of {policy}": 80 for policy in POLICIES},
+    **{f"histories of {policy}": 25 for policy in LENDING_POLICIES},
+    "LiquidationStarted of loans": 1000,
+    "LiquidationStarted of legs and loans": 500,
+    "CollateralLiquidation cash": 800,
+    "CollateralLiquidation supply": 20,
+    "CollateralLiquidation toxic": 100,
+    "AuctionStarted": 100,
+    "AuctionReset": 200,
+    "AuctionEnded raised": 30,
+    "AuctionEnded sold_out": 30,
+    "AuctionEnded uncovered": 30,
+    "SetOff": 200,
+    "SupplyDrawn": 300,
+    "ReserveDraw": 15,
+    "LossSocialised": 150,
+    "BadDebtRecovered": 8,
+    "BadDebtRecovered outstanding": 3,
+    "WithdrawalUnpaid": 10,
+    "Anomaly beyond_cap": 800,
+    "Anomaly beyond_opening": 400,
+    "Anomaly isolation": 150,
+    "Anomaly exceeds_supply": 300,
+    "Anomaly exceeds_debt": 20,
     "MarginCall": 200,
     "LiquidationStarted breach": 1000,
     "LiquidationStarted auto_convert": 1000,
