@@ -158,7 +158,9 @@ MUTATIONS = (
         "step = table.group[:count], after - before",
         "step = table.group[:count], abs(after - before)",
     ),
-    Mutation("an expired order is renewed at its limit", "timers", "or closes_leg", "or False"),
+    Mutation(
+        "an expired order is renewed at its limit", "timers", "or order.closes_leg", "or False"
+    ),
     Mutation(
         "losses counted without the fee",
         "fills",
