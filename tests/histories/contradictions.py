@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.interest import RateCurve
+from engine.lending_profile import BadDebtRule, Category, Isolation, Lending, Terms
 from engine.profile import (
     HOUR,
     Bracket,
@@ -18,6 +20,7 @@ from engine.profile import (
     Threshold,
     Volatility,
 )
+from engine.seizure import FixedBonus
 
 CAP, HALF, TENTH = Decimal(1000), Decimal("0.5"), Decimal("0.1")
 BRACKET = Bracket(CAP, initial_rate=TENTH, maintenance_rate=TENTH)
@@ -43,7 +46,36 @@ def contradicted(chance: Random, profile: RiskProfile) -> RiskProfile:
         {"volatility": chance.choice(_volatilities())},
         {"collateral": {**profile.collateral, **_collateral(chance, profile)}},
     ]
+    if profile.lending is not None and chance.random() < 0.5:
+        return replace(profile, lending=_lending(chance, profile.lending))
     return replace(profile, **chance.choice(wrongs))
+
+
+def _lending(chance: Random, lending: Lending) -> Lending:
+    """Return rules of a lending market with one fault."""
+    one = Decimal(1)
+    name, pool = next(iter(lending.pools.items()))
+    toxic = Terms(HALF, Decimal("0.99"), FixedBonus(TENTH))
+    pools: list[dict[str, Any]] = [
+        {"reserve_factor": 2 * one},
+        {"rates": RateCurve(base=-one)},
+        {"rates": RateCurve(kink=Decimal(0))},
+        {"supply_rates": RateCurve(), "reserve_factor": TENTH},
+        {"accrued_by": "venue", "rates": RateCurve(base=TENTH)},
+        {"collateral": toxic},
+        {"collateral": Terms(HALF, TENTH, FixedBonus(TENTH))},
+        {"collateral": None, "isolation": Isolation(CAP)},
+    ]
+    wrongs: list[dict[str, Any]] = [
+        {"pools": {}},
+        {"pools": {**lending.pools, name: replace(pool, **chance.choice(pools))}},
+        {"pools": {**lending.pools, name: replace(pool, **chance.choice(pools))}},
+        {"categories": {"odd": Category({"NONE": toxic})}},
+        {"categories": {"odd": Category({name: toxic})}},
+        {"categories": {"odd": Category({})}},
+        {"bad_debt": BadDebtRule(charge=("fund", "fund"))},
+    ]
+    return replace(lending, **chance.choice(wrongs))
 
 
 def _requirements() -> list[Requirement]:

@@ -20,6 +20,7 @@ from engine.profile import (
     Trigger,
     Volatility,
 )
+from tests.twin.lending_faults import lending_checks
 
 Checks = Iterator[bool]
 
@@ -52,6 +53,7 @@ def _sound(profile: RiskProfile) -> Checks:
     for wait in (orders.order_ttl, orders.ack_timeout, orders.gap_timeout):
         yield SECOND // 1000 <= wait <= HOUR
     yield 0 <= orders.max_slippage < 1 and 0 <= orders.fee_rate < 1
+    yield from lending_checks(profile)
 
 
 def _requirement(rule: Requirement) -> Checks:
