@@ -82,7 +82,9 @@ def _scene(
         return Scene(seed=seed, book=book, shards=shards, profile=profile)
     if profile is not None:
         raise click.UsageError("--book lending has pools of its own: it takes no --profile")
-    return LendingScene(seed=seed, shards=shards)
+    if shards != 1:
+        raise click.UsageError("--book lending needs one shard: a pool is in one place")
+    return LendingScene(seed=seed)
 
 
 async def play(
@@ -117,6 +119,8 @@ async def play_into(
     """
     began = time.monotonic()
     async with Player(bootstrap) as player:
+        if isinstance(scene, LendingScene) and player.shards != 1:
+            raise NotPlayable(f"demo: a pool needs one shard, and there are {player.shards}")
         stage = staged(msgspec.structs.replace(scene, shards=player.shards), embedded=False)
         with nullcontext() if quiet else Screen(stage.world, stage.view) as screen:
             pace = Pace(stage.world.clock.time, speed)

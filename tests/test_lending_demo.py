@@ -19,6 +19,7 @@ from consumers.feed import Accounts, Clock, Shards
 from consumers.lending_market import LARGEST, LendingScene, LendingWorld, market_rules, pools_of
 from consumers.liquidators import GAIN, Liquidators, Member
 from consumers.loan_desk import LoanDesk, Withdrawals
+from consumers.player import Player
 from consumers.replay import Replay
 from engine import invariants, wire
 from engine.decisions import (
@@ -36,6 +37,8 @@ from engine.decisions import (
 )
 from engine.events import AccountEvent, OrderClosed, Redeemed, Seized, Withdrawal
 from engine.venue import Conditions
+from tests.broker import Broker
+from tests.kafka.plant import Plant
 
 CRASH = LendingScene(accounts=120, start_minute=765, end_minute=785)
 FALL = LendingScene(accounts=40, coins=3, start_minute=150, end_minute=450)
@@ -441,6 +444,11 @@ def test_the_lending_market_takes_no_other_profile():
         demo.run(book="lending", profile="bybit")
 
 
+def test_the_lending_market_is_of_one_shard():
+    with pytest.raises(click.UsageError, match="one shard"):
+        demo.run(book="lending", shards=2)
+
+
 def test_a_line_of_the_day_says_what_is_lost(fall):
     line = fall.stage.view.line("06:00:00 UTC", D(39_500))
     assert line.startswith("06:00:00 UTC  BTC 39,500  liquidated    ")
@@ -473,3 +481,22 @@ def test_a_part_of_a_day_runs_at_its_pace():
     embedded = Embedded(set_up.world, set_up.tally, set_up.observer)
     asyncio.run(embedded.run(Pace(set_up.world.clock.time, None)))
     assert set_up.summary(1.0, None).checks >= 1
+
+
+@pytest.mark.kafka
+async def test_the_market_is_played_into_a_daemon(broker: Broker, tmp_path: Path) -> None:
+    async with Plant(broker.bootstrap, tmp_path, 1, commit_interval=0.01) as plant:
+        process = await plant.start()
+        async with Player(broker.bootstrap, plant.prefix) as live:
+            scene = LendingScene(
+                accounts=60, coins=4, start_minute=770, end_minute=774, shards=live.shards
+            )
+            set_up = stage.staged(scene, embedded=False)
+            await live.run(set_up.world, set_up.tally, Pace(set_up.world.clock.time, None))
+        assert await process.terminate() == 0
+        summary = set_up.summary(1.0, None)
+        assert summary.takes > 0
+        assert summary.withdrawals_unpaid > 0
+        assert (summary.refused, summary.checks, summary.unrealised_worst) == (0, 0, None)
+        decided = [wire.read_decision(raw) for shard in await plant.decisions() for raw in shard]
+        assert sum(isinstance(d, CollateralLiquidation) for d in decided) == summary.offers
