@@ -140,6 +140,7 @@ def _sold_out(engine: Engine, group: Group, auction: Auction, pool: Touch) -> No
     _end(engine, group, auction, "sold_out", uncovered=auction.due)
     if auction.due:
         pool.move(auctioned=-auction.due)
+        group.given_up[pool.name] = group.given_up.get(pool.name, ZERO) + auction.due
         bear(engine, group, pool, auction.due)
 
 

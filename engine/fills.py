@@ -160,6 +160,8 @@ def collateral_sold(engine: Engine, event: e.CollateralSold) -> None:
     """Apply a spot sale, a conversion's or the account's own."""
     group = engine.group_of(event.account, event.margin)
     order = _live_order(group, event.order_id)
+    if order is not None and not order.is_sale:
+        order = None  # A seizure's id: of a pool that is called as its asset.
     if event.order_id:
         _sale_anomalies(engine, group, event, order)
     for asset, change in ((event.asset, -event.amount), (event.for_asset, event.proceeds)):

@@ -347,7 +347,7 @@ def _filled(engine: Engine, group: Group, event: e.Seized, unit: Decimal) -> Non
     """Count a seizure towards the order that asked for it."""
     liquidation = group.liquidation
     order = liquidation.orders.get(event.order_id) if liquidation else None
-    if liquidation is None or order is None:
+    if liquidation is None or order is None or not order.is_seizure:
         engine.anomaly(group, "late", event.order_id, "seized after the order was closed")
         return
     order.filled += event.repaid

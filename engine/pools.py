@@ -125,7 +125,11 @@ def rates(rule: PoolRule, pool: LendingPool, at: Indices) -> Rates:
     if rule.supply_rates is not None:
         return Rates(kinked_rate(rule.supply_rates, used), paid)
     if rule.supply_accrual is not None:
-        return Rates(supply_rate(paid, used, rule.reserve_factor), paid)
+        # What nobody pays interest on earns none: suppliers would be owed more than is paid.
+        borrowed = pool.borrowed * at.borrow
+        idle = max(pool.cash, ZERO) + pool.deficit + pool.auctioned
+        earning = utilization(borrowed, borrowed + idle)
+        return Rates(supply_rate(paid, earning, rule.reserve_factor), paid)
     return Rates(ZERO, paid)
 
 

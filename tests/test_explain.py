@@ -32,8 +32,8 @@ LIMITS: dict[type, str] = {
 }
 """The number by which what is asked for is limited."""
 
-SEEDS = range(12)
-ORDERS_MAX = 12
+SEEDS = range(10)
+ORDERS_MAX = 3
 """Orders of one history that are explained: each is a replay of it."""
 
 

@@ -188,6 +188,7 @@ def _raised(world: World, group: Group, auction: Auction) -> None:
 
 def _sold_out(world: World, group: Group, auction: Auction, pool: Pool) -> None:
     pool.auctioned -= auction.due
+    group.loans[auction.pool].given_up += auction.due
     _end(world, group, auction, "sold_out", returned=ZERO, uncovered=auction.due)
     bear(world, group, auction.pool, pool, auction.due)
 

@@ -126,6 +126,8 @@ def _close_order(world: World, group: Group, event: events.OrderClosed) -> None:
 def _sell(world: World, group: Group, event: events.CollateralSold) -> None:
     amount, proceeds = Fraction(event.amount), Fraction(event.proceeds)
     sale = live(group, event.order_id)
+    if sale is not None and not sale.for_asset:
+        sale = None
     if event.order_id and sale is None:
         anomaly(world, group, "late", event.order_id)
     if sale is not None and group.liquidation is not None:

@@ -222,6 +222,8 @@ def _judge(world: World, group: Group, event: events.Seized) -> None:
     repaid, seized = Fraction(event.repaid), Fraction(event.seized)
     liquidation = group.liquidation
     order = liquidation.live.get(event.order_id) if liquidation else None
+    if order is not None and not order.collateral:
+        order = None
     if event.order_id and order is None:
         say(world, group, "late", event.order_id)
     if order is not None and liquidation is not None:

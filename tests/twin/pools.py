@@ -150,7 +150,9 @@ def _write(world: World, name: str, pool: Pool) -> None:
     elif rule.supply_rates is not None:
         pool.supply = touched(own, pool.supply, now, kinked_rate(rule.supply_rates, used))
     else:
-        earned = supply_rate(paid, used, rule.reserve_factor)
+        idle = borrowed + max(pool.cash, 0) + pool.deficit + pool.auctioned
+        earning = utilization(decimal(borrowed), decimal(idle))
+        earned = supply_rate(paid, earning, rule.reserve_factor)
         pool.supply = touched(own, pool.supply, now, earned)
 
 
