@@ -20,20 +20,10 @@ from engine.money import floor_to
 from engine.pools import booked, supplied_amount
 from engine.seizure import HealthBonus
 from tests.lending_books import Books
+from tests.lending_histories import KINDS, Act, acts, play
 from tests.lending_watchers import Growth, Health, Invariants, Rounding, Watched
 from tests.loan_story import LoanStory, pool
-from tests.shipped_market import (
-    BORROWERS,
-    DAY,
-    KINDS,
-    LENDER,
-    MARKETS,
-    Act,
-    Market,
-    ShippedMarket,
-    acts,
-    play,
-)
+from tests.shipped_market import BORROWERS, DAY, LENDER, MARKETS, Market, ShippedMarket
 from tests.story import of, only
 
 EXAMPLES = settings(max_examples=max(5, int(os.environ.get("LIQUIDATOR_SEEDS", "20")) // 2))

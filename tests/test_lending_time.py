@@ -19,19 +19,9 @@ from engine.core import Engine
 from engine.interest import RateCurve
 from engine.margin import health, level
 from engine.money import EXACT, ceil_to, floor_to
+from tests.lending_histories import acts, play
 from tests.loan_story import LoanStory, pool
-from tests.shipped_market import (
-    BORROWERS,
-    DAY,
-    HOUR,
-    LENDER,
-    MARKETS,
-    YEAR,
-    Market,
-    ShippedMarket,
-    acts,
-    play,
-)
+from tests.shipped_market import BORROWERS, DAY, HOUR, LENDER, MARKETS, YEAR, Market, ShippedMarket
 from tests.story import WholeEngine, of, only
 
 EXAMPLES = settings(max_examples=max(5, int(os.environ.get("LIQUIDATOR_SEEDS", "20")) // 2))
