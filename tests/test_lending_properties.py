@@ -40,10 +40,8 @@ decimals = st.sampled_from([8, 2])
 
 class Means(Watched):
     """What lenders and the reserve of a pool may claim is there, in cash, in debts and in what is
-    known to be lost; each event may round by a unit of the asset.
-
-    Left out: pools of which more was taken than was supplied, and those whose suppliers earn by an
-    index of their own on what a deficit has taken.
+    known to be lost; each event may round by a unit of the asset. Pools of which more was taken
+    than was supplied are left out.
     """
 
     def __init__(self) -> None:
@@ -59,7 +57,7 @@ class Means(Watched):
                 self.overdrawn.add(getattr(event, "collateral", None) or event.pool)
         for name, state in engine.markets.lending.items():
             rule = engine.rules.pool(name)
-            if name in self.overdrawn or (rule.supply_accrual and state.deficit):
+            if name in self.overdrawn:
                 continue
             at, unit = (
                 indices_now(name, engine.rules, engine.markets),

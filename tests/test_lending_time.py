@@ -321,7 +321,7 @@ def test_what_is_written_off_does_not_accrue(name):
         D(0),
     )
     given_up, deficit = dict(group.given_up), lending.deficit
-    assert given_up in ({lent: loss.amount}, {})
+    assert given_up == {lent: loss.amount}
     assert not market.wait(YEAR)
     market.supply(LENDER, lent, D(1))
     assert group.given_up == given_up
@@ -342,7 +342,7 @@ def test_repayments_of_what_was_written_off_are_recovered_and_no_more(name, part
     asset = market.lending.pools[lent].asset
     ledger, lost = market.engine.ledger, sum(group.given_up.values(), D(0))
     paid, recovered = D(0), D(0)
-    assert bool(lost) == (market.lending.auction is None)
+    assert lost > 0
     for part in parts:
         with localcontext(EXACT):
             amount = max(floor_to(lost * part, D("0.01"), D(1000)), D(1))
