@@ -26,7 +26,7 @@ from tests.loan_story import LoanStory, pool
 from tests.shipped_market import BORROWERS, DAY, LENDER, MARKETS, Market, ShippedMarket
 from tests.story import of, only
 
-EXAMPLES = settings(max_examples=max(10, int(os.environ.get("LIQUIDATOR_SEEDS", "20")) // 10))
+EXAMPLES = settings(max_examples=max(5, int(os.environ.get("LIQUIDATOR_SEEDS", "20")) // 20))
 BY_PAIRS = [name for name in MARKETS if name not in ("compound-v3", "maker")]
 """The markets that take one pair of debt and collateral at a time; of the others one takes whole
 accounts, and one puts all that backs a debt on auction."""

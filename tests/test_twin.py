@@ -29,7 +29,7 @@ from tests.story import WholeEngine
 from tests.twin import Twin
 from tests.twin.identities import broken_identities
 
-FAST = 40
+FAST = 30
 LEVELS_EVERY = 25
 HISTORIES_A_SEED = 10
 """Histories are short: each seed of a long series stands for ten of them."""
