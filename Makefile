@@ -52,7 +52,8 @@ check: lint ## Check format, style, types, import direction and run the fast tes
 test: lint ## Run all checks and all tests, those on a real Kafka included
 	.ci/ensure-java
 	$(BIN)/python -m tests.broker --fetch
-	$(BIN)/pytest --durations=25 --durations-min=0.5
+	$(BIN)/pytest -n auto --dist worksteal -m "not kafka" --durations=25 --durations-min=0.5
+	$(BIN)/pytest -m kafka --durations=10 --durations-min=0.5
 
 kafka: install ## Run a Kafka broker for yourself on 127.0.0.1:9092 until Ctrl-C
 	@.ci/ensure-java
