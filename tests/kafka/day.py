@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from consumers import feed
 from consumers.feed import Record
+from consumers.lending_market import LendingScene, LendingWorld
 from consumers.market import Scene, World
 from engine import state, wire
 from engine.core import Engine
@@ -26,9 +28,9 @@ class Day:
     accounts: dict[str, bytes] = field(default_factory=dict)
 
 
-def play(scene: Scene = SCENE) -> Day:
+def play(scene: Scene | LendingScene = SCENE) -> Day:
     """Play a scene with engines that answer each other, and note everything."""
-    world = World(scene)
+    world: feed.Day = LendingWorld(scene) if isinstance(scene, LendingScene) else World(scene)
     engines = [Engine(shard) for shard in range(scene.shards)]
     day = Day(scene.shards, decisions=[[] for _ in engines])
     for slot in world.play():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -15,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import structs
 
 from consumers import journal
+from consumers.lending_market import LendingScene
 from engine import wire
 from engine.decisions import BadDebt
 from producers.kafka import ORDERS
@@ -29,6 +32,10 @@ LONG = structs.replace(
     SCENE, accounts=1_000, symbols=6, start_minute=11 * 60 + 30, end_minute=14 * 60
 )
 """Long enough that a daemon is killed twenty times before it is through."""
+
+
+LENDING = LendingScene(accounts=400, coins=6, start_minute=12 * 60 + 40, end_minute=13 * 60 + 20)
+"""The worst of the day on a lending market, whose pools are in one shard."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,20 @@ async def test_two_processes_share_the_shards_and_are_killed(
         await _journal_is_the_log(plant, day)
 
 
+async def test_a_lending_market_outlives_its_daemon(broker: Broker, tmp_path: Path) -> None:
+    day = play(LENDING)
+    decided = Counter(json.loads(raw)["type"] for raw in day.decisions[0])
+    assert min(decided["CollateralLiquidation"], decided["WithdrawalUnpaid"]) > 0
+    async with Plant(broker.bootstrap, tmp_path, day.shards) as plant:
+        await plant.put(day.records)
+        process = await plant.start("only")
+        await _kill_at_random(plant, [process], day, kills=5)
+        await plant.until_taken(plant.counts(day.records))
+        assert await plant.decisions() == day.decisions
+        assert await plant.digest() == day.digest
+        await _journal_is_the_log(plant, day)
+
+
 async def _orders_name_their_cause(plant: Plant, day: Day) -> None:
     """What a venue carries out stands in a topic of its own, by account, with what caused it."""
     counts = plant.counts(day.records)
@@ -134,11 +155,13 @@ async def _totals_come_from_state(process: Process, day: Day) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _kill_at_random(plant: Plant, processes: list[Process], day: Day) -> None:
+async def _kill_at_random(
+    plant: Plant, processes: list[Process], day: Day, kills: int = KILLS
+) -> None:
     """Kill a process at seeded moments while it works, and start it again."""
     chance = Random(day.digest)
     counts = plant.counts(day.records)
-    for _ in range(KILLS):
+    for _ in range(kills):
         # Somebody has committed since the last restart, and there is work left.
         await plant.until_taken(counts, part=plant.taken(counts) + 1e-9)
         assert plant.taken(counts) < 1
