@@ -18,13 +18,13 @@ from engine.conditions import Checks
 from engine.issuing import issue, liquidation_of
 from engine.lending_profile import DutchAuction
 from engine.liquidation import Auction
-from engine.loans import Touch
 from engine.losses import bear
 from engine.margin import Health
 from engine.money import ZERO, floor_to, plain
 from engine.repayment import health_of, plan_auction, top_price
 from engine.rules import Rules
 from engine.situation import live_auctions
+from engine.touch import Touch
 
 if TYPE_CHECKING:
     from engine.core import Engine

@@ -12,8 +12,8 @@ from engine import events as e
 from engine.book import Loan
 from engine.conditions import Checks, Refusal
 from engine.loan_values import indices_now
-from engine.loans import Touch
 from engine.money import ZERO, ceil_to, floor_to, plain
+from engine.touch import Touch
 
 if TYPE_CHECKING:
     from engine.core import Engine

@@ -15,13 +15,13 @@ from engine import decisions as d
 from engine.book import Group
 from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Order, Step
-from engine.loans import Touch
 from engine.losses import bear
 from engine.margin import Health
 from engine.money import ZERO
 from engine.recourse import lost, plan_draws
 from engine.repayment import has_pair, health_of, plan_seizures
 from engine.situation import debts_of
+from engine.touch import Touch
 
 if TYPE_CHECKING:
     from engine.core import Engine

@@ -9,8 +9,8 @@ from engine import decisions as d
 from engine.book import Group
 from engine.issuing import liquidation_of
 from engine.lending_profile import Layer
-from engine.loans import Touch
 from engine.pools import bearable
+from engine.touch import Touch
 from engine.waterfall import Payment, allocate
 
 if TYPE_CHECKING:

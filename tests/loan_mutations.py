@@ -95,7 +95,7 @@ LOAN_MUTATIONS = (
     ),
     Mutation(
         "loans that owe a unit less than was borrowed",
-        "loans",
+        "touch",
         "principal = ceil_to(amount, self.unit, self.index.borrow)\n"
         "        self._change_debt(group, principal, amount)",
         "principal = floor_to(amount, self.unit, self.index.borrow)\n"
@@ -103,7 +103,7 @@ LOAN_MUTATIONS = (
     ),
     Mutation(
         "redeemed principal rounded for the account",
-        "loans",
+        "touch",
         "principal = ceil_to(amount, self.unit, self.index.supply)",
         "principal = floor_to(amount, self.unit, self.index.supply)",
     ),
