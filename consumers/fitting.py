@@ -11,8 +11,8 @@ from msgspec import structs
 from consumers.profiles import NoSuchProfile
 from consumers.rules import Rules
 from engine import rules as engine_rules
-from engine.book import Holdings, Leg
 from engine.decisions import MarkUsed
+from engine.holdings import Holdings, Leg
 from engine.instruments import Listed
 from engine.margin import level
 from engine.markets import Markets

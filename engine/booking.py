@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from engine import auctions, fills, loans, repricing
 from engine import decisions as d
 from engine import events as e
-from engine.book import Group, Leg
+from engine.book import Group
+from engine.holdings import Leg
 from engine.instruments import Listed, Option
 from engine.money import ZERO, credit
 from engine.options import payoff

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.book import Holdings
+from engine.holdings import Holdings
 from engine.margin import Health, LegHealth, fill_cost, health, notional
 from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, exact, floor_to

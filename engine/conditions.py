@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from engine import events as e
-from engine.book import Leg
+from engine.holdings import Leg
 from engine.instruments import Asset, Listed
 from engine.money import ZERO, fits, plain
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import Group, LegTable
+from engine.book import Group
+from engine.leg_table import LegTable
 from engine.money import unit_of
 from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
 from engine.watch import RELATIVE_ERROR

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
-from engine.book import Group, Leg
+from engine.book import Group
 from engine.decisions import FeeCharged
+from engine.holdings import Leg
 from engine.instruments import Listed
 from engine.liquidation import Order
 from engine.margin import fill_cost, notional

@@ -17,9 +17,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from engine.book import Group, Holdings
+from engine.book import Group
 from engine.closing import bankruptcy_price, fillable_price, limit_price
 from engine.decisions import Side, Stage, StartReason, Waits
+from engine.holdings import Holdings
 from engine.margin import (
     Health,
     LegHealth,

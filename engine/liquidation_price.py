@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
-from engine.book import Holdings
+from engine.holdings import Holdings
 from engine.margin import breached, health
 from engine.markets import Markets
 from engine.money import ONE, exact, floor_to

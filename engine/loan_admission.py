@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from engine import auctions, pools
 from engine import conditions as check
 from engine import events as e
-from engine.book import Loan
 from engine.conditions import Checks, Refusal
+from engine.holdings import Loan
 from engine.loan_values import indices_now
 from engine.money import ZERO, ceil_to, floor_to, plain
 from engine.touch import Touch

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.book import Holdings
+from engine.holdings import Holdings
 from engine.interest import ramped
 from engine.lending_profile import Lending, Terms
 from engine.markets import Markets

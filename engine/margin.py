@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.book import Holdings, Leg
+from engine.holdings import Holdings, Leg
 from engine.instruments import Listed
 from engine.loan_values import LoanHealth, loans_of
 from engine.markets import Markets

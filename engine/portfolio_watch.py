@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import FIRST_CAPACITY
+from engine.leg_table import FIRST_CAPACITY
 from engine.portfolio_screen import PortfolioScreen, ScreenLegs, UnitResults
 from engine.portfolios import portfolio_leg, underlying_of
 from engine.rules import Rules

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-from engine.book import Holdings
+from engine.holdings import Holdings
 from engine.loan_values import LoanHealth
 from engine.margin import Health
 from engine.markets import Markets

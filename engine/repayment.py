@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine.auction import Start, room, start, start_price
-from engine.book import Holdings
+from engine.holdings import Holdings
 from engine.interest import INDEX_STEP
 from engine.lending import (
     HEALTH_STEP,

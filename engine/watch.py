@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import FIRST_CAPACITY, Group
+from engine.book import Group
+from engine.leg_table import FIRST_CAPACITY
 from engine.loan_watch import LoanWatch
 from engine.margin import Health
 from engine.portfolio_watch import PortfolioWatch
@@ -34,7 +35,8 @@ from engine.rules import Rules
 from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
 
 if TYPE_CHECKING:
-    from engine.book import Book, LegTable
+    from engine.book import Book
+    from engine.leg_table import LegTable
     from engine.margin import LegHealth
     from engine.markets import Markets
     from engine.pools import Indices, LendingPool

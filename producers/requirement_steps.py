@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from engine.book import Holdings
+from engine.holdings import Holdings
 from engine.margin import Health, LegHealth, exposure, notional
 from engine.markets import Markets
 from engine.money import ONE, ZERO

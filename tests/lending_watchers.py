@@ -7,8 +7,9 @@ from typing import NamedTuple
 from engine import decisions as d
 from engine import events as e
 from engine import invariants
-from engine.book import Group, Loan
+from engine.book import Group
 from engine.core import Engine
+from engine.holdings import Loan
 from engine.interest import INDEX_STEP
 from engine.lending import WholeAccount
 from engine.loan_values import indices_now

@@ -3,8 +3,8 @@
 from decimal import Decimal as D
 from typing import Any
 
-from engine.book import Holdings, Loan
 from engine.decisions import MarkUsed
+from engine.holdings import Holdings, Loan
 from engine.instruments import Asset
 from engine.lending_profile import Lending, PoolRule, Terms
 from engine.liquidation import Auction

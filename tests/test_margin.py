@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.book import Leg
 from engine.closing import bankruptcy_price, limit_price
 from engine.decisions import MarkUsed
+from engine.holdings import Leg
 from engine.instruments import Asset, Perpetual
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from consumers import fitting, profiles
 from consumers.rules import Rules as RulesFile
-from engine.book import Holdings, Leg
 from engine.closing import fillable_price, limit_price
 from engine.decisions import MarkUsed
+from engine.holdings import Holdings, Leg
 from engine.instruments import Asset, Perpetual
 from engine.liquidation_price import liquidation_prices
 from engine.margin import (

@@ -14,8 +14,8 @@ from consumers import leverage_brackets, profiles
 from consumers.cli import main
 from consumers.toml_file import FileFaults
 from engine import profile_faults
-from engine.book import Holdings, Leg
 from engine.decisions import MarkUsed
+from engine.holdings import Holdings, Leg
 from engine.instruments import Asset, Perpetual
 from engine.margin import breached, health, level
 from engine.markets import Markets

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from engine.book import Holdings, Leg
 from engine.decisions import MarkUsed
+from engine.holdings import Holdings, Leg
 from engine.instruments import Asset, Perpetual
 from engine.margin import Health, Level, fill_cost, health, level
 from engine.markets import Markets
