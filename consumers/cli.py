@@ -197,7 +197,7 @@ def replay(file: str, check: bool, check_every: int, **options: Any) -> None:
 def inspect(
     account: str | None, config_file: Path | None, log: str | None, limit: int, as_json: bool
 ) -> None:
-    """Show ACCOUNT, or the whole book: equity, requirements, legs, prices at which it breaks.
+    """Show ACCOUNT, or the whole book: equity, requirements, legs, loans, prices at which it breaks.
 
     From an event log, as it ends, or from the state that a daemon keeps on Kafka.
     """
@@ -220,10 +220,10 @@ def inspect(
 @source_options
 @json_option
 def explain(order: str, config_file: Path | None, log: str | None, as_json: bool) -> None:
-    """Explain the liquidation order or collateral sale ORDER (account:number:attempt:symbol).
+    """Explain the liquidation order, sale, seizure or auction ORDER (account:number:attempt:symbol).
 
-    The evidence, the arithmetic of its size and limit, what became of it, and who paid. With
-    --config it reads the whole journal.
+    The evidence, the arithmetic of its size and limit, what became of it, and who paid. The symbol
+    of a seizure or auction is the pool that it repays. With --config it reads the whole journal.
     """
     from consumers import explain as explanation
 
@@ -285,8 +285,9 @@ def margin(
 ) -> None:
     """Show where the account in ACCOUNT.json stands under a profile, and why.
 
-    Equity, every margin, liquidation and bankruptcy prices, what would be liquidated now, how much
-    and at what limit, and which bracket, weight and rule say so.
+    Equity, every margin, the health factor, liquidation and bankruptcy prices, what may be borrowed
+    and redeemed, what would be liquidated or seized now, how much and at what limit, and which
+    bracket, weight and rule say so.
     """
     from consumers import margin_command
 
