@@ -197,7 +197,7 @@ def replay(file: str, check: bool, check_every: int, **options: Any) -> None:
 def inspect(
     account: str | None, config_file: Path | None, log: str | None, limit: int, as_json: bool
 ) -> None:
-    """Show ACCOUNT, or the whole book: equity, requirements, legs, loans, prices at which it breaks.
+    """Show ACCOUNT, or the whole book: equity, requirements, legs, loans, and where it breaks.
 
     From an event log, as it ends, or from the state that a daemon keeps on Kafka.
     """
@@ -220,7 +220,7 @@ def inspect(
 @source_options
 @json_option
 def explain(order: str, config_file: Path | None, log: str | None, as_json: bool) -> None:
-    """Explain the liquidation order, sale, seizure or auction ORDER (account:number:attempt:symbol).
+    """Explain an order, sale, seizure or auction by its id, account:number:attempt:symbol.
 
     The evidence, the arithmetic of its size and limit, what became of it, and who paid. The symbol
     of a seizure or auction is the pool that it repays. With --config it reads the whole journal.
