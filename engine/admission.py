@@ -200,8 +200,10 @@ def _order_closed(engine: Engine, event: e.OrderClosed) -> Checks:
     symbol = event.order_id.rpartition(":")[2]
     instrument = engine.rules.derivatives.get(symbol)
     asset = engine.rules.pool(symbol).asset if check.is_pool(engine, symbol) else symbol
-    decimals = instrument.size_decimals if instrument else engine.rules.assets[asset].decimals
-    yield check.decimals("filled_size", event.filled_size, decimals, symbol)
+    if instrument is not None:
+        yield check.decimals("filled_size", event.filled_size, instrument.size_decimals, symbol)
+    elif asset in engine.rules.assets:  # Else of a pool that is no more.
+        yield check.amount(engine, "filled_size", event.filled_size, asset)
 
 
 def _funding_paid(engine: Engine, event: e.FundingPaid) -> Checks:
@@ -347,15 +349,32 @@ def _pools(engine: Engine, profile: RiskProfile) -> Iterator[str]:
             yield f"lending pools {name}: asset {rule.asset} is not listed"
         if name != rule.asset and engine.rules.definition(name) is not None:
             yield f"lending pools {name}: {name} is listed, and its asset is {rule.asset}"
+    concerned = _pools_under_way(engine)
     for name, state in sorted(engine.markets.lending.items()):
         parts = (state.cash, state.supplied, state.borrowed, state.reserve)
-        if not any((*parts, state.deficit, state.auctioned)):
-            continue
         asset = engine.rules.pool(name).asset
-        if name not in new:
+        if name in new and new[name].asset != asset:
+            yield f"lending pools {name}: asset {new[name].asset}, and it was {asset}"
+        elif name not in new and any((*parts, state.deficit, state.auctioned)):
             yield f"lending pools {name}: missing, and it holds {asset}"
-        elif new[name].asset != asset:
-            yield f"lending pools {name}: asset {new[name].asset}, and it holds {asset}"
+        elif name not in new and name in concerned:
+            yield f"lending pools {name}: missing, and a liquidation or a lost debt names it"
+
+
+def _pools_under_way(engine: Engine) -> set[str]:
+    """Return the pools that live seizures and auctions name, and those whose debts were given
+    up and may still be recovered."""
+    found: set[str] = set()
+    for group in engine.book.all_groups():
+        found.update(group.given_up)
+        if group.liquidation is None:
+            continue
+        for auction in group.liquidation.auctions.values():
+            found.update((auction.pool, auction.collateral))
+        for order in group.liquidation.orders.values():
+            if order.is_seizure:
+                found.update((order.symbol, order.collateral))
+    return found
 
 
 CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {

@@ -40,7 +40,8 @@ def _decay(rule: Decay) -> Faults:
 
 
 def _reset(rule: Reset, decay: Decay) -> Faults:
-    yield from positive("after", rule.after)
+    if rule.after < SECOND:
+        yield f"after {rule.after} µs below a second"
     yield from part("below", rule.below)
     if decay.shape == "linear" and 0 < decay.duration < rule.after:
         yield f"after {rule.after} µs beyond the duration {decay.duration}: it stands at nothing"

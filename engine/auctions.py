@@ -101,6 +101,10 @@ def taken(engine: Engine, event: e.AuctionTaken) -> None:
     if event.paid < least:
         detail = f"{plain(event.paid)} {pool.asset}, expected {plain(least)}"
         engine.anomaly(group, "beyond_limit", auction.id, detail)
+    left = auction.debt - event.paid
+    if 0 < left < pool.rule.least_debt and event.amount < auction.lot:
+        detail = f"{plain(left)} {pool.asset} left of its debt"
+        engine.anomaly(group, "leaves_dust", auction.id, detail)
     auction.lot -= event.amount
     engine.clear(auction.collateral, engine.rules.pool(auction.collateral).asset, event.amount)
     engine.clear(auction.pool, pool.asset, -event.paid)
@@ -210,8 +214,9 @@ def reset_due(rules: Rules, auction: Auction) -> int | None:
     return auction.started + late
 
 
-def reset(engine: Engine, group: Group, auction: Auction) -> None:
-    """Start an auction anew at the prices of now."""
+def reset(engine: Engine, group: Group, auction: Auction, started: int) -> None:
+    """Start an auction anew at the prices of now, from `started`: after a silence, however long,
+    that is once."""
     rule, rules = _rule(engine.rules), engine.rules
     pool = Touch(engine, auction.pool)
     collateral = rules.pool(auction.collateral).asset
@@ -219,7 +224,7 @@ def reset(engine: Engine, group: Group, auction: Auction) -> None:
     if prices[0] is None or prices[1] is None:
         raise LookupError(f"auction {auction.id}: no price")
     auction.start_price = top_price(rule, prices[0], prices[1])
-    auction.started = engine.time
+    auction.started = started
     auction.resets += 1
     due = keeper_pay_again(
         rule.pay, auction.debt, auction.lot, auction.start_price, pool.rule.least_debt, pool.unit

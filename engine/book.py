@@ -216,6 +216,8 @@ class Book:
     def list_pools(self, lending: Lending) -> None:
         """Make room for principals in pools whose assets are listed."""
         self._lending = lending
+        for pool in [name for name in self._pools if name not in lending.pools]:
+            del self._pools[pool], self._supplied[pool], self._owed[pool]
         for pool, rule in lending.pools.items():
             asset = self._assets.get(rule.asset)
             if asset is None or pool in self._pools:

@@ -233,7 +233,7 @@ class Engine:
 
     def pools_changed(self, *, health: bool = False) -> None:
         """Take note that a decision changed a pool: who is not decided yet is looked at again when
-        its turn comes, and all of them now where the health of others fell (`health`)."""
+        its turn comes, and those now whose health fell by it (`health`): they were touched."""
         self._stale = True
         self._disordered = self._disordered or health
 
@@ -341,7 +341,9 @@ class Engine:
     def _look_at_touched(self) -> None:
         """Find out which touched groups will take a step, riskiest first."""
         touched, self._touched = self._touched, {}
-        self._stale = self._disordered = False
+        rest = [pending for pending in self._pending if pending.group not in touched]
+        # Those who are not looked at again keep their places, and are when their turn comes.
+        self._stale, self._disordered = bool(rest), False
         if not self.ready:
             return
         found: list[Pending] = []
@@ -350,8 +352,10 @@ class Engine:
             self._note(group, state, situation)
             if step != "rest":
                 found.append(Pending(group, state, situation, step))
-        found.sort(key=lambda one: risk_key(one.health, one.group), reverse=True)
-        self._pending = found
+        self._pending = rest
+        if found:
+            self._pending = found + rest
+            self._pending.sort(key=lambda one: risk_key(one.health, one.group), reverse=True)
 
     def _decide_slice(self) -> None:
         for _ in range(SLICE):
@@ -359,7 +363,6 @@ class Engine:
                 return
             self._decide(self._pending.pop())
             if self._disordered:
-                self.look_at([pending.group for pending in self._pending])
                 self._look_at_touched()
 
     def _decide(self, pending: Pending) -> None:

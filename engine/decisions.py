@@ -391,6 +391,7 @@ class Anomaly(GroupDecision, frozen=True, kw_only=True):
         "beyond_cap",
         "beyond_opening",
         "isolation",
+        "leaves_dust",
     ]
     order_id: str
     detail: str

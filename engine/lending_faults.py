@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from engine.auction_faults import auction_faults
-from engine.interest import Accrual, Ramp, RateCurve
+from engine.interest import YEAR, Accrual, Ramp, RateCurve, kinked_rate
 from engine.lending import CloseFactor, FullRepayment, TargetHealth, TargetLoanToValue, WholeAccount
 from engine.lending_profile import Bonus, Category, Lending, PoolRule, Terms
-from engine.money import ONE, ZERO, ceil_to, plain
+from engine.money import ONE, ZERO, ceil_to, exact, floor_to, plain
 from engine.profile import DAY, SECOND, RiskProfile
 from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, part, positive, step, within
 from engine.seizure import (
@@ -67,6 +67,7 @@ def lending_faults(profile: RiskProfile) -> Faults:
         yield from at("auction", _sold_by_auction(rule))
 
 
+@exact
 def bonus_at_threshold(bonus: Bonus, threshold: Decimal) -> Decimal:
     """Return the bonus as it stands where a loan can first be liquidated."""
     match bonus:
@@ -80,6 +81,7 @@ def bonus_at_threshold(bonus: Bonus, threshold: Decimal) -> Decimal:
             return ZERO
 
 
+@exact
 def most_bonus(bonus: Bonus, threshold: Decimal) -> Decimal:
     """Return the largest bonus at any health; a discount's is 1 ÷ (1 − most) − 1, rounded up."""
     match bonus:
@@ -123,6 +125,9 @@ def _pool(name: str, pool: PoolRule, rule: Lending) -> Faults:
     yield from fraction("reserve_factor", pool.reserve_factor)
     for field in ("supply_cap", "borrow_cap", "least_debt"):
         yield from not_negative(field, getattr(pool, field))
+    yield from _growth("rates", pool.rates, pool.accrual)
+    if pool.supply_rates is not None:
+        yield from _growth("supply_rates", pool.supply_rates, pool.supply_accrual or pool.accrual)
     yield from _isolation(pool, rule)
     backs = pool.collateral is not None or any(
         name in category.collateral for category in rule.categories.values()
@@ -145,6 +150,22 @@ def _accrual(rule: Accrual) -> Faults:
         yield f"period {rule.period} µs not in a second to 400 days"
     yield from step("growth_step", rule.growth_step)
     yield from step("index_step", rule.index_step)
+
+
+def _growth(field: str, curve: RateCurve, rule: Accrual) -> Faults:
+    """Yield a fault where indices would soon grow beyond all numbers, as at the rate of a year for
+    each second; of what is sound otherwise."""
+    if any(_curve(curve)) or any(_accrual(rule)):
+        return
+    yearly = _yearly(curve, rule.period)
+    if yearly > HUNDRED:
+        yield f"{field}: {plain(floor_to(yearly * 100, ONE))} % a year: a slip of the pen"
+
+
+@exact
+def _yearly(curve: RateCurve, period: int) -> Decimal:
+    """Return the rate of a year at full utilisation, without compounding, rounded up."""
+    return ceil_to(kinked_rate(curve, ONE) * YEAR, SHOWN, Decimal(period))
 
 
 def _suppliers(pool: PoolRule) -> Faults:

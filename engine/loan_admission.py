@@ -29,7 +29,10 @@ def snapshot(engine: Engine, group: e.GroupSnapshot) -> Checks:
             asset = engine.rules.pool(name).asset
             yield check.not_negative("amount", amount)
             yield check.amount(engine, "amount", amount, asset)
-            if amount > engine.rules.assets[asset].largest:
+            listed = engine.rules.assets[asset]
+            at = indices_now(name, engine.rules, engine.markets)
+            principal = ceil_to(amount, listed.unit, min(at.supply, at.borrow))
+            if max(amount, principal) > listed.largest:
                 yield "limit", f"loan {plain(amount)} {asset} passes its largest"
 
 

@@ -149,8 +149,8 @@ class LoanWatch:
             if name in self._ramps and self._backed[name][rows].any():
                 return None
             at = indices_now(name, self._rules, self._markets)
-            gained += self._backed[name][rows] * (float(at.supply) * step)
-            raised += self._due[name][rows] * (float(at.borrow) * step)
+            gained += _times(self._backed[name][rows], float(at.supply) * step)
+            raised += _times(self._due[name][rows], float(at.borrow) * step)
         return gained, raised
 
     def wait(self, group: Group, slack: float, speed: float) -> None:
@@ -186,8 +186,9 @@ class LoanWatch:
         for name in self._due:
             before, after, speeds = before_all[name], self._written[name], self._speeds[name]
             price = self._price_bound(self._rules.pool(name))
-            raised += self._due[name] * ((after[1] - before[1] + speeds[1] * ahead) * price)
-            gained += self._backed[name] * ((after[0] - before[0] + speeds[0] * ahead) * price)
+            grown = (after[1] - before[1] + speeds[1] * ahead) * price
+            raised += _times(self._due[name], grown)
+            gained += _times(self._backed[name], (after[0] - before[0] + speeds[0] * ahead) * price)
         return raised, gained
 
     def written(self, name: str, state: LendingPool) -> tuple[Floats, Floats] | None:
@@ -246,6 +247,12 @@ class LoanWatch:
 
     def _price_bound(self, rule: PoolRule) -> float:
         return HEADROOM * float(self._rules.price_of(rule.asset, self._markets) or 0)
+
+
+def _times(held: Floats, by: float) -> Floats:
+    """Return held·by, where nothing stays nothing, be the index beyond all floats."""
+    product: Floats = np.multiply(held, by, out=np.zeros_like(held), where=held != 0)
+    return product
 
 
 def _ramps(lending: Lending, pool: str, now: int) -> Iterator[tuple[int, float]]:

@@ -177,7 +177,7 @@ def plan_seizures(
         return _plan_whole(state, holdings, rules, markets)
     for pair in _pairs(state, holdings, rules):
         found = _seizure(pair, state, holdings, rules)
-        if found.seized:
+        if found.seized and found.repaid:
             return [_planned(pair, found, state, rules, markets)]
     return []
 
@@ -315,16 +315,28 @@ def plan_auction(
     """Return what goes on auction next while there is room beside the `live` auctions; none where
     there is no pair, or no room."""
     rule = lending_of(rules).auction
-    pair = next(_pairs(state, holdings, rules), None)
+    pair = None if rule is None else _auctionable(rule, state, holdings, rules)
     if pair is None or rule is None:
         return None
-    least = rules.pool(pair.debt.pool).least_debt
+    begun = _start(pair, _free(rule, pair, live), rules)
+    return None if begun is None else _planned_auction(rule, pair, begun, state)
+
+
+def _auctionable(
+    rule: DutchAuction, state: Health, holdings: Holdings, rules: Rules
+) -> _Pair | None:
+    """Return the first pair of which anything could go on auction while no other is live."""
+    pairs = _pairs(state, holdings, rules)
+    return next((pair for pair in pairs if _start(pair, _free(rule, pair, ()), rules)), None)
+
+
+def _start(pair: _Pair, free: Decimal, rules: Rules) -> Start | None:
+    """Return what of a pair goes on auction while there is room for `free` debt."""
     owed, held = pair.owed, pair.held
-    begun = start(
-        owed.amount, held.amount, ONE, pair.bonus, _free(rule, pair, live), least,
+    return start(
+        owed.amount, held.amount, ONE, pair.bonus, free, rules.pool(pair.debt.pool).least_debt,
         owed.unit, held.unit, owed.unit,
     )  # fmt: skip
-    return None if begun is None else _planned_auction(rule, pair, begun, state)
 
 
 def _free(rule: DutchAuction, pair: _Pair, live: Iterable[Auction]) -> Decimal:
@@ -360,6 +372,7 @@ def top_price(rule: DutchAuction, collateral_price: Decimal, debt_price: Decimal
 
 def has_pair(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> bool:
     """Tell whether there is a debt and a collateral to take for it, room or not."""
-    if lending_of(rules).auction is not None:
-        return next(_pairs(state, holdings, rules), None) is not None
+    rule = lending_of(rules).auction
+    if rule is not None:
+        return _auctionable(rule, state, holdings, rules) is not None
     return bool(plan_seizures(state, holdings, rules, markets))

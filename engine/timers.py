@@ -85,7 +85,7 @@ class Timers:
                 continue
             if timer.margin:
                 group = account.groups.get(timer.margin)
-                fired |= group is not None and _fire(engine, group, timer)
+                fired |= group is not None and _fire(engine, group, timer, now)
             elif account.gap_since is not None:
                 engine.time = max(engine.time, timer.due)
                 fired = True
@@ -96,7 +96,7 @@ class Timers:
         heapq.heappush(self._heap, timer)
 
 
-def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
+def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
     """Carry out an order's or a group's timer, unless its cause is gone."""
     liquidation = group.liquidation
     if liquidation is None:
@@ -110,7 +110,7 @@ def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
         _unacknowledged(engine, group, "", "open orders: no answer to their cancellation")
         return True
     if timer.order in liquidation.auctions:
-        return _fire_reset(engine, group, liquidation.auctions[timer.order], timer)
+        return _fire_reset(engine, group, liquidation.auctions[timer.order], timer, now)
     order = liquidation.orders.get(timer.order)
     if order is None:
         return False
@@ -127,11 +127,11 @@ def _fire(engine: Engine, group: Group, timer: Timer) -> bool:
     return False
 
 
-def _fire_reset(engine: Engine, group: Group, auction: Auction, timer: Timer) -> bool:
+def _fire_reset(engine: Engine, group: Group, auction: Auction, timer: Timer, now: int) -> bool:
     if auctions.reset_due(engine.rules, auction) != timer.due:
         return False
     engine.time = max(engine.time, timer.due)
-    auctions.reset(engine, group, auction)
+    auctions.reset(engine, group, auction, max(engine.time, now))
     return True
 
 

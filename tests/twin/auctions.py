@@ -160,6 +160,9 @@ def apply_take(world: World, group: Group, event: events.AuctionTaken) -> None:
     price = Fraction(price_at(rule(world).decay, decimal(auction.start_price), elapsed))
     if paid < floor(amount * price, unit_of(world, auction.pool)):
         say(world, group, "beyond_limit", auction.id)
+    left, least = auction.debt - paid, Fraction(rule_of(world, auction.pool).least_debt)
+    if 0 < left < least and amount < auction.lot:
+        say(world, group, "leaves_dust", auction.id)
     auction.lot -= amount
     collateral = auction.collateral
     world.ledger.clearing[collateral, rule_of(world, collateral).asset] += amount
@@ -235,10 +238,10 @@ def reset_due(world: World, auction: Auction) -> int | None:
     return auction.started + low
 
 
-def reset(world: World, group: Group, auction: Auction) -> None:
+def reset(world: World, group: Group, auction: Auction, started: int) -> None:
     """Start an auction anew at the prices of now."""
     auction.start_price = _top(world, auction.pool, auction.collateral)
-    auction.started = world.time
+    auction.started = started
     auction.resets += 1
     pay: KeeperPay = rule(world).pay
     asked = keeper_pay_again(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from fractions import Fraction
 
-from engine.interest import RateCurve
+from engine.interest import YEAR, Accrual, RateCurve, kinked_rate
 from engine.lending import FullRepayment, TargetHealth, TargetLoanToValue, WholeAccount
 from engine.lending_profile import Bonus, DutchAuction, Lending, PoolRule, Terms
-from engine.profile import RiskProfile
+from engine.profile import SECOND, RiskProfile
 from engine.seizure import FixedBonus, HealthBonus, HealthDiscount, bonus_by_threshold
 from tests.twin.amounts import decimal, floor
 
@@ -58,9 +59,9 @@ def _least_weight(profile: RiskProfile, lending: Lending, names: list[str]) -> F
 
 
 def _pool(pool: PoolRule) -> Checks:
-    yield from _curve(pool.rates)
+    yield from _curve(pool.rates, pool.accrual)
     if pool.supply_rates is not None:
-        yield from _curve(pool.supply_rates)
+        yield from _curve(pool.supply_rates, pool.supply_accrual or pool.accrual)
         yield pool.reserve_factor == 0
     elif pool.supply_accrual is not None:
         yield pool.supply_accrual.period == pool.accrual.period
@@ -72,9 +73,10 @@ def _pool(pool: PoolRule) -> Checks:
     yield pool.isolation is None or pool.collateral is not None
 
 
-def _curve(curve: RateCurve) -> Checks:
+def _curve(curve: RateCurve, accrual: Accrual) -> Checks:
     yield min(curve.base, curve.slope_low, curve.slope_high) >= 0
     yield 0 < curve.kink <= 1
+    yield Fraction(kinked_rate(curve, Decimal(1))) * YEAR <= 100 * accrual.period
 
 
 def _terms(terms: Terms, weight: Fraction) -> Checks:
@@ -120,7 +122,7 @@ def _reached(profile: RiskProfile, lending: Lending, terms: Terms, weight: Fract
 def _auction(lending: Lending, auction: DutchAuction) -> Checks:
     yield isinstance(lending.repay, FullRepayment)
     yield auction.start_factor > 0
-    yield auction.reset.after > 0
+    yield auction.reset.after >= SECOND
     for pool in lending.pools.values():
         yield pool.collateral is None or not pool.borrowable
         yield pool.collateral is None or isinstance(pool.collateral.bonus, FixedBonus)

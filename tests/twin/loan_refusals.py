@@ -183,8 +183,22 @@ def check_pools_kept(world: World, event: events.ProfileChanged) -> None:
     for name, pool in world.lending.items():
         parts = (pool.cash, pool.supplied, pool.borrowed, pool.reserve)
         holds = any((*parts, pool.deficit, pool.auctioned))
-        kept = name in new and new[name].asset == rule_of(world, name).asset
-        require(kept or not holds, f"pool {name}")
+        if name in new:
+            require(new[name].asset == rule_of(world, name).asset, f"pool {name}: another asset")
+        else:
+            require(not holds and not _named(world, name), f"pool {name} is in use")
+
+
+def _named(world: World, name: str) -> bool:
+    """Tell whether a live seizure or auction names a pool, or debts to it were given up."""
+    for account in world.accounts.values():
+        for group in account.groups.values():
+            if group.loans[name].given_up:
+                return True
+            for order in group.liquidation.live.values() if group.liquidation else ():
+                if order.collateral and name in (order.symbol, order.collateral):
+                    return True
+    return any(name in (one.pool, one.collateral) for _, one in live_auctions(world))
 
 
 def check_names(world: World, listed: str) -> None:

@@ -162,7 +162,7 @@ def _check_close(world: World, account: Account, event: events.OrderClosed) -> N
         require_size(world, symbol, event.filled_size)
     elif symbol in pool_names(world):
         require_amount(world, rule_of(world, symbol).asset, event.filled_size)
-    else:
+    elif symbol in world.assets:
         require_amount(world, symbol, event.filled_size)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
+from engine.auction import room, start
 from engine.decisions import CollateralLiquidation
 from engine.lending import (
     HEALTH_STEP,
@@ -59,8 +61,25 @@ def first_plan(world: World, group: Group, now: Health) -> Plan | None:
     """Return the first pair's plan that seizes something; just the first one where plans of pairs
     play no part."""
     plans = (_plan(world, group, now, *pair) for pair in _pairs(world, now))
-    any_will_do = isinstance(rules(world).repay, WholeAccount) or rules(world).auction is not None
-    return next((plan for plan in plans if any_will_do or plan.seized > 0), None)
+    if rules(world).auction is not None:
+        return next((plan for plan in plans if _may_start(world, plan)), None)
+    any_will_do = isinstance(rules(world).repay, WholeAccount)
+    return next((plan for plan in plans if any_will_do or min(plan.seized, plan.repay) > 0), None)
+
+
+def _may_start(world: World, plan: Plan) -> bool:
+    """Tell whether anything of a pair could go on auction while no other is."""
+    auction, unit = rules(world).auction, decimal(world.unit(plan.debt.asset))
+    free = decimal(plan.debt.owed * 1000)
+    if auction is not None and auction.in_flight is not None:
+        free = room(auction.in_flight, Decimal(0), Decimal(0))
+    owed, held = decimal(plan.debt.owed), decimal(plan.collateral.supplied)
+    least = rule_of(world, plan.debt.pool).least_debt
+    other = decimal(world.unit(plan.collateral.asset))
+    return (
+        start(owed, held, Decimal(1), decimal(plan.bonus), free, least, unit, other, unit)
+        is not None
+    )
 
 
 def _pairs(world: World, now: Health) -> Iterator[tuple[LoanHealth, LoanHealth]]:

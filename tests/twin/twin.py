@@ -92,6 +92,7 @@ class Twin:
     # --- timers
 
     def _fire_timers(self, until: int) -> bool:
+        self.until = until
         start, fired = self.world.time, set[tuple[int, str]]()
         while due := [t for t in self._timers(start) if t[0] <= until and t[:2] not in fired]:
             at, key, fire = min(due, key=lambda timer: timer[:2])
@@ -162,7 +163,7 @@ class Twin:
 
     def _too_old(self, group: Group, auction: Auction) -> Callable[[], None]:
         def fire() -> None:
-            reset(self.world, group, auction)
+            reset(self.world, group, auction, max(self.world.time, self.until))
 
         return fire
 
