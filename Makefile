@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Number of seeds in each long series of tests; the tests read it as LIQUIDATOR_SEEDS.
 SEEDS ?= 100
 export LIQUIDATOR_SEEDS ?= $(SEEDS)
+# Examples of each property of lending markets in `make test`; `make check` takes five.
+EXAMPLES ?= 30
 # Arguments for `make demo` and `make bench`.
 ARGS ?=
 # Cases of `make cases`.
@@ -52,7 +54,7 @@ check: lint ## Check format, style, types, import direction and run the fast tes
 test: lint ## Run all checks and all tests, those on a real Kafka included
 	.ci/ensure-java
 	$(BIN)/python -m tests.broker --fetch
-	$(BIN)/pytest -n auto --dist worksteal -m "not kafka" --durations=25 --durations-min=0.5
+	LIQUIDATOR_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n auto --dist worksteal -m "not kafka" --durations=25 --durations-min=0.5
 	$(BIN)/pytest -m kafka --durations=10 --durations-min=0.5
 
 kafka: install ## Run a Kafka broker for yourself on 127.0.0.1:9092 until Ctrl-C

@@ -159,7 +159,9 @@ class _Other:
     """An account beside the one of the file, which nothing is decided about."""
 
     def __init__(self, file: AccountFile, name: str, time: int) -> None:
-        self._account = f"{file.account}.{name}"
+        # An account's name has 64 characters at most.
+        own = f"{file.account[:50]}.{name}"
+        self._account = own if own != file.account else f"{file.account[:49]}.{name}"
         self._time = time
         self._sequence = 0
 

@@ -59,9 +59,9 @@ class PoolView(NamedTuple):
 
 
 class LoanBook(NamedTuple):
-    """The loans of all groups: collateral that counts by asset (in the asset), debt by band of the
-    health factor (in the numeraire), live seizures and auctions by the pool that is owed, and what
-    these auctions have to raise (in its asset)."""
+    """The loans of all groups: collateral that counts and backs a debt, by asset (in the asset),
+    debt by band of the health factor (in the numeraire), live seizures and auctions by the pool
+    that is owed, and what these auctions have to raise (in its asset)."""
 
     collateral: dict[str, float]
     debt_by_health: dict[str, float]
@@ -126,11 +126,15 @@ def loan_book(engine: Engine) -> LoanBook:
         return LoanBook(collateral, dict.fromkeys(BANDS, 0.0), *_live(engine))
     counted, required, debt = np.zeros(size), np.zeros(size), np.zeros(size)
     thresholds = _Thresholds(engine)
-    for name, supplied, owed in _amounts(engine):
+    amounts = list(_amounts(engine))
+    owes = np.zeros(size, dtype=bool)
+    for _, _, owed in amounts:
+        owes |= owed > 0
+    for name, supplied, owed in amounts:
         asset = rules.lending.pools[name].asset
         threshold = thresholds.of(name)
         backs = np.where(np.isnan(threshold), 0.0, supplied)
-        collateral[asset] = collateral.get(asset, 0.0) + float(backs.sum())
+        collateral[asset] = collateral.get(asset, 0.0) + float(backs[owes].sum())
         price = float(rules.price_of(asset, engine.markets) or 0)
         counted += backs * np.nan_to_num(threshold) * price
         debt += owed * price

@@ -66,6 +66,7 @@ def outlook(
     return {
         "health_factor": health_factor(Backing(state.margin_equity, state.maintenance)),
         "category": holdings.category,
+        "breached": breached(state, engine.rules),
         "allowed": list(_allowed(engine, group, state, lending, told)),
         "prices": list(_prices(engine, group, state)),
         "collateral_drop": _drop(state),

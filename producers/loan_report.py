@@ -89,6 +89,28 @@ def _allowed(found: dict[str, Any]) -> Table:
 
 
 def _prices(found: dict[str, Any]) -> Table:
+    return _healed(found) if found["breached"] else _broken(found)
+
+
+def _healed(found: dict[str, Any]) -> Table:
+    """Return the table of prices that end a breach: at one below which a group is liquidated it is
+    not."""
+    made = table(
+        "Prices at which it would be healthy again",
+        ["Asset", "Price", "At or above", "At or below", "Move"],
+        caption="Each price moves alone and all others are held.",
+    )
+    for row in found["prices"]:
+        made.add_row(row["asset"], short(row["price"]), *_ends(row))
+    return made
+
+
+def _ends(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    below, above = (_price(row[key]) for key in ("liquidated_below", "liquidated_above"))
+    return below, above, NOTHING if row["move"] is None else rate(row["move"], sign=True)
+
+
+def _broken(found: dict[str, Any]) -> Table:
     made = table(
         "Prices at which it is liquidated",
         ["Asset", "Price", "Below", "Above", "Move", "Then repaid", "Then seized"],
@@ -96,14 +118,12 @@ def _prices(found: dict[str, Any]) -> Table:
         "repaid and seized.",
     )
     for row in found["prices"]:
-        ends = (_price(row[key]) for key in ("liquidated_below", "liquidated_above"))
-        move = NOTHING if row["move"] is None else rate(row["move"], sign=True)
         then = [NOTHING, NOTHING]
         if row["seizures"]:
             first = row["seizures"][0]
             then = [f"{short(first['repay'])} {first['pool']}"]
             then.append(f"{short(first['seize'])} {first['collateral']}")
-        made.add_row(row["asset"], short(row["price"]), *ends, move, *then)
+        made.add_row(row["asset"], short(row["price"]), *_ends(row), *then)
     return made
 
 
@@ -213,7 +233,7 @@ def seizure_said(
         f"seized: {what}{full(asked.seize)} {collateral['asset']} × price "
         f"{full(collateral['price'])} = {full(asked.seize * collateral['price'])}, for "
         f"{full(asked.repay)} × price {full(debt['price'])} × (1 + bonus {full(asked.bonus)}) = "
-        f"{full(asked.repay * debt['price'] * (1 + asked.bonus))}; down to units"
+        f"{full(asked.repay * debt['price'] * (1 + asked.bonus))}, down to units;"
     )
     if asked.fee:
         kept = f"{full(asked.fee)} {collateral['asset']}"

@@ -190,7 +190,7 @@ GAUGES = {
         for name, said in POOL_RATIOS.items()
     },
     "liquidator_collateral": Family(
-        "What is supplied and counts as collateral, in the asset.", ("asset",)
+        "What is supplied, counts and backs a debt, in the asset.", ("asset",)
     ),
     "liquidator_debt_by_health": Family(
         "Debts to pools by the health factor of who owes them, in the numeraire.",

@@ -164,6 +164,12 @@ def test_morphos_bonus_follows_from_the_threshold():
         assert bonus_at_threshold(terms.bonus, terms.liquidation_threshold) == D(bonus)
 
 
+def test_the_most_bonus_is_exact_in_the_context_of_whoever_asks():
+    """1 ÷ (1 − 0.15) − 1, up: 30 decimals are more than the usual context of Python holds."""
+    bonus = seizure.HealthDiscount(D("0.15"), step=D("1e-30"))
+    assert most_bonus(bonus, D("0.8")) == D("0.176470588235294117647058823530")
+
+
 def test_aaves_bonus_grows_from_a_fifth_as_health_falls():
     """1 % at a health factor of 1, 5 % from 0.7 down, and half way between at 0.85."""
     bonus = lending("aave-v4").pools["WETH"].collateral.bonus

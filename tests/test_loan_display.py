@@ -515,6 +515,23 @@ def test_the_frontier_is_where_a_seizure_leaves_health_as_it_is(rule: Any, thres
     assert abs(frontier - threshold * (1 + bonus)) < D("1e-17")
 
 
+def test_in_breach_the_prices_are_those_that_would_heal() -> None:
+    text = said("margin", SAMPLE, *AAVE, "--price", "WETH=1400")
+    assert "Prices at which it would be healthy again" in text
+    assert "Prices at which it is liquidated" not in text
+    (row,) = (line for line in text.splitlines() if "1,445.78313254" in line)
+    # Up by 45.78 of 1,400, down.
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "WETH", "1,400", "1,445.78313254", "—", "+3.27 %",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("account", ["a" * 64, "a" * 50 + ".lenders", "a" * 50 + ".borrowers"])
+def test_an_account_may_have_every_name_that_is_one(account: str, tmp_path: Path) -> None:
+    file = written(tmp_path, **{**json.loads(SAMPLE.read_text()), "account": account})
+    assert told(file, *AAVE)["lending"]["health_factor"] == "1.383333333333333333"
+
+
 # --- the documentation
 
 

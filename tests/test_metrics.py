@@ -363,9 +363,10 @@ def test_collateral_is_what_counts_and_debt_stands_by_health(
     registry: CollectorRegistry, metrics: Metrics
 ) -> None:
     engine, story = loan_engine()
+    supply(story, "e", "COIN", "COIN", 3)
     metrics.observe_state(0, engine)
     found = shown(registry)
-    # What d disabled backs nothing.
+    # What d disabled backs nothing, and what e supplied no debt.
     held = {dict(at)["asset"]: amount for at, amount in found["liquidator_collateral"].items()}
     assert held == {"COIN": 17, "USD": 0}
     # a: 800 ÷ 400; b: 250 ÷ 200, by its category; c: 80 ÷ 70 = 1.143; d: 80 ÷ 30. Interest of some

@@ -183,7 +183,7 @@ def _accrued(chance: Random) -> dict[str, Any]:
 
 def _curve(chance: Random, period: int) -> RateCurve:
     """Draw rates that matter within a silence of hours."""
-    scale = {YEAR: Decimal(1), HOUR: Decimal("0.0005"), SECOND: Decimal("0.0000001")}[period]
+    scale = {YEAR: Decimal(1), HOUR: Decimal("0.0001"), SECOND: Decimal("0.00000003")}[period]
     return RateCurve(
         base=_one(chance, "0", "0", "0.5") * scale,
         kink=_one(chance, "0.5", "0.8", "1"),
