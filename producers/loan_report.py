@@ -233,7 +233,7 @@ def seizure_said(
         f"seized: {what}{full(asked.seize)} {collateral['asset']} × price "
         f"{full(collateral['price'])} = {full(asked.seize * collateral['price'])}, for "
         f"{full(asked.repay)} × price {full(debt['price'])} × (1 + bonus {full(asked.bonus)}) = "
-        f"{full(asked.repay * debt['price'] * (1 + asked.bonus))}, down to units;"
+        f"{full(asked.repay * debt['price'] * (1 + asked.bonus))}, down to units{';' if asked.fee else ''}"
     )
     if asked.fee:
         kept = f"{full(asked.fee)} {collateral['asset']}"
