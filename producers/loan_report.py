@@ -229,11 +229,12 @@ def seizure_said(
         f"(lending.repay, {rule}), at a health factor of {health_factor(asked.health_factor)}"
     )
     what = "all that is supplied, " if asked.seize == collateral["supplied"] else ""
+    end = ";" if asked.fee else ""
     yield (
         f"seized: {what}{full(asked.seize)} {collateral['asset']} × price "
         f"{full(collateral['price'])} = {full(asked.seize * collateral['price'])}, for "
         f"{full(asked.repay)} × price {full(debt['price'])} × (1 + bonus {full(asked.bonus)}) = "
-        f"{full(asked.repay * debt['price'] * (1 + asked.bonus))}, down to units{';' if asked.fee else ''}"
+        f"{full(asked.repay * debt['price'] * (1 + asked.bonus))}, down to units{end}"
     )
     if asked.fee:
         kept = f"{full(asked.fee)} {collateral['asset']}"
