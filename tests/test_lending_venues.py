@@ -262,7 +262,7 @@ def test_pools_that_contradict_what_is_listed_or_held_are_refused():
         "lending pools USD: USD is listed, and its asset is DAI"
     )
     assert said(without(found)) == "lending pools USDC: missing, and it holds USDC"
-    assert "lending pools USDC: asset DAI, and it holds USDC" in said(changed("USDC", asset="DAI"))
+    assert "lending pools USDC: asset DAI, and it was USDC" in said(changed("USDC", asset="DAI"))
     assert not of(Refused, story.tell(e.ProfileChanged, profile=changed("ether", asset="WETH")))
     listed = Asset("ether", 8, D(10) ** 6)
     assert refusal(story, e.InstrumentListed, instrument=listed) == "ether is a pool of WETH"
