@@ -162,7 +162,7 @@ COVERED = {
     "CollateralLiquidation supply": 20,
     "CollateralLiquidation toxic": 100,
     "AuctionStarted": 100,
-    "AuctionReset": 200,
+    "AuctionReset": 100,
     "AuctionEnded raised": 30,
     "AuctionEnded sold_out": 30,
     "AuctionEnded uncovered": 30,
