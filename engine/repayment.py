@@ -225,8 +225,7 @@ def _planned(
 
 def _toxic(pair: _Pair, repaid: Decimal, state: Health) -> bool:
     """Tell whether taking the collateral for that much lowers the health of what is left."""
-    others = any(loan.owed for loan in state.loans if loan.pool != pair.debt.pool)
-    if repaid >= pair.owed.amount and not others:
+    if state.maintenance <= repaid * pair.owed.price * pair.debt.weight:
         return False
     weighted = Backing(state.margin_equity * pair.debt.weight, state.maintenance)
     return toxic(weighted, pair.collateral.threshold, pair.bonus)

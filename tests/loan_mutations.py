@@ -152,7 +152,7 @@ LOAN_MUTATIONS = (
     Mutation(
         "toxic though nothing of the debt is left",
         "repayment",
-        "if repaid >= pair.owed.amount and not others:",
+        "if state.maintenance <= repaid * pair.owed.price * pair.debt.weight:",
         "if False:",
     ),
     Mutation(

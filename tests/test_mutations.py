@@ -14,6 +14,7 @@ SUITE = (
     "tests/test_worked_numbers.py",
     "tests/test_lifecycle.py",
     "tests/test_margin.py",
+    "tests/test_volatility.py",
     "tests/test_portfolio.py",
     "tests/test_portfolio_watch.py",
     "tests/test_option_lifecycle.py",

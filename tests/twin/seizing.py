@@ -165,8 +165,8 @@ def _plan(
 def toxic(
     now: Health, debt: LoanHealth, collateral: LoanHealth, bonus: Fraction, repaid: Fraction
 ) -> bool:
-    """Tell whether a seizure that leaves some debt lowers health."""
-    left = sum((loan.owed for loan in now.loans), ZERO) - repaid
+    """Tell whether a seizure that leaves something to be backed lowers health."""
+    left = now.requirement - repaid * debt.price * debt.weight
     assert collateral.threshold is not None
     lowered = now.margin_equity * debt.weight < collateral.threshold * (1 + bonus) * now.requirement
     return left > 0 and lowered
