@@ -254,7 +254,7 @@ def test_a_repayment_of_all_debts_is_not_toxic():
     account = Account({"BTC": "100"}, {"USD": "85"}, {"BTC": "0.94"}, terms=terms)
     (found,) = account.seizures()
     assert (found.repay, found.toxic) == (D(85), False)
-    # All of the collateral, short by a rounding of what the bonus asks: nothing is left all the same.
+    # All of the collateral, a rounding short of what the bonus asks: nothing is left all the same.
     account = Account({"BTC": "97.659574"}, {"USD": "85"}, {"BTC": "0.94"}, terms=terms)
     (found,) = account.seizures()
     assert (found.repay, found.seize, found.toxic) == (D(85), D("97.659574"), False)
