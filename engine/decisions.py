@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 Stage = Literal["limit", "backstop"]
-Waits = Literal["", "halted", "gap", "capped"]
+Waits = Literal["", "halted", "gap", "capped", "cooldown", "toxic"]
 StartReason = Literal["breach", "auto_convert"]
 EndReason = Literal["healthy", "flat", "converted", "superseded"]
 CancelReason = Literal["expired", "healthy", "halted"]
@@ -140,6 +140,53 @@ class LiquidationOrder(GroupDecision, frozen=True, kw_only=True):
     expires: int
     replaces: str
     decided_mark: Decimal
+    toxic: bool = False
+    fee_rate: Decimal = Decimal(0)
+
+
+class TakeOver(GroupDecision, frozen=True, kw_only=True):
+    """`taker` is to take `size` (unsigned) of a leg at `price`, without the market.
+
+    `layer` says who that is: the insurance fund's account, the backstop, or another group of the
+    same account that holds the other side ("netting"). `capacity` is the size that it could take.
+    The venue reports it as a fill of each, that of the group with this order id.
+    """
+
+    order_id: str
+    number: int
+    symbol: str
+    side: Side
+    size: Decimal
+    price: Decimal
+    layer: Literal["netting", "fund", "backstop"]
+    taker: str
+    taker_margin: str
+    capacity: Decimal
+    expires: int
+    replaces: str
+
+
+class Deleverage(GroupDecision, frozen=True, kw_only=True):
+    """`size` (unsigned) of a leg is to be closed against the position of `counterparty` at `price`.
+
+    `rank` counts the candidates from 1; `score` is what they were ranked by. `forgone` is what the
+    counterparty would have had more at the mark, in the settlement asset. The venue reports it as a
+    fill of each, that of the group with this order id.
+    """
+
+    order_id: str
+    number: int
+    symbol: str
+    side: Side
+    size: Decimal
+    price: Decimal
+    counterparty: str
+    counterparty_margin: str
+    rank: int
+    score: Decimal
+    forgone: Decimal
+    expires: int
+    replaces: str
 
 
 class CancelOrder(GroupDecision, frozen=True, kw_only=True):
@@ -247,11 +294,14 @@ class LiquidationEnded(GroupDecision, frozen=True, kw_only=True):
 
 
 class FeeCharged(GroupDecision, frozen=True, kw_only=True):
-    """The liquidation fee of one fill, from the group to the insurance fund."""
+    """The liquidation fee of one fill; `venue` and `liquidator` of it do not go to the insurance
+    fund."""
 
     asset: str
     amount: Decimal
     order_id: str
+    venue: Decimal = Decimal(0)
+    liquidator: Decimal = Decimal(0)
 
 
 class Shortfall(GroupDecision, frozen=True, kw_only=True):
@@ -264,12 +314,14 @@ class Shortfall(GroupDecision, frozen=True, kw_only=True):
 
 
 class FundDraw(GroupDecision, frozen=True, kw_only=True):
-    """The insurance fund pays `amount` of a shortfall; `capacity` is what it could have paid."""
+    """An insurance fund (the venue's, or the one named) pays `amount` of a shortfall; `capacity` is
+    what it could have paid."""
 
     asset: str
     market: str
     amount: Decimal
     capacity: Decimal
+    fund: str = ""
 
 
 class ReserveDraw(GroupDecision, frozen=True, kw_only=True):
@@ -291,6 +343,56 @@ class LossSocialised(GroupDecision, frozen=True, kw_only=True):
     capacity: Decimal
     before: Decimal
     after: Decimal
+
+
+class LossShared(GroupDecision, frozen=True, kw_only=True):
+    """`amount` of a shortfall of `market` is borne by those with open interest in it, or by today's
+    winners (`by`); `capacity` is what they could bear, `excess` what rounding took beyond, which the
+    fund gets. A `LossCharged` for each follows."""
+
+    asset: str
+    market: str
+    by: Literal["open_interest", "winners"]
+    amount: Decimal
+    capacity: Decimal
+    excess: Decimal
+
+
+class LossCharged(GroupDecision, frozen=True, kw_only=True):
+    """The group bears `amount` of somebody else's shortfall."""
+
+    asset: str
+    market: str
+    amount: Decimal
+
+
+class WithdrawalGate(Decision, frozen=True, kw_only=True):
+    """Withdrawals of an asset are to stop (`closed`), or may go on: unpaid shortfall
+    (`outstanding`) exceeds what the funds hold, or does no more."""
+
+    asset: str
+    closed: bool
+    outstanding: Decimal
+    fund: Decimal
+
+
+class PriceHeld(Decision, frozen=True, kw_only=True):
+    """A price jumped too far from `last`: it waits for a second one that agrees with it."""
+
+    symbol: str
+    kind: str
+    price: Decimal
+    last: Decimal
+    source: str
+
+
+class BreakerTripped(Decision, frozen=True, kw_only=True):
+    """Forced fills of `flow` (size) within a minute pass the share of open interest allowed: the
+    market is halted until `Resume`."""
+
+    symbol: str
+    flow: Decimal
+    open_interest: Decimal
 
 
 class BadDebtRecovered(GroupDecision, frozen=True, kw_only=True):
@@ -392,6 +494,7 @@ class Anomaly(GroupDecision, frozen=True, kw_only=True):
         "beyond_opening",
         "isolation",
         "leaves_dust",
+        "gated",
     ]
     order_id: str
     detail: str
@@ -403,6 +506,8 @@ AnyDecision = (
     | RequirementChanged
     | CancelOpenOrders
     | LiquidationOrder
+    | TakeOver
+    | Deleverage
     | CancelOrder
     | CollateralSale
     | CollateralLiquidation
@@ -417,6 +522,11 @@ AnyDecision = (
     | FundDraw
     | ReserveDraw
     | LossSocialised
+    | LossShared
+    | LossCharged
+    | WithdrawalGate
+    | PriceHeld
+    | BreakerTripped
     | BadDebt
     | BadDebtRecovered
     | WithdrawalUnpaid

@@ -281,14 +281,41 @@ class ProfileChanged(Event, frozen=True, kw_only=True):
 
 
 class FundMoved(Event, frozen=True, kw_only=True):
-    """`amount` comes into (> 0) or leaves (< 0) the insurance fund of `shard`, or the reserve of
-    its `pool`."""
+    """`amount` comes into (> 0) or leaves (< 0) the insurance fund of `shard`, the one named `fund`
+    (a market, or a group of markets) where that is given, or the reserve of its `pool`."""
 
     shard: int
     asset: str
     amount: Decimal
     sequence: int
     pool: str = ""
+    fund: str = ""
+
+
+class Recovered(Event, frozen=True, kw_only=True):
+    """`amount` of the bad debt of a market came in after all, from outside; counted with the moves
+    of the fund."""
+
+    shard: int
+    asset: str
+    market: str
+    amount: Decimal
+    sequence: int
+
+
+class WrittenOff(Event, frozen=True, kw_only=True):
+    """`amount` of the bad debt of a market is given up for good; counted with the moves of the
+    fund."""
+
+    shard: int
+    asset: str
+    market: str
+    amount: Decimal
+    sequence: int
+
+
+class SessionClosed(Event, frozen=True, kw_only=True):
+    """A trading day ends: what accounts win is counted from here."""
 
 
 class InterestAccrued(Event, frozen=True, kw_only=True):
@@ -376,6 +403,9 @@ ControlEvent = (
     InstrumentListed
     | ProfileChanged
     | FundMoved
+    | Recovered
+    | WrittenOff
+    | SessionClosed
     | FundingRate
     | InterestAccrued
     | Settled

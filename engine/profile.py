@@ -16,7 +16,9 @@ from typing import Literal, TypeVar
 import msgspec
 
 from engine.lending_profile import Lending
+from engine.liquidation_profile import LiquidationRule
 from engine.money import ZERO
+from engine.waterfall_profile import Waterfall
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -208,26 +210,6 @@ class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     initial_factor: Decimal = Decimal("1.2")
 
 
-class Fillable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A limit whose distance from the mark, as a part of the leg's maintenance, is
-    clamp(adjustment·(1 − margin equity ÷ maintenance), 0, 1)·spread (dYdX v4)."""
-
-    adjustment: Decimal
-    spread: Decimal
-
-
-class LiquidationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Orders: life, waits, slippage beyond the mark in stage backstop, the liquidation fee, and the
-    limit where it is not what uses up the leg's share of equity."""
-
-    order_ttl: int = 5 * SECOND
-    ack_timeout: int = 5 * SECOND
-    gap_timeout: int = 5 * SECOND
-    max_slippage: Decimal = Decimal("0.05")
-    fee_rate: Decimal = ZERO
-    fillable: Fillable | None = None
-
-
 class PriceSources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one source that counts for a kind of price, unless `symbols` names another for a
     symbol."""
@@ -243,7 +225,8 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `numeraire` is the asset in which health is counted; `conversion` the order in which collateral
     is sold; `requirements` and `portfolios` the margin of each symbol; `lending` the pools, and how
-    loans are liquidated. `sources` and `leaves_out` say to people what the numbers rest on, and
+    loans are liquidated; `waterfall` who takes
+    positions and pays what is lost. `sources` and `leaves_out` say to people what the numbers rest on, and
     what of the venue's rules is not expressed.
     """
 
@@ -261,6 +244,7 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     margin_call: Threshold = Threshold()
     cancel_orders: Threshold | None = None
     liquidation: LiquidationRule = LiquidationRule()
+    waterfall: Waterfall = Waterfall()
     prices: PriceSources = PriceSources()
     sources: tuple[str, ...] = ()
     leaves_out: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.lending_faults import lending_faults
+from engine.liquidation_profile import LiquidationRule
 from engine.money import ONE, ZERO, exact
 from engine.profile import (
     DAY,
@@ -21,7 +22,6 @@ from engine.profile import (
     Bracket,
     Collateral,
     Entry,
-    LiquidationRule,
     Portfolio,
     Profit,
     Requirement,
@@ -333,4 +333,4 @@ def _liquidation(rule: LiquidationRule) -> Faults:
     if rule.fillable is not None:
         for field in ("adjustment", "spread"):
             if not within(getattr(rule.fillable, field), 0, HUNDRED):
-                yield f"fillable: {field} {getattr(rule.fillable, field)} not in [0, 100)"
+                yield f"price: {field} {getattr(rule.fillable, field)} not in [0, 100)"

@@ -186,8 +186,8 @@ FAULTS = [
      "liquidation: max_slippage 1 not in [0, 1)"),
     (TOP, TOP + "liquidation = { order_ttl = 1 }\n",
      "liquidation: order_ttl 1 µs not in a millisecond to an hour"),
-    (TOP, TOP + "liquidation = { fillable = { adjustment = -1, spread = 1 } }\n",
-     "liquidation: fillable: adjustment -1 not in [0, 100)"),
+    (TOP, TOP + 'liquidation = { price = { type = "fillable", adjustment = -1, spread = 1 } }\n',
+     "liquidation: price: adjustment -1 not in [0, 100)"),
 ]  # fmt: skip
 
 

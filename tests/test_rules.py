@@ -11,6 +11,7 @@ from consumers.control import WouldBeRefused, changes
 from consumers.toml_file import FileFaults
 from engine import profile
 from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
+from engine.liquidation_profile import LiquidationRule
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "rules.toml"
 
@@ -41,7 +42,7 @@ def test_every_default_of_the_example_is_spelt_out() -> None:
         profile.Trigger,
         profile.Entry,
         profile.Threshold,
-        profile.LiquidationRule,
+        LiquidationRule,
         profile.PriceSources,
     )
     for kind in kinds:

@@ -20,14 +20,13 @@ from engine.margin import (
     liquidatable,
     notional,
 )
+from engine.liquidation_profile import Fillable, LiquidationRule
 from engine.money import ONE, ZERO, floor_to
 from engine.options import volatility_move
 from engine.profile import (
     Bracket,
     Collateral,
     Entry,
-    Fillable,
-    LiquidationRule,
     OpenInterest,
     Profit,
     Requirement,
@@ -258,7 +257,7 @@ def bankruptcy(inputs: Inputs) -> Results:
 def limit(inputs: Inputs) -> Results:
     """Give the limit that widens with distress."""
     rule = Fillable(number(inputs["bankruptcy_adjustment"]), number(inputs["spread_to_mm_ratio"]))
-    made = _account(inputs, liquidation=LiquidationRule(fillable=rule))
+    made = _account(inputs, liquidation=LiquidationRule(price=rule))
     state = made.health
     leg = _leg(state, inputs["close_market"])
     return {"fillable_price": fillable_price(leg, state, made.rules)}

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Literal
 
 from engine.instruments import Asset, Future, Option, Perpetual
+from engine.liquidation_profile import AtBankruptcy, Fillable, LiquidationRule, Pricing
 from engine.profile import (
     HOUR,
     SECOND,
@@ -15,8 +16,6 @@ from engine.profile import (
     Collateral,
     Entry,
     Extreme,
-    Fillable,
-    LiquidationRule,
     OpenInterest,
     Portfolio,
     PriceSources,
@@ -77,18 +76,16 @@ def _threshold(chance: Random, at: tuple[str, ...], reset: tuple[str, ...]) -> T
 
 
 def _liquidation(chance: Random) -> LiquidationRule:
-    fillable = None
+    price: Pricing = AtBankruptcy()
     if chance.random() < 0.2:
-        fillable = Fillable(
-            adjustment=_one(chance, "0", "1", "5"), spread=_one(chance, "0.5", "1.5")
-        )
+        price = Fillable(adjustment=_one(chance, "0", "1", "5"), spread=_one(chance, "0.5", "1.5"))
     return LiquidationRule(
         order_ttl=chance.choice((1, 3, 5)) * SECOND,
         ack_timeout=chance.choice((1, 2, 5)) * SECOND,
         gap_timeout=chance.choice((2, 10)) * SECOND,
         max_slippage=_one(chance, "0.01", "0.05", "0.1"),
         fee_rate=_one(chance, "0", "0.003", "0.0125"),
-        fillable=fillable,
+        price=price,
     )
 
 
