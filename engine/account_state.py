@@ -9,7 +9,7 @@ import msgspec
 from engine.book import Account, Book, Group
 from engine.decisions import Side, StartReason, Waits
 from engine.events import Role
-from engine.liquidation import Auction, Liquidation, Order
+from engine.liquidation import Auction, Layer, Liquidation, Order
 from engine.money import ZERO
 
 
@@ -28,6 +28,9 @@ class OrderRecord(msgspec.Struct, forbid_unknown_fields=True):
     cancelling_until: int | None
     collateral: str = ""
     seize: Decimal = ZERO
+    fee_rate: Decimal = ZERO
+    layer: Layer = ""
+    counterparty: tuple[str, str] = ("", "")
 
 
 class LiquidationRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,6 +45,9 @@ class LiquidationRecord(msgspec.Struct, forbid_unknown_fields=True):
     orders: list[OrderRecord]
     losses: dict[str, Decimal]
     auctions: list[Auction] = []
+    opened_at: int = 0
+    freed: Decimal = ZERO
+    cooling_until: int | None = None
 
 
 class LoansRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,11 +157,17 @@ def _liquidation(liquidation: Liquidation) -> LiquidationRecord:
                 cancelling_until=order.cancelling_until,
                 collateral=order.collateral,
                 seize=order.seize,
+                fee_rate=order.fee_rate,
+                layer=order.layer,
+                counterparty=order.counterparty,
             )
             for order in liquidation.in_order()
         ],
         losses=dict(sorted(liquidation.losses.items())),
         auctions=sorted(liquidation.auctions.values(), key=lambda one: one.attempt),
+        opened_at=liquidation.opened_at,
+        freed=liquidation.freed,
+        cooling_until=liquidation.cooling_until,
     )
 
 
@@ -188,6 +200,9 @@ def _restored_liquidation(account: Account, record: LiquidationRecord) -> Liquid
     liquidation.awaiting_until = record.awaiting_until
     liquidation.backstop = record.backstop
     liquidation.losses = record.losses
+    liquidation.opened_at = record.opened_at
+    liquidation.freed = record.freed
+    liquidation.cooling_until = record.cooling_until
     for stored in record.orders:
         order = Order(
             account.order_id(record.number, stored.attempt),
@@ -201,6 +216,9 @@ def _restored_liquidation(account: Account, record: LiquidationRecord) -> Liquid
             stored.for_asset,
             stored.collateral,
             stored.seize,
+            stored.fee_rate,
+            stored.layer,
+            stored.counterparty,
         )
         order.filled = stored.filled
         order.cancelling_until = stored.cancelling_until

@@ -347,8 +347,8 @@ class LossSocialised(GroupDecision, frozen=True, kw_only=True):
 
 class LossShared(GroupDecision, frozen=True, kw_only=True):
     """`amount` of a shortfall of `market` is borne by those with open interest in it, or by today's
-    winners (`by`); `capacity` is what they could bear, `excess` what rounding took beyond, which the
-    fund gets. A `LossCharged` for each follows."""
+    winners (`by`); `capacity` is what they could bear, `excess` what rounding took beyond, which
+    the fund gets. A `LossCharged` for each follows."""
 
     asset: str
     market: str

@@ -61,6 +61,9 @@ Step = Literal[
 ]
 
 
+Layer = Literal["", "netting", "fund", "backstop", "adl"]
+"""Who is to take a position: the market, or those whom a transfer names."""
+
 Row = tuple[dict[str, bool], Step]
 
 _PENNILESS = {"legs": False, "owes": True, "convertible": False}
@@ -145,7 +148,9 @@ class Order:
     """A live liquidation order, collateral sale or seizure; `size` and `filled` unsigned.
 
     A seizure repays up to `size` of the debt to the pool `symbol`, and takes `seize` for all of it
-    of what is supplied to the pool `collateral`. Live until the venue closes it, or does not answer
+    of what is supplied to the pool `collateral`. A transfer closes a leg against `counterparty`
+    (account, margin), who is called by `layer`; other orders in a leg go to the market, and pay a
+    liquidation fee at `fee_rate`. Live until the venue closes it, or does not answer
     a cancellation by `cancelling_until`.
     """
 
@@ -154,10 +159,13 @@ class Order:
         "bankruptcy",
         "cancelling_until",
         "collateral",
+        "counterparty",
         "expires",
+        "fee_rate",
         "filled",
         "for_asset",
         "id",
+        "layer",
         "limit",
         "seize",
         "side",
@@ -178,6 +186,9 @@ class Order:
         for_asset: str = "",
         collateral: str = "",
         seize: Decimal = ZERO,
+        fee_rate: Decimal = ZERO,
+        layer: Layer = "",
+        counterparty: tuple[str, str] = ("", ""),
     ) -> None:
         self.id = order_id
         self.attempt = attempt
@@ -191,6 +202,9 @@ class Order:
         self.for_asset = for_asset
         self.collateral = collateral
         self.seize = seize
+        self.fee_rate = fee_rate
+        self.layer: Layer = layer
+        self.counterparty = counterparty
         self.cancelling_until: int | None = None
 
     @property
@@ -202,6 +216,11 @@ class Order:
     def is_seizure(self) -> bool:
         """Whether this repays a loan against what was supplied."""
         return bool(self.collateral)
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether a leg is to be closed against a named counterparty, not in the market."""
+        return bool(self.layer)
 
     @property
     def closes_leg(self) -> bool:
@@ -235,9 +254,12 @@ class Liquidation:
         "auctions",
         "awaiting_until",
         "backstop",
+        "cooling_until",
+        "freed",
         "losses",
         "number",
         "opened",
+        "opened_at",
         "orders",
         "reason",
         "waits",
@@ -248,6 +270,9 @@ class Liquidation:
         self.reason: StartReason = reason
         self.waits: Waits = waits
         self.opened = False
+        self.opened_at = 0
+        self.freed = ZERO
+        self.cooling_until: int | None = None
         self.awaiting_until: int | None = None
         self.backstop = False
         self.orders: dict[str, Order] = {}

@@ -62,8 +62,8 @@ Sizing = WholeLegs | Everything | LeastReduction | LowerTier | Portion
 
 
 class Cooldown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """After orders that closed only a part the next ones wait `time`; a group whose margin equity is
-    below `critical` · maintenance does not, and is closed by whole legs."""
+    """After orders that closed only a part the next ones wait `time`; a group whose margin equity
+    is below `critical` · maintenance does not, and is closed by whole legs."""
 
     time: int
     critical: Decimal = Decimal("0.6667")
@@ -97,8 +97,9 @@ class PriceRamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ra
 
 
 class FallingPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="auction"):
-    """A limit that starts `premium` better than the mark and decays from there since the liquidation
-    was opened (a Dutch auction, re-issued as orders expire), never beyond the one at bankruptcy."""
+    """A limit that starts `premium` better than the mark and decays from there since the
+    liquidation was opened (a Dutch auction, re-issued as orders expire), never beyond the one at
+    bankruptcy."""
 
     decay: Decay
     premium: Decimal = ZERO
@@ -110,9 +111,9 @@ Pricing = AtBankruptcy | Fillable | Bounded | PriceRamp | FallingPrice
 class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many orders in derivatives may go out, none of these where not given.
 
-    `per_event` and `per_second` (of engine time) count orders; `in_flight` by symbol is the notional
-    (settlement asset, at the mark) that live orders may have together (Maker's hole). After
-    `unfilled` orders of a symbol in a row that ended without a fill one goes out at a time.
+    `per_event` and `per_second` (of engine time) count orders; `in_flight` by symbol is the
+    notional (settlement asset, at the mark) that live orders may have together (Maker's hole).
+    After `unfilled` orders of a symbol in a row that ended without a fill one goes out at a time.
     """
 
     per_event: int | None = None

@@ -225,10 +225,9 @@ class RiskProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `numeraire` is the asset in which health is counted; `conversion` the order in which collateral
     is sold; `requirements` and `portfolios` the margin of each symbol; `lending` the pools, and how
-    loans are liquidated; `waterfall` who takes
-    positions and pays what is lost. `sources` and `leaves_out` say to people what the numbers rest on, and
-    what of the venue's rules is not expressed.
-    """
+    loans are liquidated; `waterfall` who takes positions and pays what is lost. `sources` and
+    `leaves_out` say to people what the numbers rest on, and what of the venue's rules is not
+    expressed."""
 
     name: str
     numeraire: str

@@ -27,8 +27,8 @@ class Backstop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drawdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Deleveraging starts when the fund has lost more than `start` of its peak of the last `window`,
-    and stops when that is less than `stop` (Bybit: 8 h, 0.3, 0.25)."""
+    """Deleveraging starts when the fund has lost more than `start` of its peak of the last
+    `window`, and stops when that is less than `stop` (Bybit: 8 h, 0.3, 0.25)."""
 
     window: int = 8 * HOUR
     start: Decimal = Decimal("0.3")
@@ -50,11 +50,10 @@ class Deleveraging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FundRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which insurance fund pays for a market, and how far.
 
-    `by`: the venue's one fund, one a market, or one a group of markets (`groups` by market; a market
-    without one has the venue's). `then_venue`: the venue's fund pays what that of the market cannot.
-    `caps` by market (in its asset) limit what is paid for it in all. `whole`: a fund pays a
-    shortfall whole or nothing of it (dYdX).
-    """
+    `by`: the venue's one fund, one a market, or one a group of markets (`groups` by market; a
+    market without one has the venue's). `then_venue`: the venue's fund pays what that of the market
+    cannot. `caps` by market (in its asset) limit what is paid for it in all. `whole`: a fund pays a
+    shortfall whole or nothing of it (dYdX)."""
 
     by: Literal["venue", "market", "group"] = "venue"
     groups: dict[str, str] = {}

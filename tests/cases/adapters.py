@@ -14,13 +14,13 @@ from typing import Any
 from engine.closing import bankruptcy_price, bankruptcy_quote, fillable_price
 from engine.liquidation import compare_risk
 from engine.liquidation_price import liquidation_prices
+from engine.liquidation_profile import Fillable, LiquidationRule
 from engine.margin import (
     Health,
     LegHealth,
     liquidatable,
     notional,
 )
-from engine.liquidation_profile import Fillable, LiquidationRule
 from engine.money import ONE, ZERO, floor_to
 from engine.options import volatility_move
 from engine.profile import (
