@@ -39,7 +39,7 @@ class LoanStory(Story):
     @property
     def engine(self) -> Any:
         """The engine that the story is told to."""
-        return self.machine.engine  # type: ignore[attr-defined]
+        return self.machine.engine
 
     def market(self, pools: dict[str, PoolRule], prices: dict[str, str], **rules: Any) -> None:
         """Open a market with pools, at prices; loans stop being liquidated at health 1."""

@@ -99,7 +99,7 @@ class ShippedMarket(Story):
     @property
     def engine(self) -> Engine:
         """The engine that all is told to."""
-        return self.machine.engine  # type: ignore[attr-defined, no-any-return]
+        return self.machine.engine
 
     def tell(self, kind: type[Any], /, **fields: Any) -> Sequence[d.Decision]:
         """Tell an event of the same time as the last one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -197,8 +198,8 @@ class Borrowers:
         amount = self._part(total, self.pools[pool], part)
         return self._of(name, events.Repay, pool=pool, amount=amount, margin=group.margin)
 
-    def _part(self, amount: object, asset: str, part: float) -> Decimal:
-        exact = decimal(amount)  # type: ignore[arg-type]
+    def _part(self, amount: Fraction, asset: str, part: float) -> Decimal:
+        exact = decimal(amount)
         decimals = self.listing.assets[asset].decimals
         drawn = exact if part == 1.0 else quantity(float(exact) * part, decimals)
         return max(drawn, Decimal(1).scaleb(-decimals))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cmp_to_key
+from typing import Any
 
 from engine.decisions import (
     BadDebt,
@@ -56,8 +57,8 @@ def _riskier(one: Risk, other: Risk) -> int:
     )
 
 
-def _compare(a: object, b: object) -> int:
-    return (a > b) - (a < b)  # type: ignore[operator]
+def _compare(a: Any, b: Any) -> int:
+    return (a > b) - (a < b)
 
 
 def decide(world: World, group: Group) -> None:

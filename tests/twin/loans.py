@@ -26,7 +26,7 @@ from tests.twin.values import health
 
 def apply_loan_fact(world: World, account: Account, event: events.AccountEvent) -> None:
     """Apply a valid event about the loans of a margin group."""
-    group = account.group(event.margin)  # type: ignore[attr-defined]
+    group = account.group(event.margin)
     match event:
         case events.Supplied():
             _supply(world, account, group, event)

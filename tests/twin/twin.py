@@ -50,7 +50,7 @@ class Twin:
         world, key = self.world, sequence_key(event, self.world.shard)
         if key is None:
             return True
-        number: int = event.sequence  # type: ignore[union-attr]
+        number: int = event.sequence
         account = world.accounts.get(key[1]) if key[0] == "account" else None
         last = account.sequence if account else world.sequences.get(key)
         about: dict[str, Any] = {"event": type(event).__name__, "record": record_of(event)}
