@@ -6,10 +6,8 @@ from functools import cache
 from importlib.resources import files
 
 import pytest
-from click.testing import CliRunner
 
 from consumers import profiles
-from consumers.cli import main
 from engine import auction, seizure
 from engine.interest import growth, kinked_rate
 from engine.lending import TargetLoanToValue, repay_to_loan_to_value
@@ -17,6 +15,7 @@ from engine.lending_faults import bonus_at_threshold, most_bonus
 from engine.lending_profile import Terms
 from engine.money import exact, floor_to
 from producers.lending_profile_report import frontier
+from tests.commands import said
 
 LENDING = [
     "aave-v3", "aave-v4", "compound-v3", "euler-v2", "liquity-v2", "maker", "morpho-blue",
@@ -216,16 +215,8 @@ def is_toxic(terms: Terms, loan_to_value: D) -> bool:
 # --- commands
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(main, ["profiles", *(str(part) for part in arguments)])
-    assert result.exit_code == code, result.output
-    if "--json" not in arguments:
-        assert all(len(line) <= 100 for line in result.stdout.splitlines())
-    return result.stdout if code == 0 else result.stderr
-
-
 def test_list_says_how_a_market_liquidates():
-    text = run("list")
+    text = said("profiles", "list")
     assert all(name in text for name in LENDING)
     assert "7 pools: close" in text
     assert "6 pools: auctions" in text
@@ -233,11 +224,11 @@ def test_list_says_how_a_market_liquidates():
 
 @pytest.mark.parametrize("name", LENDING)
 def test_show_prints_pools_terms_and_rules(name):
-    text = run("show", name)
+    text = said("profiles", "show", name)
     for title in ("Pools", "Collateral of loans", "Loans", "Sources:", "Leaves out:"):
         assert f"{title}" in text
     assert all(pool in text for pool in lending(name).pools)
-    assert json.loads(run("show", name, "--json"))["lending"]["pools"]
+    assert json.loads(said("profiles", "show", name, "--json"))["lending"]["pools"]
 
 
 def row(text: str, name: str) -> list[str]:
@@ -249,7 +240,7 @@ def row(text: str, name: str) -> list[str]:
 
 
 def test_show_prints_rates_bonuses_and_what_is_toxic():
-    text = run("show", "aave-v3", "WETH")
+    text = said("profiles", "show", "aave-v3", "WETH")
     assert row(text, "WETH") == [
         "WETH", "WETH", "0.00", "1.75", "2.80", "42.80", "82.80", "15.00", "1.8M", "1.4M",
     ]  # fmt: skip
@@ -257,9 +248,9 @@ def test_show_prints_rates_bonuses_and_what_is_toxic():
     assert row(terms, "WETH") == ["WETH", "—", "80.50", "83.00", "5.00", "5.00", "95.23", "10.00"]
     assert "wstETH │ wstETH" not in text
     assert "50 % of all debt; all of one at a health factor ≤" in text
-    assert "by 1 % each 90 s" in run("show", "maker")
-    assert "the lenders, by their index" in run("show", "morpho-blue")
-    assert row(run("show", "compound-v3"), "  supply")[2:4] == ["0.00", "1.62"]
+    assert "by 1 % each 90 s" in said("profiles", "show", "maker")
+    assert "the lenders, by their index" in said("profiles", "show", "morpho-blue")
+    assert row(said("profiles", "show", "compound-v3"), "  supply")[2:4] == ["0.00", "1.62"]
 
 
 def test_check_refuses_a_toxic_rule_in_its_words(tmp_path):
@@ -269,7 +260,7 @@ def test_check_refuses_a_toxic_rule_in_its_words(tmp_path):
     toxic = shipped.replace("rate = 0.05 }", "rate = 0.21 }")
     assert toxic != shipped
     (tmp_path / "toxic.toml").write_text(toxic)
-    text = run("check", tmp_path / "toxic.toml", code=1)
+    text = said("profiles", "check", tmp_path / "toxic.toml", code=1)
     assert (
         "toxic.toml: lending: categories BOLD-wstETH: collateral wstETH: liquidation_threshold "
         "0.833333333333333333 · (1 + bonus 0.21) = 1.008334, above 1: a liquidation at the "
@@ -278,5 +269,5 @@ def test_check_refuses_a_toxic_rule_in_its_words(tmp_path):
 
 
 def test_diff_names_what_differs_between_markets():
-    text = run("diff", "liquity-v2", "maker")
+    text = said("profiles", "diff", "liquity-v2", "maker")
     assert "lending.bad_debt.charge" in text

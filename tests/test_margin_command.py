@@ -10,16 +10,14 @@ from statistics import NormalDist
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from consumers import profiles
 from consumers.account_instruments import underlying_of
-from consumers.cli import main
+from tests.commands import WIDTH, faults, margin, written
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "deploy" / "account.json"
 RULES = ROOT / "deploy" / "rules.toml"
-WIDTH = 100
 _read = functools.cache(profiles.read)
 
 
@@ -37,30 +35,11 @@ def _profiles_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "read", _read)
 
 
-def margin(file: Path, *options: object) -> Result:
-    return CliRunner().invoke(main, ["margin", str(file), *map(str, options)])
-
-
 def told(file: Path, *options: object) -> Any:
     """Return the report as JSON, numbers as decimals where they are read."""
     result = margin(file, *options, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
-
-
-def written(tmp_path: Path, **keys: Any) -> Path:
-    path = tmp_path / "account.json"
-    path.write_text(json.dumps(keys))
-    return path
-
-
-def faults(file: Path, *options: object) -> list[str]:
-    """Return what is said of a file that cannot be used, line by line, without its path."""
-    result = margin(file, *options)
-    assert result.exit_code == 1, result.output
-    lines = result.stderr.removeprefix("Error: ").splitlines()
-    assert all(line.startswith(f"{file}: ") for line in lines), lines
-    return [line.removeprefix(f"{file}: ") for line in lines]
 
 
 LONG = {

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from click.testing import CliRunner
 from msgspec import structs
 
 from consumers import leverage_brackets, profiles
-from consumers.cli import main
 from consumers.toml_file import FileFaults
 from engine import profile_faults
 from engine.decisions import MarkUsed
@@ -23,6 +21,7 @@ from engine.money import exact
 from engine.profile import Bracket, Requirement
 from engine.requirement import Exposure, RequirementCurve
 from engine.rules import Rules
+from tests.commands import said
 
 SOUND = """
 name = "sound"
@@ -56,7 +55,7 @@ at = 0.9
 """
 
 
-def said(old: str, new: str) -> list[str]:
+def faults_with(old: str, new: str) -> list[str]:
     """Return what is said of the sound profile with one change."""
     assert SOUND.count(old) == 1, old
     with pytest.raises(FileFaults) as caught:
@@ -193,7 +192,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("old", "new", "fault"), FAULTS, ids=[fault for *_, fault in FAULTS])
 def test_an_unsound_profile_is_refused_in_words(old, new, fault):
-    assert said(old, new) == [fault]
+    assert faults_with(old, new) == [fault]
 
 
 def test_the_profile_that_the_faults_are_planted_in_is_sound():
@@ -532,61 +531,56 @@ def test_each_key_that_differs_is_named_with_both_values():
 # --- commands
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(main, ["profiles", *(str(part) for part in arguments)])
-    assert result.exit_code == code, result.output
-    if "--json" not in arguments:
-        assert all(len(line) <= 100 for line in result.stdout.splitlines())
-    return result.stdout if code == 0 else result.stderr
-
-
 def test_list_names_every_profile():
-    text = run("list")
+    text = said("profiles", "list")
     assert all(name in text for name in WANTED)
-    assert json.loads(run("list", "--json"))["okx"]["requirements"]["BTC"]["measure"] == "size"
+    assert (
+        json.loads(said("profiles", "list", "--json"))["okx"]["requirements"]["BTC"]["measure"]
+        == "size"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_show_prints_what_a_profile_says(name):
-    text = run("show", name)
+    text = said("profiles", "show", name)
     assert f'Profile "{name}"' in text
     assert "Leaves out:" in text
-    assert json.loads(run("show", name, "--json"))["name"] == name
+    assert json.loads(said("profiles", "show", name, "--json"))["name"] == name
 
 
 def test_show_prints_the_symbols_asked_for():
-    text = run("show", "binance-usdm", "DOGEUSDT")
+    text = said("profiles", "show", "binance-usdm", "DOGEUSDT")
     assert "DOGEUSDT" in text
     assert "BTCUSDT" not in text.split("Sources:")[0]
-    assert "has no entry for NOPE" in run("show", "binance-usdm", "NOPE", code=1)
+    assert "has no entry for NOPE" in said("profiles", "show", "binance-usdm", "NOPE", code=1)
 
 
 def test_diff_prints_keys_and_values():
-    text = run("diff", "dydx-v4", "hyperliquid")
+    text = said("profiles", "diff", "dydx-v4", "hyperliquid")
     assert "requirements.BTC.maintenance_share" in text
-    found = json.loads(run("diff", "dydx-v4", "hyperliquid", "--json"))
+    found = json.loads(said("profiles", "diff", "dydx-v4", "hyperliquid", "--json"))
     assert {"key": "liquidation.fee_rate", "before": "0.015", "after": "0"} in found
-    assert run("diff", "okx", "okx") == "The profiles say the same.\n"
+    assert said("profiles", "diff", "okx", "okx") == "The profiles say the same.\n"
 
 
 def test_check_names_every_fault_of_every_file(tmp_path):
     for name, change in (("one", "at = 1.9"), ("two", "at = 0.9\nreset = 2")):
         (tmp_path / f"{name}.toml").write_text(SOUND.replace("at = 0.9", change))
-    text = run("check", "okx", tmp_path / "one.toml", tmp_path / "two.toml", code=1)
+    text = said("profiles", "check", "okx", tmp_path / "one.toml", tmp_path / "two.toml", code=1)
     assert "one.toml: cancel_orders: needs 0 <= reset < at < 1, has 0.7 and 1.9" in text
     assert "two.toml: cancel_orders: needs 0 <= reset < at < 1, has 2 and 0.9" in text
-    assert run("check", "okx") == 'okx: sound: profile "okx"\n'
+    assert said("profiles", "check", "okx") == 'okx: sound: profile "okx"\n'
 
 
 def test_brackets_are_imported_from_a_file(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps(BINANCE))
-    text = run("brackets", tmp_path / "b.json", "--format", "binance")
+    text = said("profiles", "brackets", tmp_path / "b.json", "--format", "binance")
     assert text.splitlines()[:3] == [
         "[requirements]",
         "ETHUSDT.brackets = [",
         "    { cap = 10_000, maintenance_rate = 0.0065, max_leverage = 75 },",
     ]
     (tmp_path / "b.json").write_text(json.dumps(BINANCE).replace("35.0", "36.0"))
-    assert "bracket 2: cum 36 is not" in run(
-        "brackets", tmp_path / "b.json", "--format", "binance", code=1
+    assert "bracket 2: cum 36 is not" in said(
+        "profiles", "brackets", tmp_path / "b.json", "--format", "binance", code=1
     )
