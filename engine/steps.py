@@ -1,7 +1,7 @@
 """The steps of a liquidation, carried out: what each changes, and which decisions it emits.
 
-The table in `liquidation` says when; plans are calculated there and in `waterfall`, and executed
-here.
+The table in `liquidation` says when; plans are calculated in `planning` and `waterfall`, and
+executed here, orders in `order_steps`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from engine import decisions as d
 from engine.book import Group
 from engine.issuing import issue, known, liquidation_of, make_live
-from engine.liquidation import Liquidation, Order, Step, plan_orders, plan_sales
+from engine.liquidation import Liquidation, Order, Step
 from engine.loan_steps import LOAN_STEPS
 from engine.margin import Health
+from engine.order_steps import orders
+from engine.planning import plan_sales
 from engine.situation import block_of, owed_assets, owed_to_pools, under_halt
 from engine.waterfall import allocate, split
 
@@ -136,40 +138,6 @@ def _open(engine: Engine, group: Group, state: Health | None) -> None:
         engine.timers.await_cancellation(group, liquidation)
 
 
-def _orders(engine: Engine, group: Group, state: Health | None) -> None:
-    liquidation = liquidation_of(group)
-    liquidation.waits = ""
-    plan = plan_orders(
-        known(state),
-        group.holdings,
-        engine.rules,
-        engine.markets,
-        backstop=liquidation.backstop,
-    )
-    for symbol, side, size, limit, bankruptcy, stage, mark in plan:
-        issued = issue(engine, group, symbol)
-        order = Order(
-            issued.id, issued.attempt, symbol, side, size, limit, issued.expires, bankruptcy
-        )
-        make_live(engine, group, order)
-        engine.emit_for(
-            group,
-            d.LiquidationOrder,
-            order_id=issued.id,
-            number=liquidation.number,
-            symbol=symbol,
-            side=side,
-            size=size,
-            limit_price=limit,
-            bankruptcy_price=bankruptcy,
-            stage=stage,
-            reason=liquidation.reason,
-            expires=issued.expires,
-            replaces=issued.replaces,
-            decided_mark=mark,
-        )
-
-
 def _sales(engine: Engine, group: Group, state: Health | None) -> None:
     """Sell collateral for negative cash; where there is none, for what is owed to pools."""
     liquidation, health = liquidation_of(group), known(state)
@@ -285,7 +253,7 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "hold": _hold,
     "release": _release,
     "open": _open,
-    "orders": _orders,
+    "orders": orders,
     "sales": _sales,
     "end_flat": _end_flat,
     "end_healthy": _end_healthy,
