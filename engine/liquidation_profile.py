@@ -20,11 +20,15 @@ Toxic = Literal["tag", "halt", "full", "take_over"]
 the group is closed; or it goes to those who take positions (`waterfall.takers`)."""
 
 
-class WholeLegs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="whole_legs"):
+class WholeLegs(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="whole_legs"
+):
     """Whole legs, until what is left meets the stop requirement."""
 
 
-class Everything(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="everything"):
+class Everything(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="everything"
+):
     """Every leg, whatever would suffice."""
 
 
@@ -38,18 +42,24 @@ class SizeRamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whole_below: Decimal = ZERO
 
 
-class LeastReduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="least"):
+class LeastReduction(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="least"
+):
     """The fewest lots that meet the stop requirement, fees paid (Drift's cover)."""
 
     ramp: SizeRamp | None = None
 
 
-class LowerTier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="lower_tier"):
+class LowerTier(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="lower_tier"
+):
     """Of a leg as much as takes it to the next lower bracket, whole in the lowest (Binance, OKX,
     BitMEX)."""
 
 
-class Portion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="portion"):
+class Portion(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="portion"
+):
     """Of a leg the `share` of its notional, at least `least`; whole up to a notional of
     `whole_below`, both in the settlement asset (dYdX v4, Hyperliquid)."""
 
@@ -69,11 +79,15 @@ class Cooldown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     critical: Decimal = Decimal("0.6667")
 
 
-class AtBankruptcy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="bankruptcy"):
+class AtBankruptcy(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="bankruptcy"
+):
     """The limit is the price at which the leg's share of equity is used up, fee paid."""
 
 
-class Fillable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="fillable"):
+class Fillable(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="fillable"
+):
     """A limit whose distance from the mark, as a part of the leg's maintenance, is
     clamp(adjustment·(1 − margin equity ÷ maintenance), 0, 1)·spread (dYdX v4)."""
 
@@ -81,13 +95,17 @@ class Fillable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="fil
     spread: Decimal
 
 
-class Bounded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="bounded"):
+class Bounded(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="bounded"
+):
     """A limit `slippage` from the mark, and never beyond the one at bankruptcy."""
 
     slippage: Decimal
 
 
-class PriceRamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ramp"):
+class PriceRamp(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="ramp"
+):
     """A limit whose distance from the mark grows from `start` to `end` over `duration` since the
     liquidation was opened, never beyond the one at bankruptcy."""
 
@@ -96,7 +114,9 @@ class PriceRamp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ra
     duration: int
 
 
-class FallingPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="auction"):
+class FallingPrice(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="auction"
+):
     """A limit that starts `premium` better than the mark and decays from there since the
     liquidation was opened (a Dutch auction, re-issued as orders expire), never beyond the one at
     bankruptcy."""
