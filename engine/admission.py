@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import conditions as check
 from engine import events as e
-from engine import instruments, loan_admission, profile_faults
+from engine import funds, instruments, loan_admission, profile_faults
 from engine.booking import funding_cash, funding_price, settlement_cash
 from engine.conditions import NO_LEG, Checks, Refusal
 from engine.fills import fill_effect
@@ -271,11 +271,13 @@ def _fund_moved(engine: Engine, event: e.FundMoved) -> Checks:
         return
     yield check.asset(engine, event.asset)
     yield check.amount(engine, "amount", event.amount, event.asset)
+    if event.pool and event.fund:
+        yield "fund", f"the reserve of {event.pool} or the fund {event.fund}: one of them, not both"
     if event.pool:
         yield from loan_admission.reserve_moved(engine, event)
-        return
-    if engine.ledger.fund.get(event.asset, ZERO) + event.amount < 0:
-        yield "fund", f"the fund of shard {event.shard} holds less {event.asset}"
+    elif funds.held(engine.ledger, event.asset, event.fund) + event.amount < 0:
+        named = f"fund {event.fund}" if event.fund else "fund"
+        yield "fund", f"the {named} of shard {event.shard} holds less {event.asset}"
 
 
 def _halt(engine: Engine, event: e.Halt | e.Resume) -> Checks:

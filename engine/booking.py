@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from engine import auctions, fills, loans, repricing
+from engine import auctions, fills, funds, loans, repricing
 from engine import decisions as d
 from engine import events as e
 from engine.book import Group
@@ -220,7 +220,7 @@ def _fund_moved(engine: Engine, event: e.FundMoved) -> None:
     if event.pool:
         loans.reserve_moved(engine, event)
     else:
-        engine.ledger.fund[event.asset] += event.amount
+        funds.move(engine, event.asset, event.amount, event.fund)
     engine.ledger.top_ups[event.asset] += event.amount
     engine.changed.funds.add(event.asset)
 

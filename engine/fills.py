@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
+from engine import funds
 from engine.book import Group
 from engine.decisions import FeeCharged
 from engine.holdings import Leg
@@ -138,8 +139,7 @@ def _charge_liquidation_fee(engine: Engine, group: Group, event: e.Fill, closed:
     fee = min(fee, credit(max(state.equity, ZERO), asset.unit, price))
     if fee > 0:
         engine.book.add_cash(group, asset.name, -fee)
-        engine.ledger.fund[asset.name] += fee
-        engine.changed.funds.add(asset.name)
+        funds.move(engine, asset.name, fee, funds.name_of(engine.rules, event.symbol))
         engine.emit_for(group, FeeCharged, asset=asset.name, amount=fee, order_id=event.order_id)
 
 

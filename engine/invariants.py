@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 
+from engine import funds
 from engine.core import Engine
 from engine.money import EXACT, ZERO, from_units
 
@@ -23,7 +24,8 @@ def _value_is_conserved(engine: Engine) -> None:
     ledger = engine.ledger
     for asset, definition in engine.rules.assets.items():
         units = int(sum(engine.book.cash_column(asset).tolist()))
-        held = from_units(units, definition.decimals) + ledger.fund[asset] + ledger.fees[asset]
+        held = from_units(units, definition.decimals) + ledger.fees[asset]
+        held += funds.in_all(ledger, asset)
         held += sum((v for (_, a), v in ledger.clearing.items() if a == asset), ZERO)
         held += sum((lot for a, lot in _lots(engine) if a == asset), ZERO)
         held -= sum((v for (a, _), v in ledger.bad_debt.items() if a == asset), ZERO)
@@ -34,7 +36,8 @@ def _value_is_conserved(engine: Engine) -> None:
         brought = ledger.deposits[asset] - ledger.withdrawals[asset]
         brought += ledger.top_ups[asset] + ledger.adjustments[asset]
         assert held == brought, f"{asset}: value is conserved: holds {held}, was brought {brought}"
-        assert ledger.fund[asset] >= 0, f"{asset}: the fund is never negative: {ledger.fund[asset]}"
+    for (asset, name), amount in funds.every(ledger):
+        assert amount >= 0, f"{asset}: the fund {name} is never negative: {amount}"
 
 
 def _shortfalls_are_paid(engine: Engine) -> None:

@@ -17,11 +17,12 @@ def _pair_sums() -> defaultdict[tuple[str, str], Decimal]:
 class Ledger:
     """Where value is that is in no account.
 
-    By asset: `fund`, `fees` (paid to the venue), `deposits`, `withdrawals`, `top_ups` of the fund,
-    `adjustments` by snapshots. `clearing` by (market, asset) takes the other side of every fill,
-    funding payment, settlement, sale and seizure. By (asset, market), a market being a pool where
-    loans are lost: `shortfall`, who bore it (`paid_by_fund`, `paid_by_reserve`, `socialised`, or
-    nobody: `bad_debt`), and what of the last was `recovered`.
+    By asset: `fund` (the venue's insurance fund), `fees` (paid to the venue), `deposits`,
+    `withdrawals`, `top_ups` of funds, `adjustments` by snapshots. `named_funds` by (asset, name)
+    are those of markets. `clearing` by (market, asset) takes the other side of every fill, funding
+    payment, settlement, sale and seizure. By (asset, market), a market being a pool where loans are
+    lost: `shortfall`, who bore it (`paid_by_fund`, `paid_by_reserve`, `socialised`, or nobody:
+    `bad_debt`), and what of the last was `recovered`.
     """
 
     BY_ASSET = ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
@@ -31,6 +32,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.fund = _sums()
+        self.named_funds = _pair_sums()
         self.fees = _sums()
         self.deposits = _sums()
         self.withdrawals = _sums()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from engine import decisions as d
+from engine import funds
 from engine.book import Group
 from engine.issuing import liquidation_of
-from engine.lending_profile import Layer
+from engine.money import ZERO
 from engine.pools import bearable
 from engine.touch import Touch
-from engine.waterfall import Payment, allocate
+from engine.waterfall import Layer, Payment, allocate
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -25,13 +27,10 @@ def bear(engine: Engine, group: Group, pool: Touch, amount: Decimal) -> None:
     about = {"asset": pool.asset, "market": pool.name}
     number = liquidation_of(group).number
     engine.emit_for(group, d.Shortfall, number=number, amount=amount, **about)
-    capacities: dict[str, Decimal] = {
-        layer: _capacity(engine, pool, layer) for layer in _layers(engine)
-    }
-    payments, rest = allocate(amount, capacities)
+    payments, rest = allocate(amount, dict(_capacities(engine, pool, amount)))
     for payment in payments:
         if payment.amount:
-            _PAY[payment.layer](engine, group, pool, payment)
+            _PAY[payment.layer[0]](engine, group, pool, payment)
     if not rest:
         return
     pool.move(deficit=rest)
@@ -48,23 +47,23 @@ def bear(engine: Engine, group: Group, pool: Touch, amount: Decimal) -> None:
     )
 
 
-def _layers(engine: Engine) -> tuple[Layer, ...]:
-    lending = engine.rules.lending
-    return () if lending is None else lending.bad_debt.charge
-
-
-def _capacity(engine: Engine, pool: Touch, layer: Layer) -> Decimal:
-    """Return what a layer could bear."""
-    if layer == "fund":
-        return engine.ledger.fund[pool.asset]
-    return pool.state.reserve if layer == "reserve" else bearable(pool.state, pool.unit)
+def _capacities(engine: Engine, pool: Touch, amount: Decimal) -> Iterator[tuple[Layer, Decimal]]:
+    """Yield what each layer could bear of what those above leave."""
+    lending, left = engine.rules.lending, amount
+    for layer in () if lending is None else lending.bad_debt.charge:
+        if layer == "fund":
+            found = funds.capacities(engine, pool.asset, pool.name, left)
+        elif layer == "reserve":
+            found = {(layer, ""): max(pool.state.reserve, ZERO)}
+        else:
+            found = {(layer, ""): bearable(pool.state, pool.unit)}
+        yield from found.items()
+        left -= min(left, sum(found.values(), ZERO))
 
 
 def _of_fund(engine: Engine, group: Group, pool: Touch, payment: Payment) -> None:
-    engine.ledger.fund[pool.asset] -= payment.amount
-    engine.ledger.paid_by_fund[pool.asset, pool.name] += payment.amount
     pool.move(cash=payment.amount)
-    _say(engine, group, d.FundDraw, pool, payment)
+    funds.draw(engine, group, pool.asset, pool.name, payment)
 
 
 def _of_reserve(engine: Engine, group: Group, pool: Touch, payment: Payment) -> None:

@@ -56,7 +56,7 @@ _NOTHING = MarketRecord([], {}, None, None, None, None, None, {}, {}, {}, {}, {}
 
 
 class FundRecord(msgspec.Struct, forbid_unknown_fields=True):
-    """The insurance fund and the running sums of one asset."""
+    """The insurance funds and the running sums of one asset."""
 
     fund: Decimal
     fees: Decimal
@@ -64,6 +64,7 @@ class FundRecord(msgspec.Struct, forbid_unknown_fields=True):
     withdrawals: Decimal
     top_ups: Decimal
     adjustments: Decimal
+    named_funds: dict[str, Decimal] = {}
 
 
 class RulesRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -260,11 +261,17 @@ def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
 
 def _fund(ledger: Ledger, asset: str) -> bytes:
     zero = Decimal(0)
+    named = {name: amount for (a, name), amount in ledger.named_funds.items() if a == asset}
     return wire.write(
-        FundRecord(**{name: getattr(ledger, name).get(asset, zero) for name in Ledger.BY_ASSET})
+        FundRecord(
+            **{name: getattr(ledger, name).get(asset, zero) for name in Ledger.BY_ASSET},
+            named_funds={name: amount for name, amount in sorted(named.items()) if amount},
+        )
     )
 
 
 def _restore_fund(ledger: Ledger, asset: str, record: FundRecord) -> None:
     for name in Ledger.BY_ASSET:
         getattr(ledger, name)[asset] = getattr(record, name)
+    for name, amount in record.named_funds.items():
+        ledger.named_funds[asset, name] = amount

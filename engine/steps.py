@@ -1,7 +1,7 @@
 """The steps of a liquidation, carried out: what each changes, and which decisions it emits.
 
-The table in `liquidation` says when; plans are calculated in `planning` and `waterfall`, and
-executed here, orders in `order_steps`.
+The table in `liquidation` says when; plans are calculated in `planning` and executed here, orders in
+`order_steps`, what is lost in `shortfalls`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from engine.loan_steps import LOAN_STEPS
 from engine.margin import Health
 from engine.order_steps import orders
 from engine.planning import plan_sales
+from engine.shortfalls import book
 from engine.situation import block_of, owed_assets, owed_to_pools, under_halt
-from engine.waterfall import allocate, split
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -164,61 +164,6 @@ def _sales(engine: Engine, group: Group, state: Health | None) -> None:
         )
 
 
-def _book(engine: Engine, group: Group, state: Health | None) -> None:
-    """Make negative cash whole: the fund pays what it can, the rest is bad debt."""
-    liquidation = group.liquidation
-    for asset, amount in group.cash.items():
-        if amount >= 0:
-            continue
-        engine.book.set_cash(group, asset, Decimal(0))
-        losses = {
-            symbol: loss
-            for symbol, loss in (liquidation.losses if liquidation else {}).items()
-            if engine.rules.derivatives[symbol].settle == asset
-        }
-        if not losses:
-            losses = {group.last_market or asset: Decimal(1)}
-        parts = split(-amount, losses, engine.rules.assets[asset].unit)
-        for market in sorted(parts):
-            if parts[market]:
-                _book_part(engine, group, asset, market, parts[market])
-
-
-def _book_part(engine: Engine, group: Group, asset: str, market: str, amount: Decimal) -> None:
-    ledger, number = engine.ledger, group.liquidation.number if group.liquidation else 0
-    cause = group.liquidation.reason if group.liquidation else "negative_balance"
-    engine.emit_for(group, d.Shortfall, number=number, asset=asset, market=market, amount=amount)
-    payments, rest = allocate(amount, {"fund": ledger.fund[asset]})
-    ledger.shortfall[asset, market] += amount
-    for payment in payments:
-        ledger.fund[asset] -= payment.amount
-        ledger.paid_by_fund[asset, market] += payment.amount
-        if payment.amount:
-            engine.emit_for(
-                group,
-                d.FundDraw,
-                asset=asset,
-                market=market,
-                amount=payment.amount,
-                capacity=payment.capacity,
-            )
-    ledger.bad_debt[asset, market] += rest
-    engine.changed.funds.add(asset)
-    engine.changed.markets.add(market)
-    if rest:
-        group.account.debts += 1
-        engine.emit_for(
-            group,
-            d.BadDebt,
-            id=f"{group.account.id}:debt:{group.account.debts}",
-            number=number,
-            asset=asset,
-            market=market,
-            cause=cause,
-            amount=rest,
-        )
-
-
 def _end(engine: Engine, group: Group, reason: d.EndReason) -> None:
     engine.emit_for(group, d.LiquidationEnded, number=liquidation_of(group).number, reason=reason)
     group.liquidation = None
@@ -241,7 +186,7 @@ def _end_superseded(engine: Engine, group: Group, state: Health | None) -> None:
 
 
 STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
-    "book": _book,
+    "book": book,
     "start_breach": _start_breach,
     "start_auto_convert": _start_auto_convert,
     "call": _call,

@@ -8,16 +8,19 @@ from typing import NamedTuple
 
 from engine.money import ZERO, floor_to
 
+Layer = tuple[str, str]
+"""What kind of layer, and of a fund its name."""
+
 
 class Payment(NamedTuple):
     """What one layer pays, and what it could have paid."""
 
-    layer: str
+    layer: Layer
     capacity: Decimal
     amount: Decimal
 
 
-def allocate(amount: Decimal, capacities: Mapping[str, Decimal]) -> tuple[list[Payment], Decimal]:
+def allocate(amount: Decimal, capacities: Mapping[Layer, Decimal]) -> tuple[list[Payment], Decimal]:
     """Return what each layer pays, in their order, and what nobody pays.
 
     Each layer pays min(remaining, its capacity); none below starts before.
@@ -28,6 +31,7 @@ def allocate(amount: Decimal, capacities: Mapping[str, Decimal]) -> tuple[list[P
         paid = min(remaining, max(capacity, ZERO))
         payments.append(Payment(layer, capacity, paid))
         remaining -= paid
+        assert not remaining or paid == max(capacity, ZERO), "none below starts before"
     return payments, remaining
 
 
