@@ -6,7 +6,6 @@ repayment was counted for more than the debt that goes away.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
@@ -17,7 +16,18 @@ from engine.lending import CloseFactor, FullRepayment, TargetHealth, TargetLoanT
 from engine.lending_profile import Bonus, Category, Lending, PoolRule, Terms
 from engine.money import ONE, ZERO, ceil_to, exact, floor_to, plain
 from engine.profile import DAY, SECOND, RiskProfile
-from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, part, positive, step, within
+from engine.ranges import (
+    HUNDRED,
+    NAME,
+    Faults,
+    at,
+    fraction,
+    not_negative,
+    part,
+    positive,
+    step,
+    within,
+)
 from engine.seizure import (
     FixedBonus,
     HealthBonus,
@@ -26,9 +36,6 @@ from engine.seizure import (
     bonus_by_health,
     bonus_by_threshold,
 )
-
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What pools and categories may be called: their names are parts of margin groups' and orders'."""
 
 SHOWN = Decimal("1e-6")
 """Products are told to this step, rounded up."""

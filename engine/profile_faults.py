@@ -32,6 +32,7 @@ from engine.profile import (
 )
 from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, within
 from engine.requirement import initial_rate
+from engine.waterfall_faults import waterfall_faults
 
 SCENARIOS_MAX = 1000
 """Scenarios of a portfolio: each is a value to compute for every option and mark."""
@@ -81,6 +82,7 @@ def _all(profile: RiskProfile) -> Faults:
     if profile.cancel_orders is not None:
         yield from at("cancel_orders", _threshold(profile.cancel_orders))
     yield from at("liquidation", _liquidation(profile.liquidation))
+    yield from at("waterfall", waterfall_faults(profile.waterfall))
     yield from at("lending", lending_faults(profile))
 
 

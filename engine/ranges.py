@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
@@ -9,6 +10,9 @@ Faults = Iterator[str]
 
 HUNDRED = Decimal(100)
 """Weights, factors and rates stay below it: more is a slip of the pen."""
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What accounts, pools and categories may be called: it is part of groups' and orders' names."""
 
 
 def at(place: str, found: Iterable[str]) -> Faults:
