@@ -1,7 +1,7 @@
 """The steps of a liquidation, carried out: what each changes, and which decisions it emits.
 
-The table in `liquidation` says when; plans are calculated in `planning` and executed here, orders in
-`order_steps`, what is lost in `shortfalls`.
+The table in `liquidation` says when; plans are calculated in `planning` and executed here, orders
+in `order_steps`, what is lost in `shortfalls`.
 """
 
 from __future__ import annotations
