@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from engine import auctions, fills, funds, loans, repricing
+from engine import auctions, fills, funds, guard, loans, repricing
 from engine import decisions as d
 from engine import events as e
 from engine.book import Group
@@ -239,6 +239,7 @@ def _resume(engine: Engine, event: e.Resume) -> None:
     else:
         engine.rules.halted_all = False
     _halts_changed(engine)
+    guard.resumed(engine, event.symbol)
     auctions.resumed(engine, event.symbol)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
-from engine import funds
+from engine import funds, guard
 from engine.book import Group
 from engine.decisions import FeeCharged
 from engine.holdings import Leg
@@ -73,6 +73,7 @@ def fill(engine: Engine, event: e.Fill) -> None:
         _count_filled(group, order, abs(event.size))
         _note_loss(group, event, order, effect, instrument, unit)
     _charge_liquidation_fee(engine, group, event, effect.closed)
+    guard.note_flow(engine, event.symbol, effect.closed)
 
 
 def _live_order(group: Group, order_id: str) -> Order | None:

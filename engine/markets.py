@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 _TABLES = (
     "now", "averages", "interest", "pools", "options", "volatilities", "lending", "indices"
 )  # fmt: skip
-"""Everything but prices."""
+"""Everything but prices that margin depends on."""
 
 
 class Markets:
-    """Everything about markets that margin depends on.
+    """Everything about markets that margin depends on, and what holds liquidation in them back.
 
     `now` is engine time. `prices` and `averages` by (symbol, kind), `interest` (long size, short
     size) by symbol, `pools` (deposits, borrows) by asset, `options` and `volatilities` by symbol,
-    `lending` by pool; `indices` remembers those of a pool at a time, and is derived.
+    `lending` by pool; `indices` remembers those of a pool at a time, and is derived. `held` are
+    prices by (symbol, kind) that wait for a second one, `flow` forced fills (time, size) by symbol.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,8 @@ class Markets:
         self.volatilities: dict[str, VolatilityState] = {}
         self.lending: dict[str, LendingPool] = {}
         self.indices: dict[str, tuple[LendingPool, int, Indices]] = {}
+        self.held: dict[tuple[str, str], Decimal] = {}
+        self.flow: dict[str, list[tuple[int, Decimal]]] = {}
 
     def price(self, symbol: str, kind: str) -> Decimal | None:
         """Return a price, if there is one."""

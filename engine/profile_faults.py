@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.lending_faults import lending_faults
-from engine.liquidation_profile import LiquidationRule
+from engine.liquidation_profile import Fuses, LiquidationRule, Pace
 from engine.money import ONE, ZERO, exact
 from engine.profile import (
     DAY,
@@ -30,7 +30,7 @@ from engine.profile import (
     Trigger,
     Volatility,
 )
-from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, within
+from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, step, within
 from engine.requirement import initial_rate
 from engine.waterfall_faults import waterfall_faults
 
@@ -83,6 +83,8 @@ def _all(profile: RiskProfile) -> Faults:
         yield from at("cancel_orders", _threshold(profile.cancel_orders))
     yield from at("liquidation", _liquidation(profile.liquidation))
     yield from at("waterfall", waterfall_faults(profile.waterfall))
+    yield from at("liquidation: pace", _pace(profile.liquidation.pace))
+    yield from at("liquidation: fuses", _fuses(profile.liquidation.fuses))
     yield from at("lending", lending_faults(profile))
 
 
@@ -336,3 +338,17 @@ def _liquidation(rule: LiquidationRule) -> Faults:
         for field in ("adjustment", "spread"):
             if not within(getattr(rule.fillable, field), 0, HUNDRED):
                 yield f"price: {field} {getattr(rule.fillable, field)} not in [0, 100)"
+
+
+def _pace(rule: Pace) -> Faults:
+    for field in ("per_event", "per_second", "unfilled"):
+        yield from positive(field, getattr(rule, field))
+    for symbol, limit in sorted(rule.in_flight.items()):
+        yield from positive(f"in_flight {symbol}:", limit)
+
+
+def _fuses(rule: Fuses) -> Faults:
+    for field in ("max_jump", "max_share_of_oi_per_minute"):
+        value: Decimal | None = getattr(rule, field)
+        if value is not None:
+            yield from step(field, value)

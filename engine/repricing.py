@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import events as e
-from engine import loans
+from engine import guard, loans
 from engine.book import Group
 from engine.decisions import MarkUsed
 from engine.instruments import Option
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def price_moved(engine: Engine, event: e.PriceUpdate) -> None:
-    """Take over a price, and touch the groups that it may have taken over a threshold."""
+    """Take over a price, unless it is held, and touch the groups that it may have taken over a
+    threshold."""
+    if guard.holds(engine, event):
+        return
     repriced(engine, MarkUsed(event.symbol, event.kind, event.price, event.source, event.time))
 
 
@@ -108,7 +111,8 @@ def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
 
 
 def _forget_what_no_rule_keeps(engine: Engine) -> None:
-    """Drop averages and samples that the profile in force has no use for."""
+    """Drop averages, samples and held prices that the profile in force has no use for."""
+    guard.drop_unruled(engine)
     markets, rules = engine.markets, engine.rules
     if rules.in_force.entry.average_window is None:
         engine.changed.markets.update(symbol for symbol, _ in markets.averages)

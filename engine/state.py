@@ -32,7 +32,8 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     asset.
 
     `averages` by kind of price; `interest` (long size, short size), `pool` (deposits, borrows) and
-    `option` where they were told, `lending` of a pool.
+    `option` where they were told, `lending` of a pool; `held` by kind of price, `flow` (time,
+    size).
     """
 
     prices: list[MarkUsed]
@@ -50,6 +51,8 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     socialised: dict[str, Decimal]
     bad_debt: dict[str, Decimal]
     recovered: dict[str, Decimal]
+    held: dict[str, Decimal] = {}
+    flow: list[tuple[int, Decimal]] = []
 
 
 _NOTHING = MarketRecord([], {}, None, None, None, None, None, {}, {}, {}, {}, {}, {}, {}, {})
@@ -168,7 +171,7 @@ def restore(shard: int, items: Iterable[tuple[str, bytes]]) -> Engine:
 def _markets(engine: Engine) -> list[str]:
     ledger = engine.ledger
     names = {symbol for symbol, _ in engine.prices} | set(engine.price_sequences)
-    names |= set(engine.markets.interest) | set(engine.markets.pools)
+    names |= set(engine.markets.interest) | set(engine.markets.pools) | set(engine.markets.flow)
     names |= {market for market, _ in ledger.clearing}
     names |= {market for _, market in ledger.shortfall} | set(engine.markets.lending)
     return sorted(names)
@@ -220,9 +223,7 @@ def _market(engine: Engine, market: str) -> bytes | None:
     clearing = {a: ledger.clearing[market, a] for a in assets if ledger.clearing.get((market, a))}
     record = MarketRecord(
         prices=[price for price in prices if price is not None],
-        averages=dict(
-            sorted((k, v) for (name, k), v in markets.averages.items() if name == market)
-        ),
+        averages=_by_kind(markets.averages, market),
         interest=markets.interest.get(market),
         pool=markets.pools.get(market),
         option=markets.options.get(market),
@@ -230,9 +231,15 @@ def _market(engine: Engine, market: str) -> bytes | None:
         lending=markets.lending.get(market),
         sequences=dict(sorted(sequences.items())),
         clearing=clearing,
+        held=_by_kind(markets.held, market),
+        flow=markets.flow.get(market, []),
         **{name: by_asset(getattr(ledger, name)) for name in Ledger.BY_MARKET},
     )
     return wire.write(record) if record != _NOTHING else None
+
+
+def _by_kind(prices: dict[tuple[str, str], Decimal], market: str) -> dict[str, Decimal]:
+    return dict(sorted((kind, price) for (name, kind), price in prices.items() if name == market))
 
 
 def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
@@ -240,6 +247,10 @@ def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
         engine.prices[market, price.kind] = price
     for kind, average in record.averages.items():
         engine.markets.averages[market, kind] = average
+    for kind, held in record.held.items():
+        engine.markets.held[market, kind] = held
+    if record.flow:
+        engine.markets.flow[market] = record.flow
     known: tuple[tuple[dict[str, Any], Any], ...] = (
         (engine.markets.interest, record.interest),
         (engine.markets.pools, record.pool),
