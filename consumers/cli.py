@@ -17,6 +17,7 @@ import click
 from consumers import mishaps
 from consumers.cli_options import FILE, LOG, Finite, config_option, json_option, source_options
 from consumers.cli_profiles import profiles
+from consumers.cli_waterfall import waterfall
 
 PASSED_OVER = 3
 
@@ -407,6 +408,7 @@ def rules_show(config_file: Path, as_json: bool) -> None:
 
 
 main.add_command(profiles)
+main.add_command(waterfall)
 
 
 def _one_source(config_file: Path | None, log: str | None) -> None:

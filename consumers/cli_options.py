@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+STATE = "state"
 LOG = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 Command = Callable[..., Any]
@@ -33,6 +34,16 @@ def source_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+class LogOrState(click.Path):
+    """An event log, or the word for what a daemon keeps on Kafka."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return STATE if value == STATE else super().convert(value, param, ctx)
+
+
+LOG_OR_STATE = LogOrState(exists=True, dir_okay=False, allow_dash=True)
 
 
 class Finite(click.FloatRange):

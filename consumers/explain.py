@@ -12,62 +12,41 @@ import click
 from tqdm import tqdm
 
 from consumers.replay import Replay
+from consumers.story import LiquidationStory, id_of
 from engine.core import Engine
 from engine.decisions import (
-    Anomaly,
-    AuctionEnded,
     AuctionStarted,
     CollateralLiquidation,
     CollateralSale,
     Decision,
-    FundDraw,
-    LiquidationEnded,
     LiquidationOrder,
-    LiquidationStarted,
-    LossSocialised,
-    ReserveDraw,
-    SetOff,
-    Shortfall,
-    SupplyDrawn,
 )
-from engine.events import Event, OrdersCancelled
+from engine.events import Event
 from producers import arithmetic, explanation, report
 from producers.explanation import Explanation
-from producers.summary import outcome
 
 Ask = LiquidationOrder | CollateralSale | CollateralLiquidation | AuctionStarted
-
-
-def id_of(happened: Event | Decision) -> str:
-    """Return the id of the order or auction that something is about, empty without one."""
-    return getattr(happened, "order_id", "") or getattr(happened, "auction_id", "")
 
 
 class NotFound(LookupError):
     """There is no such order."""
 
 
-class Story:
+class Story(LiquidationStory):
     """What one order was decided on, and the whole course of its liquidation.
 
-    To be told of every event before an engine applies it, and of what came of it. `course` holds
-    events and decisions in order, each with engine time.
+    To be told besides of every event before an engine applies it.
     """
 
     def __init__(self, order_id: str) -> None:
         parts = order_id.split(":")
         if len(parts) != 4 or not parts[1].isdecimal():
             raise NotFound(f"explain: {order_id} is not account:number:attempt:symbol")
+        super().__init__(parts[0], int(parts[1]))
         self.order_id = order_id
-        self.account = parts[0]
-        self.number = int(parts[1])
         self.order: Ask | None = None
-        self.started: LiquidationStarted | None = None
-        self.ended: LiquidationEnded | None = None
         self.arithmetic: dict[str, Any] | None = None
-        self.course: list[tuple[int, Event | Decision]] = []
         self._before: list[dict[str, Any]] = []
-        self._booking = False
 
     def before(self, engine: Engine, event: Event) -> None:
         """Keep what timers that fire before the event itself would decide on."""
@@ -79,55 +58,12 @@ class Story:
                 self._before = self._arithmetic(engine)
 
     def after(self, engine: Engine, event: Event, decisions: Sequence[Decision]) -> None:
-        """Take over what concerns the liquidation."""
-        mine = [decision for decision in decisions if self._concerns(decision)]
-        timely = [decision for decision in mine if decision.time < engine.time]
-        self._add(timely)
-        if self._answers(event) and outcome(decisions) in ("applied", "gap"):
-            self.course.append((engine.time, event))
-        self._add([decision for decision in mine if decision.time >= engine.time])
-        for decision in mine:
+        """Take over what concerns the liquidation, and what its order was decided on."""
+        super().after(engine, event, decisions)
+        for decision in decisions:
             if isinstance(decision, Ask) and id_of(decision) == self.order_id:
                 self.order = decision
                 self.arithmetic = self._fitting(decision, engine)
-
-    def _add(self, decisions: Sequence[Decision]) -> None:
-        for decision in decisions:
-            self.course.append((decision.time, decision))
-            if isinstance(decision, LiquidationStarted):
-                self.started = decision
-            if isinstance(decision, LiquidationEnded):
-                self.ended = decision
-
-    def _concerns(self, decision: Decision) -> bool:
-        if getattr(decision, "account", None) != self.account:
-            return False
-        number = getattr(decision, "number", None)
-        if number is not None:
-            self._booking = isinstance(decision, Shortfall) and number == self.number
-            return number == self.number
-        if isinstance(decision, FundDraw | ReserveDraw | LossSocialised):
-            # It follows the shortfall that it pays.
-            return self._booking
-        if isinstance(decision, SetOff | SupplyDrawn):
-            return self._is_open(decision.margin)
-        order_id = id_of(decision)
-        if isinstance(decision, AuctionEnded) and decision.uncovered:
-            self._booking = order_id.startswith(f"{self.account}:{self.number}:")
-        if isinstance(decision, Anomaly) and not order_id:
-            return self._is_open(decision.margin)
-        return order_id.startswith(f"{self.account}:{self.number}:")
-
-    def _is_open(self, margin: str) -> bool:
-        """Tell whether the liquidation goes on, in the group of that name."""
-        return self.started is not None and self.ended is None and self.started.margin == margin
-
-    def _answers(self, event: Event) -> bool:
-        if getattr(event, "account", None) != self.account:
-            return False
-        if isinstance(event, OrdersCancelled):
-            return self._is_open(event.margin)
-        return id_of(event).startswith(f"{self.account}:{self.number}:")
 
     def _arithmetic(self, engine: Engine) -> list[dict[str, Any]]:
         groups = engine.accounts[self.account].ordered_groups()

@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from engine import decisions as d
 from engine.money import ONE, ZERO, exact
-from producers.course import Course, auction, seizure, show_course
+from producers.course import (
+    Course,
+    as_data,
+    auction,
+    beginning,
+    course_data,
+    evidence,
+    seizure,
+    show_course,
+)
 from producers.loan_report import loans_said, seizure_said
 from producers.report import full, moment, table
 
@@ -34,17 +42,11 @@ class Explanation(NamedTuple):
 def data(told: Explanation) -> dict[str, Any]:
     """Return the whole explanation as plain data; amounts are decimals."""
     return {
-        "order": _builtins(told.order),
-        "started": _builtins(told.started),
+        "order": as_data(told.order),
+        "started": as_data(told.started),
         "arithmetic": told.arithmetic,
-        # What the engine decides has its engine time already; an event has its own.
-        "course": [{**_builtins(happened), "time": time} for time, happened in told.course],
+        "course": course_data(told.course),
     }
-
-
-def _builtins(value: msgspec.Struct) -> dict[str, Any]:
-    made: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(Decimal,))
-    return made
 
 
 @exact
@@ -53,8 +55,8 @@ def show(out: Console, told: Explanation) -> None:
     order, started, found, course = told
     _say(out, _headline(order), style="bold")
     _say(out, f"Decided {moment(order.time)} UTC by shard {order.shard}, event {order.seq}.")
-    _say(out, _beginning(started, found))
-    out.print(_evidence(started))
+    _say(out, beginning(started, found["numeraire"] if found else ""))
+    out.print(evidence(started))
     if found is None:
         _say(out, "The state that it was decided on is gone by the end of its event.")
     else:
@@ -90,40 +92,6 @@ def _headline(order: Ask) -> str:
         f"{full(order.limit_price)} or better, stage {order.stage}"
         + (f", replaces {order.replaces}" if order.replaces else "")
     )
-
-
-def _beginning(started: d.LiquidationStarted, found: dict[str, Any] | None) -> str:
-    unit = f" {found['numeraire']}" if found else ""
-    name = f"Liquidation {started.number} of {started.account} ({started.margin})"
-    when = f"{name} began {moment(started.time)} UTC"
-    if started.reason == "auto_convert":
-        return f"{when}: a balance below the profile's auto_convert_below is to be bought back."
-    return (
-        f"{when}: margin equity {full(started.margin_equity)}{unit} did not cover maintenance "
-        f"{full(started.maintenance)}{unit}; equity was {full(started.equity)}{unit}."
-    )
-
-
-def _evidence(started: d.LiquidationStarted) -> Table:
-    made = table("Evidence at its start", ["What", "Detail", "Amount"], left=2)
-    for leg in started.legs:
-        detail = (
-            f"cost {full(leg.cost)}, value {full(leg.value)}, maintenance {full(leg.maintenance)}"
-        )
-        made.add_row(f"leg {leg.symbol}", detail, full(leg.size))
-    for loan in started.loans:
-        if loan.supplied:
-            detail = f"counts × {full(loan.threshold)}"
-            made.add_row(f"supplied to {loan.pool}", detail, full(loan.supplied))
-        if loan.owed:
-            made.add_row(f"owed to {loan.pool}", f"counts × {full(loan.weight)}", full(loan.owed))
-    for held in started.balances:
-        detail = f"with unrealised {full(held.net)}, price {full(held.price)}"
-        made.add_row(f"cash {held.asset}", detail, full(held.cash))
-    for mark in started.marks:
-        detail = f"from {mark.source}, {moment(mark.time)}"
-        made.add_row(f"{mark.kind} {mark.symbol}", detail, full(mark.price))
-    return made
 
 
 def _prices(order: Ask, found: dict[str, Any]) -> Table:

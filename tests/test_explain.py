@@ -10,6 +10,7 @@ import pytest
 from consumers import explain
 from consumers.explain import Ask, Story
 from consumers.replay import decide
+from consumers.story import id_of
 from engine import wire
 from engine.core import Engine
 from engine.decisions import (
@@ -42,7 +43,7 @@ def orders(events: list[AnyEvent]) -> Iterator[str]:
     for event in events:
         for decision in decide(engine, event):
             if isinstance(decision, Ask):
-                yield explain.id_of(decision)
+                yield id_of(decision)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -58,7 +59,7 @@ def test_the_arithmetic_of_an_order_is_found_and_told(seed: int, tmp_path: Path)
         found = told.arithmetic
         # What goes on auction is the auction's by the end of the event.
         assert found is not None or isinstance(told.order, AuctionStarted), order_id
-        assert explain.id_of(told.order) == order_id
+        assert id_of(told.order) == order_id
         assert [time for time, _ in told.course] == sorted(time for time, _ in told.course)
         with (tmp_path / "told").open("w") as file:
             explanation.show(report.console(file), told)
