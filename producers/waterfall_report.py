@@ -6,7 +6,7 @@ could have paid) is folded from its decisions, and every sum of it is held again
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from engine import decisions as d
 from engine.core import Engine
+from engine.funds import every
 from engine.money import ZERO, exact
 from engine.survey import survey
 from producers.course import Course
@@ -201,7 +202,7 @@ def data(engines: Sequence[Engine], tally: WaterfallTally | None, scope: Scope) 
             if scope.market in (None, market)
         ]
         found["totals"] = _totals(found["markets"])
-        found["funds"] = funds(engines)
+        found["funds"] = funds(engines, {asset for asset, _ in kept})
         found["differences"] = list(differences(kept, tally))
     if tally is not None:
         bookings = of_scope(tally, scope)
@@ -238,15 +239,19 @@ def _totals(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @exact
-def funds(engines: Sequence[Engine]) -> list[dict[str, Any]]:
-    """Return what each insurance fund holds, over all shards; the venue's has no name."""
+def funds(engines: Sequence[Engine], lost: Set[str]) -> list[dict[str, Any]]:
+    """Return what each insurance fund holds, over all shards; the venue's has no name.
+
+    One that holds nothing is there where something was `lost` in its asset.
+    """
     found: dict[Key, Decimal] = {}
     for engine in engines:
-        for asset, held in engine.ledger.fund.items():
-            found[asset, ""] = found.get((asset, ""), ZERO) + held
+        for key, held in every(engine.ledger):
+            found[key] = found.get(key, ZERO) + held
     return [
         {"asset": asset, "fund": name, "amount": held}
         for (asset, name), held in sorted(found.items())
+        if held or asset in lost
     ]
 
 

@@ -539,3 +539,11 @@ async def test_what_a_daemon_keeps_is_exported_inspected_and_explained(
             "explain", "--log", log, order
         )
         assert "nobody" in await cli("inspect", "--config", config, "nobody", code=1)
+        kept = json.loads(await cli("waterfall", "state", "--config", config, "--json"))
+        told = json.loads(said("waterfall", log, "--json"))
+        assert kept == {key: told[key] for key in kept}
+        assert kept["markets"][0]["outstanding"] == "62.441"
+        one = ("--liquidation", "alice:1")
+        assert await cli("waterfall", "state", "--config", config, *one) == said(
+            "waterfall", log, *one
+        )
