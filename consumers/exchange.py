@@ -16,7 +16,9 @@ from engine.decisions import (
     CancelOrder,
     CollateralSale,
     Decision,
+    Deleverage,
     LiquidationOrder,
+    TakeOver,
 )
 from engine.events import (
     CROSS,
@@ -32,11 +34,17 @@ from engine.events import (
 from engine.instruments import Asset, Perpetual
 from engine.money import ONE, ZERO, charge, credit, exact
 from engine.venue import Conditions, SimulatedMarket, Trade, Working
+from engine.waterfall_profile import Waterfall
 
 QUOTE = "USDT"
 """What every market here is quoted and settled in."""
 
-Request = LiquidationOrder | CollateralSale | CancelOrder
+Transfer = TakeOver | Deleverage
+Order = LiquidationOrder | CollateralSale | Transfer
+Request = Order | CancelOrder
+
+Place = tuple[str, str, str]
+"""Whose position: account, margin and symbol."""
 
 
 class Exchange:
@@ -46,7 +54,7 @@ class Exchange:
         self, assets: Sequence[Asset], perpetuals: Sequence[Perpetual], desk: Desk, clock: Clock
     ) -> None:
         self.perpetuals = {perpetual.name: perpetual for perpetual in perpetuals}
-        self.positions: dict[tuple[str, str], Decimal] = {}
+        self.positions: dict[Place, Decimal] = {}
         self._units = {asset.name: asset.unit for asset in assets}
         self._desk = desk
         self._accounts = Accounts(clock)
@@ -55,7 +63,7 @@ class Exchange:
             for name, perpetual in self.perpetuals.items()
         }
         self._fills = 0
-        self._orders: dict[str, LiquidationOrder | CollateralSale] = {}
+        self._orders: dict[str, Order] = {}
         self._requests: dict[str, list[Request]] = {name: [] for name in self.perpetuals}
         self._cancellations: list[CancelOpenOrders] = []
         # What sales of the quote currency have paid, by order id.
@@ -80,9 +88,25 @@ class Exchange:
             mark, lot = prices[symbol], self.perpetuals[symbol].lot
             size = int(notional / float(mark) / float(lot)) * lot
             if size:
-                found += self._traded(account, symbol, size, mark)
-        if trader.own_orders and (account, symbol) in self.positions:
+                found += self._traded((account, CROSS, symbol), size, mark)
+        if trader.own_orders and (account, CROSS, symbol) in self.positions:
             found.append(self._own_orders(account, symbol))
+        return found
+
+    def open_takers(self, waterfall: Waterfall) -> list[PositionEvent]:
+        """Bring in the accounts that take positions over: the insurance fund's, and the backstop's
+        with as much cash as it may hold positions."""
+        found: list[PositionEvent] = []
+        if waterfall.fund_account:
+            stamped = self._accounts.stamped(waterfall.fund_account)
+            found.append(AccountOpened(role="fund", **stamped))
+        if waterfall.backstop is not None:
+            account = waterfall.backstop.account
+            stamped = self._accounts.stamped(account)
+            found.append(AccountOpened(role="backstop", **stamped))
+            amount = credit(waterfall.backstop.capacity, self._units[QUOTE])
+            stamped = self._accounts.stamped(account)
+            found.append(Deposit(asset=QUOTE, amount=amount, **stamped))
         return found
 
     def _deposit(
@@ -94,7 +118,7 @@ class Exchange:
 
     def _own_orders(self, account: str, symbol: str) -> OpenOrders:
         """Rest an order that would close the position."""
-        size = self.positions[account, symbol]
+        size = self.positions[account, CROSS, symbol]
         return OpenOrders(
             symbol=symbol,
             margin=CROSS,
@@ -107,10 +131,7 @@ class Exchange:
 
     def hear(self, decision: Decision) -> None:
         """Take in what the engine asks of the venue; other decisions ask nothing."""
-        if isinstance(decision, LiquidationOrder):
-            self._orders[decision.order_id] = decision
-            self._requests[decision.symbol].append(decision)
-        elif isinstance(decision, CollateralSale):
+        if isinstance(decision, Order):
             self._orders[decision.order_id] = decision
             self._requests[_market_of(decision)].append(decision)
         elif isinstance(decision, CancelOrder):
@@ -151,6 +172,8 @@ class Exchange:
                 return []
             filled = self._paid.get(request.order_id, working.filled)
             return [self._closed(request.order_id, filled, "cancelled")]
+        if isinstance(request, Transfer):
+            return self._transferred(market, request)
         if isinstance(request, LiquidationOrder):
             lot, limit = self.perpetuals[request.symbol].lot, request.limit_price
             size = self._reducible(market, request)
@@ -172,22 +195,56 @@ class Exchange:
         size = credit(sale.amount * sale.limit_price, self._units[sale.for_asset])
         return size, credit(ONE, self.perpetuals[symbol].price_unit, sale.limit_price)
 
-    def _reducible(self, market: SimulatedMarket, order: LiquidationOrder) -> Decimal:
-        """Return the signed size that reduces what the account has open and nobody closes yet."""
-        open_size = self.positions.get((order.account, order.symbol), ZERO)
-        if (open_size > 0) != (order.side == "sell"):
+    def _reducible(self, market: SimulatedMarket, order: LiquidationOrder | Transfer) -> Decimal:
+        """Return the signed size that reduces what the group has open and nobody closes yet."""
+        free = self._free(market, (order.account, order.margin, order.symbol))
+        if (free > 0) != (order.side == "sell"):
             return ZERO
+        return min(order.size, abs(free)).copy_sign(-free)
+
+    def _free(self, market: SimulatedMarket, place: Place) -> Decimal:
+        """Return the signed size of a position that no working order closes."""
+        account, margin, _ = place
+        open_size = self.positions.get(place, ZERO)
         closing = sum(
             (
                 other.left
                 for other in market.working.values()
-                if self._orders[other.order_id].account == order.account
-                and isinstance(self._orders[other.order_id], LiquidationOrder)
+                if _closes(self._orders[other.order_id], account, margin)
             ),
             ZERO,
         )
-        size = min(order.size, abs(open_size) - closing)
-        return max(ZERO, size).copy_sign(-open_size)
+        return max(ZERO, abs(open_size) - closing).copy_sign(open_size)
+
+    def _transferred(self, market: SimulatedMarket, transfer: Transfer) -> list[PositionEvent]:
+        """Close a position against who is to take it, without the market and free of fees.
+
+        Whoever's own position is to be closed by it gives no more than is open. What is less than
+        was asked for is over.
+        """
+        size, symbol, order_id = (
+            self._reducible(market, transfer),
+            transfer.symbol,
+            transfer.order_id,
+        )
+        account, margin = _counterparty(transfer)
+        if isinstance(transfer, Deleverage) or transfer.layer == "netting":
+            theirs = self._free(market, (account, margin, symbol))
+            opposite = abs(theirs) if theirs * size > 0 else ZERO
+            size = min(abs(size), opposite).copy_sign(size)
+        if not size:
+            return [self._closed(order_id, ZERO, "nothing to transfer")]
+        found: list[PositionEvent] = [
+            self._fill(
+                (transfer.account, transfer.margin, symbol), size, transfer.price, ZERO, order_id
+            ),
+            self._fill((account, margin, symbol), -size, transfer.price, ZERO),
+        ]
+        for who, part in ((transfer.account, size), (account, -size)):
+            self._desk.note(who, symbol, part, self.perpetuals[symbol].lot)
+        if abs(size) < transfer.size:
+            found.append(self._closed(order_id, abs(size), "no more to transfer"))
+        return found
 
     def _executed(self, trade: Trade) -> list[PositionEvent]:
         order = self._orders[trade.order_id]
@@ -195,7 +252,8 @@ class Exchange:
             return self._coin_bought(order, trade)
         if isinstance(order, CollateralSale):
             return [self._sold(order, trade)]
-        return self._traded(order.account, order.symbol, trade.size, trade.price, trade.order_id)
+        place = (order.account, order.margin, order.symbol)
+        return self._traded(place, trade.size, trade.price, trade.order_id)
 
     def _sold(self, sale: CollateralSale, trade: Trade) -> CollateralSold:
         amount = abs(trade.size)
@@ -238,33 +296,28 @@ class Exchange:
     # --- trades
 
     def _traded(
-        self, account: str, symbol: str, size: Decimal, price: Decimal, order_id: str = ""
+        self, place: Place, size: Decimal, price: Decimal, order_id: str = ""
     ) -> list[PositionEvent]:
         """Book a trade: the account pays the taker fee, hedgers on the other side pay none."""
+        account, _, symbol = place
         perpetual = self.perpetuals[symbol]
         notional = abs(size) * price
         fee = charge(notional * perpetual.taker_fee, self._units[perpetual.settle])
-        found: list[PositionEvent] = [self._fill(account, symbol, size, price, fee, order_id)]
+        found: list[PositionEvent] = [self._fill(place, size, price, fee, order_id)]
         dealt = self._desk.deal(symbol, size, float(notional), perpetual.lot, account)
         for hedger, part in dealt:
-            found.append(self._fill(hedger, symbol, part, price, ZERO))
+            found.append(self._fill((hedger, CROSS, symbol), part, price, ZERO))
         return found
 
     def _fill(
-        self,
-        account: str,
-        symbol: str,
-        size: Decimal,
-        price: Decimal,
-        fee: Decimal,
-        order_id: str = "",
+        self, place: Place, size: Decimal, price: Decimal, fee: Decimal, order_id: str = ""
     ) -> Fill:
+        account, margin, symbol = place
         self._fills += 1
-        key = (account, symbol)
-        self.positions[key] = self.positions.get(key, ZERO) + size
+        self.positions[place] = self.positions.get(place, ZERO) + size
         return Fill(
             symbol=symbol,
-            margin=CROSS,
+            margin=margin,
             size=size,
             price=price,
             fee=fee,
@@ -275,8 +328,23 @@ class Exchange:
         )
 
 
-def _market_of(order: LiquidationOrder | CollateralSale) -> str:
+def _counterparty(transfer: Transfer) -> tuple[str, str]:
+    """Return account and margin of who takes the position."""
+    if isinstance(transfer, TakeOver):
+        return transfer.taker, transfer.taker_margin
+    return transfer.counterparty, transfer.counterparty_margin
+
+
+def _closes(order: Order, account: str, margin: str) -> bool:
+    """Tell whether an order closes a position of a group."""
+    return isinstance(order, LiquidationOrder) and (order.account, order.margin) == (
+        account,
+        margin,
+    )
+
+
+def _market_of(order: Order) -> str:
     """Return where an order is worked: coins are sold and bought where their perpetual trades."""
-    if isinstance(order, LiquidationOrder):
+    if not isinstance(order, CollateralSale):
         return order.symbol
     return f"{order.for_asset if order.asset == QUOTE else order.asset}{QUOTE}"

@@ -207,7 +207,8 @@ class World:
                     slot += 1
 
     def _beginning(self) -> list[Record]:
-        """Put the rules in force, publish first prices, open hedgers and the first traders."""
+        """Put the rules in force, publish first prices, open hedgers, those who take
+        positions over, and the first traders."""
         found: list[Record] = [
             (None, msgspec.structs.replace(event, time=self.clock.stamp()))
             for event in rules.events(self.rules, 0)
@@ -216,6 +217,7 @@ class World:
             found += self._ticked(symbol, self._exact(symbol, first))
         for hedger in self.hedgers:
             found += self._kept(self.exchange.open_hedger(hedger, self.prices))
+        found += self._kept(self.exchange.open_takers(self.rules.profile.waterfall))
         return found + self._opened(-1)
 
     def _slot(self, slot: int, minute: int, symbol: str, price: Decimal) -> list[Record]:

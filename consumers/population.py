@@ -206,6 +206,12 @@ class Desk:
             dealt.append((willing[place], -lots * lot))
         return dealt
 
+    def note(self, account: str, symbol: str, size: Decimal, lot: Decimal) -> None:
+        """Take in that a position changed by `size` without a trade, if it is a hedger's."""
+        positions = self._lots[symbol]
+        if account in positions:
+            positions[account] += int(size / lot)
+
 
 def _coin(random: Random) -> str:
     return "BTC" if random.random() < IN_BTC else "ETH"

@@ -70,14 +70,14 @@ def test_the_engine_and_the_venue_hold_the_same_positions(crash):
     world, embedded, _, _ = crash
     (engine,) = embedded.engines
     held = {
-        (account.id, symbol): leg.size
+        (account.id, group.margin, symbol): leg.size
         for account in engine.accounts.values()
         for group in account.groups.values()
         for symbol, leg in group.legs.items()
     }
     assert held == {key: size for key, size in world.exchange.positions.items() if size}
     sums: dict[str, D] = defaultdict(D)
-    for (_, symbol), size in held.items():
+    for (_, _, symbol), size in held.items():
         sums[symbol] += size
     assert not any(sums.values())
 

@@ -372,7 +372,7 @@ def test_an_order_is_answered_in_the_next_session_by_a_fill(venue):
     # 400,000 at 1,000,000 a percent: 0.4 %, and half of it is paid.
     assert fill.price == D("39920.00")
     assert fill.fee == D("199.6")
-    assert venue.exchange.positions["long", "BTCUSDT"] == 0
+    assert venue.exchange.positions["long", "cross", "BTCUSDT"] == 0
     assert venue.session() == []
 
 
@@ -404,7 +404,7 @@ def test_a_cancellation_that_comes_too_late_is_not_answered(venue):
 def test_the_venue_only_reduces(venue, size, side, filled):
     venue.order("a", size=size, side=side, limit="39000" if side == "sell" else "41000")
     assert sum(abs(event.size) for event in venue.session() if isinstance(event, Fill)) == D(filled)
-    assert abs(venue.exchange.positions["long", "BTCUSDT"]) == 10 - D(filled)
+    assert abs(venue.exchange.positions["long", "cross", "BTCUSDT"]) == 10 - D(filled)
 
 
 def test_two_orders_for_one_position_do_not_turn_it(venue):
@@ -415,7 +415,7 @@ def test_two_orders_for_one_position_do_not_turn_it(venue):
     assert [(type(event), event.order_id) for event in events] == [(Fill, "a"), (OrderClosed, "b")]
     (rest,) = venue.session(mark=D(41_000))
     assert (rest.order_id, rest.size) == ("a", D(-5))
-    assert venue.exchange.positions["long", "BTCUSDT"] == 0
+    assert venue.exchange.positions["long", "cross", "BTCUSDT"] == 0
 
 
 def sale(order_id: str, asset: str, amount: str, *, for_asset: str, limit: D) -> CollateralSale:
@@ -471,10 +471,10 @@ def test_a_market_that_hangs_answers_when_it_is_back():
     world = World(scene)
     days = world.play()
     next(days)
-    (account, _), size = next(
+    (account, _, _), size = next(
         (key, size)
         for key, size in world.exchange.positions.items()
-        if key[1] == "BTCUSDT" and size > 0 and key[0].startswith("trader")
+        if key[2] == "BTCUSDT" and size > 0 and key[0].startswith("trader")
     )
     world.hear(
         LiquidationOrder(
