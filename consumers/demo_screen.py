@@ -185,6 +185,12 @@ def show_summary(summary: Summary, scene: Scene) -> None:
     out.print(
         f"Insurance fund: {_fund_story(summary)}. It began with 1 million USDT, deliberately small."
     )
+    if summary.taken_over or summary.deleveraged or summary.socialised:
+        out.print(
+            f"Transfers: {summary.taken_over:,} taken over, {summary.deleveraged:,} deleveraged, "
+            f"whose counterparties forgo {whole(summary.forgone)} USDT; "
+            f"{whole(summary.socialised)} USDT of losses socialised."
+        )
     show_history(out, HAPPENED)
     if summary.digest is not None:
         out.print(f"\nDigest: {summary.digest}", soft_wrap=True)
@@ -199,23 +205,33 @@ def show_history(out: Console, happened: Sequence[tuple[str, str]]) -> None:
         out.print(f"  {source}", style="dim", soft_wrap=True)
 
 
+COLUMNS = {
+    "notional": "Notional",
+    "shortfall": "Shortfall",
+    "paid_by_fund": "Paid by fund",
+    "socialised": "Socialised",
+    "bad_debt": "Bad debt",
+}
+"""The amounts of a market, and of all of them, as columns."""
+
+
 def _markets(summary: Summary) -> Table:
+    shown = [name for name in COLUMNS if name != "socialised" or summary.socialised]
     made = report.table(
         f"19 May 2021{_under(summary)}, {summary.book} book: liquidations and losses by market",
-        ["Market", "Asset", "Accounts", "Notional", "Shortfall", "Paid by fund", "Bad debt"],
+        ["Market", "Asset", "Accounts", *(COLUMNS[name] for name in shown)],
         left=2,
         caption="Accounts: liquidated in that market. Notional: what liquidation orders filled.",
     )
     for row in summary.markets:
-        amounts = (row.notional, row.shortfall, row.paid_by_fund, row.bad_debt)
-        made.add_row(row.market, row.asset, f"{row.accounts:,}", *(whole(a) for a in amounts))
+        amounts = (whole(getattr(row, name)) for name in shown)
+        made.add_row(row.market, row.asset, f"{row.accounts:,}", *amounts)
     made.add_section()
-    totals = (summary.notional, summary.shortfall, summary.paid_by_fund, summary.bad_debt)
     made.add_row(
         "All",
         "USDT",
         f"{summary.accounts_liquidated:,}",
-        *(whole(total) for total in totals),
+        *(whole(getattr(summary, name)) for name in shown),
         style="bold",
     )
     return made
@@ -271,7 +287,8 @@ def headline(out: Console, text: str) -> None:
 
 def _fund_story(summary: Summary) -> str:
     return (
-        f"{whole(summary.fees_to_fund)} USDT of fees in, {whole(summary.paid_by_fund)} paid out, "
+        f"{whole(summary.fees_to_fund)} USDT of fees in, "
+        f"{whole(summary.paid_by_fund + summary.fund_losses)} paid out, "
         f"{whole(summary.fund_lowest)} at its lowest, {whole(summary.fund)} at the end"
     )
 

@@ -19,14 +19,17 @@ from engine.decisions import (
     BadDebt,
     CancelOrder,
     Decision,
+    Deleverage,
     FeeCharged,
     FundDraw,
     LiquidationOrder,
     LiquidationStarted,
+    LossShared,
     MarginCall,
     Shortfall,
+    TakeOver,
 )
-from engine.events import AnyEvent, Fill, FundMoved
+from engine.events import AnyEvent, Fill, FundMoved, PriceUpdate
 from engine.money import ZERO
 
 HOUR = 3_600_000_000
@@ -43,11 +46,16 @@ class MarketRow(msgspec.Struct, frozen=True):
     notional: Decimal
     shortfall: Decimal
     paid_by_fund: Decimal
+    socialised: Decimal
     bad_debt: Decimal
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run came to; amounts in USDT, shares as fractions."""
+    """What a run came to; amounts in USDT, shares as fractions.
+
+    `taken_over` and `deleveraged` count transfers; what counterparties had less by the latter is
+    `forgone`. `fund_losses` is what the fund gave for positions that it took beyond the mark.
+    """
 
     book: str
     profile: str | None
@@ -72,8 +80,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     shortfall_share: float
     fees_to_fund: Decimal
     paid_by_fund: Decimal
+    fund_losses: Decimal
     fund: Decimal
     fund_lowest: Decimal
+    taken_over: int
+    deleveraged: int
+    forgone: Decimal
+    socialised: Decimal
     bad_debt: Decimal
     markets: tuple[MarketRow, ...]
     digest: str | None = None
@@ -98,6 +111,9 @@ class Tally:
         self.shortfall = ZERO
         self.fees_to_fund = ZERO
         self.paid_by_fund = ZERO
+        self.fund_losses = ZERO
+        self.forgone = ZERO
+        self.socialised = ZERO
         self.bad_debt = ZERO
         self.fund = ZERO
         self.fund_lowest: Decimal | None = None
@@ -106,9 +122,11 @@ class Tally:
         self._breached: set[str] = set()
         self._touched: dict[str, set[str]] = defaultdict(set)
         self._notional: dict[str, Decimal] = defaultdict(Decimal)
-        self._losses: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [ZERO] * 3)
+        self._losses: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [ZERO] * 4)
         self._funds: dict[int, Decimal] = defaultdict(Decimal)
         self._left: dict[str, Decimal] = {}
+        self._marks: dict[str, Decimal] = {}
+        self._to_fund: dict[str, TakeOver] = {}
 
     def event(self, event: AnyEvent) -> None:
         """Count an event."""
@@ -116,23 +134,27 @@ class Tally:
         if isinstance(event, Fill):
             if event.order_id:
                 self._forced(event)
+        elif isinstance(event, PriceUpdate):
+            if event.kind == "mark":
+                self._marks[event.symbol] = event.price
         elif isinstance(event, FundMoved):
             self._fund(event.shard, event.amount)
 
     def decision(self, decision: Decision) -> None:
         """Count a decision."""
         self.count[type(decision).__name__] += 1
-        if isinstance(decision, LiquidationOrder):
-            self._left[decision.order_id] = decision.size
+        if isinstance(decision, LiquidationOrder | TakeOver | Deleverage):
+            self._ordered(decision)
         elif isinstance(decision, LiquidationStarted):
             if decision.reason == "breach":
                 self._breached.add(decision.account)
         elif isinstance(decision, CancelOrder):
             self.count["expired"] += decision.reason == "expired"
         elif isinstance(decision, FeeCharged):
-            self.fees_to_fund += decision.amount
-            self._fund(decision.shard, decision.amount)
-        elif isinstance(decision, Shortfall | FundDraw | BadDebt):
+            kept = decision.amount - decision.venue - decision.liquidator
+            self.fees_to_fund += kept
+            self._fund(decision.shard, kept)
+        elif isinstance(decision, Shortfall | FundDraw | LossShared | BadDebt):
             self._loss(decision)
 
     @property
@@ -173,8 +195,13 @@ class Tally:
             shortfall_share=_ratio(self.shortfall, self.notional),
             fees_to_fund=self.fees_to_fund,
             paid_by_fund=self.paid_by_fund,
+            fund_losses=self.fund_losses,
             fund=self.fund,
             fund_lowest=self.fund_lowest or ZERO,
+            taken_over=self.count[TakeOver.__name__],
+            deleveraged=self.count[Deleverage.__name__],
+            forgone=self.forgone,
+            socialised=self.socialised,
             bad_debt=self.bad_debt,
             markets=self._rows(),
             digest=digest,
@@ -197,6 +224,13 @@ class Tally:
         ]
         return tuple(sorted(rows, key=lambda row: (-row.notional, row.market, row.asset)))
 
+    def _ordered(self, order: LiquidationOrder | TakeOver | Deleverage) -> None:
+        self._left[order.order_id] = order.size
+        if isinstance(order, Deleverage):
+            self.forgone += order.forgone
+        elif isinstance(order, TakeOver) and order.layer == "fund":
+            self._to_fund[order.order_id] = order
+
     def _forced(self, fill: Fill) -> None:
         size = abs(fill.size)
         notional = size * fill.price
@@ -208,8 +242,17 @@ class Tally:
         left = self._left.get(fill.order_id, ZERO) - size
         self._left[fill.order_id] = left
         self.count["partial"] += left > 0
+        if fill.order_id in self._to_fund:
+            self._lost_by_fund(self._to_fund[fill.order_id], fill)
 
-    def _loss(self, decision: Shortfall | FundDraw | BadDebt) -> None:
+    def _lost_by_fund(self, order: TakeOver, fill: Fill) -> None:
+        """Count what the fund gives for a position that it takes worse than at the mark."""
+        beyond = fill.size * (self._marks[fill.symbol] - order.price)
+        loss = min(self._funds[order.shard], max(ZERO, beyond))
+        self.fund_losses += loss
+        self._fund(order.shard, -loss)
+
+    def _loss(self, decision: Shortfall | FundDraw | LossShared | BadDebt) -> None:
         columns = self._losses[decision.asset, decision.market]
         if isinstance(decision, Shortfall):
             columns[0] += decision.amount
@@ -218,8 +261,12 @@ class Tally:
             columns[1] += decision.amount
             self.paid_by_fund += decision.amount
             self._fund(decision.shard, -decision.amount)
-        else:
+        elif isinstance(decision, LossShared):
             columns[2] += decision.amount
+            self.socialised += decision.amount
+            self._fund(decision.shard, decision.excess)
+        else:
+            columns[3] += decision.amount
             self.bad_debt += decision.amount
 
     def _fund(self, shard: int, amount: Decimal) -> None:

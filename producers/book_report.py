@@ -128,14 +128,14 @@ LOSSES = {
     "shortfall": "Shortfall",
     "paid_by_fund": "Paid by fund",
     "paid_by_reserve": "By reserve",
-    "socialised": "By lenders",
+    "socialised": "Socialised",
     "bad_debt": "Bad debt",
     "recovered": "Recovered",
 }
 """The columns of losses, by the name of their sums in the ledger."""
 
-LENT = ("paid_by_reserve", "socialised", "recovered")
-"""Those that are nothing where nothing is lent."""
+SELDOM = ("paid_by_reserve", "socialised", "recovered")
+"""Those that are shown where they are something."""
 
 
 @exact
@@ -144,7 +144,7 @@ def loss_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     shown = [
         name
         for name in LOSSES
-        if name not in LENT or any(any(getattr(of.ledger, name).values()) for of in engines)
+        if name not in SELDOM or any(any(getattr(of.ledger, name).values()) for of in engines)
     ]
     columns = ["Market", "Asset", *(LOSSES[name] for name in shown), "Unrealised"]
     made = table(

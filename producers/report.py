@@ -155,13 +155,13 @@ LOSSES = {
     "shortfall": "Shortfall",
     "paid_by_fund": "Paid by fund",
     "paid_by_reserve": "By reserve",
-    "socialised": "By lenders",
+    "socialised": "Socialised",
     "bad_debt": "Bad debt",
 }
 """The sums of a market by name, as columns."""
 
-LENT = ("paid_by_reserve", "socialised")
-"""Those that are nothing where nothing is lent."""
+SELDOM = ("paid_by_reserve", "socialised")
+"""Those that are shown where they are something."""
 
 
 def markets(summary: Summary) -> Table:
@@ -169,7 +169,7 @@ def markets(summary: Summary) -> Table:
     shown = [
         name
         for name in LOSSES
-        if name not in LENT or any(getattr(of, name) for of in summary.markets.values())
+        if name not in SELDOM or any(getattr(of, name) for of in summary.markets.values())
     ]
     made = table(
         "Liquidations and losses, by market",

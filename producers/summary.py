@@ -14,16 +14,19 @@ from engine.decisions import (
     BadDebt,
     CollateralLiquidation,
     Decision,
+    Deleverage,
     Duplicate,
     FundDraw,
     Gap,
     Ignored,
     LiquidationOrder,
     LiquidationStarted,
+    LossShared,
     LossSocialised,
     Refused,
     ReserveDraw,
     Shortfall,
+    TakeOver,
 )
 from engine.events import AuctionTaken, Event, Fill, Seized
 from engine.money import exact, plain
@@ -122,7 +125,7 @@ class Summary:
             case LiquidationStarted():
                 self.liquidations += 1
                 self.liquidated.add(decision.account)
-            case LiquidationOrder():
+            case LiquidationOrder() | TakeOver() | Deleverage():
                 settle = engine.rules.derivatives[decision.symbol].settle
                 market = self.markets[decision.symbol, settle]
                 market.orders += 1
@@ -137,7 +140,7 @@ class Summary:
                 self.markets[decision.market, decision.asset].paid_by_fund += decision.amount
             case ReserveDraw():
                 self.markets[decision.market, decision.asset].paid_by_reserve += decision.amount
-            case LossSocialised():
+            case LossSocialised() | LossShared():
                 self.markets[decision.market, decision.asset].socialised += decision.amount
             case BadDebt():
                 self.markets[decision.market, decision.asset].bad_debt += decision.amount
