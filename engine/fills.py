@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
-from engine import funds, guard
+from engine import forced_fills, guard
 from engine.book import Group
-from engine.decisions import FeeCharged
 from engine.holdings import Leg
 from engine.instruments import Listed
 from engine.liquidation import Order
-from engine.margin import fill_cost, notional
+from engine.margin import fill_cost
 from engine.money import ZERO, charge, credit, plain
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ def fill(engine: Engine, event: e.Fill) -> None:
     leg = engine.book.leg_of(group, event.symbol)
     effect = fill_effect(instrument, unit, leg, event.size, event.price)
     order = _live_order(group, event.order_id)
+    before = forced_fills.lacking(engine, group) if event.order_id else None
     if event.order_id:
         _fill_anomalies(engine, group, event, order, leg)
     engine.book.set_leg(group, event.symbol, effect.size, effect.cost)
@@ -72,7 +72,9 @@ def fill(engine: Engine, event: e.Fill) -> None:
     if order is not None:
         _count_filled(group, order, abs(event.size))
         _note_loss(group, event, order, effect, instrument, unit)
-    _charge_liquidation_fee(engine, group, event, effect.closed)
+    rate = order.fee_rate if order else engine.rules.in_force.liquidation.fee_rate
+    forced_fills.charge_fee(engine, group, event, effect.closed, rate)
+    forced_fills.note_freed(engine, group, before)
     guard.note_flow(engine, event.symbol, effect.closed)
 
 
@@ -123,25 +125,6 @@ def _note_loss(
     losses = group.liquidation.losses
     if loss > 0:
         losses[event.symbol] = losses.get(event.symbol, ZERO) + loss
-
-
-def _charge_liquidation_fee(engine: Engine, group: Group, event: e.Fill, closed: Decimal) -> None:
-    """Charge the liquidation fee of a forced fill, never more than is left, to the fund."""
-    instrument = engine.rules.derivatives[event.symbol]
-    asset = engine.rules.assets[instrument.settle]
-    rate = engine.rules.in_force.liquidation.fee_rate
-    fee = charge(rate * notional(instrument, closed, event.price, asset.unit), asset.unit)
-    state = engine.health_of(group) if fee else None
-    if state is None:
-        return
-    price = state.prices.get(asset.name) or engine.price_of(asset.name)
-    if price is None:
-        return
-    fee = min(fee, credit(max(state.equity, ZERO), asset.unit, price))
-    if fee > 0:
-        engine.book.add_cash(group, asset.name, -fee)
-        funds.move(engine, asset.name, fee, funds.name_of(engine.rules, event.symbol))
-        engine.emit_for(group, FeeCharged, asset=asset.name, amount=fee, order_id=event.order_id)
 
 
 def order_closed(engine: Engine, event: e.OrderClosed) -> None:

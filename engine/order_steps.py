@@ -10,6 +10,7 @@ from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Order
 from engine.margin import Health
 from engine.planning import PlannedOrder, plan_orders
+from engine.profile import SECOND
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -17,11 +18,32 @@ if TYPE_CHECKING:
 
 def orders(engine: Engine, group: Group, state: Health | None) -> None:
     """Have legs closed as planned."""
-    liquidation = liquidation_of(group)
-    liquidation.waits = ""
+    liquidation, rule = liquidation_of(group), engine.rules.in_force.liquidation
     plan = plan_orders(known(state), group.holdings, engine.rules, engine.markets, liquidation)
+    liquidation.waits = plan.waits
     for planned in plan.orders:
         send(engine, group, planned)
+    if plan.waits == "cooldown":
+        _cool(engine, group, SECOND)
+    elif plan.partial and rule.cooldown is not None:
+        _cool(engine, group, rule.cooldown.time)
+
+
+def _cool(engine: Engine, group: Group, time: int) -> None:
+    """Have the next orders of a group wait."""
+    liquidation = liquidation_of(group)
+    liquidation.cooling_until = engine.time + time
+    engine.timers.await_warmth(group, liquidation)
+
+
+def cool(engine: Engine, group: Group, state: Health | None) -> None:
+    """Note that the next orders of a group wait for a time."""
+    liquidation_of(group).waits = "cooldown"
+
+
+def hold_back(engine: Engine, group: Group, state: Health | None) -> None:
+    """Note that what comes next would lower health, and is held back."""
+    liquidation_of(group).waits = "toxic"
 
 
 def send(engine: Engine, group: Group, planned: PlannedOrder) -> None:

@@ -1,4 +1,4 @@
-"""Which legs a liquidation closes, how much of each, at what limit; what collateral it sells.
+"""What a liquidation asks for next: which legs, how much of each, at what limit; which collateral.
 
 Pure functions of a group's health, what it holds, the rules and the markets: `order_steps` and
 `steps` carry the plans out. The formulas stand in docs/semantics.md, 5 and 11.
@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine.closing import bankruptcy_price, fillable_price, limit_price
-from engine.decisions import Side, Stage
+from engine.closing import bankruptcy_price
+from engine.decisions import Side, Stage, Waits
 from engine.holdings import Holdings
-from engine.liquidation import Liquidation
-from engine.margin import Health, LegHealth, health, suffices
+from engine.liquidation_profile import Everything, LeastReduction, Sizing, WholeLegs
+from engine.margin import Health
 from engine.markets import Markets
-from engine.money import ONE, ZERO, ceil_to, charge, credit, floor_to
+from engine.money import ONE, ZERO, ceil_to, charge, credit
+from engine.pricing import fee_rate, offer
+from engine.projection import Part, Projection, shortage, slipped
 from engine.rules import Rules
+from engine.selection import next_leg
+from engine.sizing import Goal, allowed, reduce
+
+if TYPE_CHECKING:
+    from engine.liquidation import Liquidation
 
 
 class PlannedOrder(NamedTuple):
@@ -30,15 +37,113 @@ class PlannedOrder(NamedTuple):
     bankruptcy: Decimal | None
     stage: Stage
     mark: Decimal
-    toxic: bool = False
-    fee_rate: Decimal = ZERO
+    toxic: bool
+    fee_rate: Decimal
 
 
 class Plan(NamedTuple):
-    """The orders that a group needs next; `partial`: they leave something of some leg."""
+    """The orders that a group needs next; `partial`: one of them leaves something of its leg.
 
-    orders: tuple[PlannedOrder, ...]
+    Without orders, `waits` says why.
+    """
+
+    orders: tuple[PlannedOrder, ...] = ()
     partial: bool = False
+    waits: Waits = ""
+
+
+def plan_orders(
+    state: Health, holdings: Holdings, rules: Rules, markets: Markets, liquidation: Liquidation
+) -> Plan:
+    """Return the orders that would restore the group, if filled at the marks, as far as the profile
+    goes at once.
+
+    Legs whose symbol is halted are left alone.
+    """
+    rule, now = rules.in_force.liquidation, Projection(holdings, state)
+    whole = closes_whole(state, rules, liquidation)
+    sizing: Sizing = rule.sizing
+    if whole and not isinstance(sizing, Everything):
+        sizing = WholeLegs()
+    goal = Goal()
+    if isinstance(sizing, LeastReduction) and sizing.ramp is not None:
+        elapsed = markets.now - liquidation.opened_at
+        lacking = shortage(now, rules, markets)
+        reachable = allowed(sizing.ramp, lacking, liquidation.freed, elapsed)
+        if reachable is None:
+            return Plan(waits="cooldown")
+        goal = reachable
+    parts, after = _choose(now, sizing, goal, rules, markets)
+    toxic = not whole and _lowers_health(state, slipped(parts, after, rules, markets).state)
+    if toxic and rule.toxic == "halt":
+        return Plan(waits="toxic")
+    if toxic and rule.toxic == "full":
+        parts, toxic = _choose(now, Everything(), goal, rules, markets)[0], False
+    return _plan(parts, state, rules, markets, liquidation, toxic=toxic)
+
+
+def closes_whole(state: Health, rules: Rules, liquidation: Liquidation) -> bool:
+    """Tell whether a group is in such a state that it is closed by whole legs, without a pause."""
+    rule = rules.in_force.liquidation.cooldown
+    critical = rule is not None and state.margin_equity < rule.critical * state.maintenance
+    return critical or state.equity <= 0 or liquidation.backstop
+
+
+def _choose(
+    now: Projection, sizing: Sizing, goal: Goal, rules: Rules, markets: Markets
+) -> tuple[list[Part], Projection]:
+    """Return what is to be closed, in its order, and what is left of the group then."""
+    state, parts = now.state, []
+    left = [
+        Part(leg, abs(leg.size), fee_rate(leg, state, rules))
+        for leg in state.legs
+        if not rules.halts(leg.symbol)
+    ]
+    while left:
+        part = next_leg(left, now, rules, markets)
+        left.remove(part)
+        part, now = reduce(part, now, goal, sizing, rules, markets)
+        parts.append(part)
+        if not isinstance(sizing, Everything) and goal.missed_by(now, rules, markets) <= 0:
+            break
+    return parts, now
+
+
+def _lowers_health(before: Health, after: Health) -> bool:
+    """Tell whether something is left that has less margin for what it needs."""
+    if after.maintenance <= 0:
+        return False
+    return after.margin_equity * before.maintenance < before.margin_equity * after.maintenance
+
+
+def _plan(
+    parts: list[Part],
+    state: Health,
+    rules: Rules,
+    markets: Markets,
+    liquidation: Liquidation,
+    *,
+    toxic: bool,
+) -> Plan:
+    elapsed = markets.now - liquidation.opened_at
+    backstop = liquidation.backstop or (toxic and rules.in_force.liquidation.toxic == "take_over")
+    orders: list[PlannedOrder] = []
+    for leg, size, rate in parts:
+        offered = offer(leg, state, rules, elapsed, backstop=backstop)
+        orders.append(
+            PlannedOrder(
+                leg.symbol,
+                "sell" if leg.size > 0 else "buy",
+                size,
+                offered.limit,
+                bankruptcy_price(leg, state, rules),
+                offered.stage,
+                leg.mark,
+                toxic,
+                rate,
+            )
+        )
+    return Plan(tuple(orders), any(not part.whole for part in parts))
 
 
 class PlannedSale(NamedTuple):
@@ -48,62 +153,6 @@ class PlannedSale(NamedTuple):
     amount: Decimal
     for_asset: str
     limit: Decimal
-
-
-def plan_orders(
-    state: Health, holdings: Holdings, rules: Rules, markets: Markets, liquidation: Liquidation
-) -> Plan:
-    """Return the orders that would restore the group if filled at the marks, whole legs, largest
-    first.
-
-    Legs whose symbol is halted are left alone.
-    """
-    legs = [leg for leg in state.legs if not rules.halts(leg.symbol)]
-    legs.sort(key=lambda leg: (-leg.required, leg.symbol))
-    planned: list[PlannedOrder] = []
-    for leg in legs:
-        planned.append(_plan_order(leg, state, rules, backstop=liquidation.backstop))
-        holdings = _without(leg, holdings, rules)
-        after = health(holdings, rules, markets)
-        if after is not None and suffices(after, holdings, rules, markets):
-            break
-    return Plan(tuple(planned))
-
-
-def _without(leg: LegHealth, holdings: Holdings, rules: Rules) -> Holdings:
-    """Return what a group would hold with a leg closed at its mark, fees paid."""
-    rate = rules.derivatives[leg.symbol].taker_fee + rules.in_force.liquidation.fee_rate
-    cash = dict(holdings.cash)
-    gained = leg.value - leg.cost - rate * leg.notional
-    cash[leg.settle] = cash.get(leg.settle, ZERO) + gained
-    legs = {symbol: held for symbol, held in holdings.legs.items() if symbol != leg.symbol}
-    return holdings._replace(cash=cash, legs=legs)
-
-
-def _plan_order(leg: LegHealth, state: Health, rules: Rules, *, backstop: bool) -> PlannedOrder:
-    side: Side = "sell" if leg.size > 0 else "buy"
-    fillable = rules.in_force.liquidation.fillable
-    limit = (limit_price if fillable is None else fillable_price)(leg, state, rules)
-    if limit is None:
-        beyond = state.equity < 0
-    else:
-        beyond = leg.mark < limit if side == "sell" else leg.mark > limit
-    stage: Stage = "backstop" if backstop or beyond else "limit"
-    if stage == "backstop" or limit is None:
-        limit = _slipped(leg, rules)
-    return PlannedOrder(
-        leg.symbol, side, abs(leg.size), limit, bankruptcy_price(leg, state, rules), stage, leg.mark
-    )
-
-
-def _slipped(leg: LegHealth, rules: Rules) -> Decimal:
-    """Return the mark less (sells) or plus (buys) the slippage allowed, to the tick, at least
-    one."""
-    tick = rules.derivatives[leg.symbol].tick
-    slippage = rules.in_force.liquidation.max_slippage
-    if leg.size > 0:
-        return max(ceil_to(leg.mark * (ONE - slippage), tick), tick)
-    return max(floor_to(leg.mark * (ONE + slippage), tick), tick)
 
 
 def plan_sales(state: Health, owed: Mapping[str, Decimal], rules: Rules) -> list[PlannedSale]:

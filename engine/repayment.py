@@ -171,15 +171,32 @@ def plan_seizures(
     """Return what may be seized next: of the first pair that gives anything, or all collateral
     where a profile takes whole accounts; nothing where there is no such pair.
 
-    To be called in the exact context, as everything here.
+    Where toxic seizures are held back, of the first pair that is not; of a toxic one only where
+    there is no other. To be called in the exact context, as everything here.
     """
-    if isinstance(lending_of(rules).repay, WholeAccount):
+    lending = lending_of(rules)
+    if isinstance(lending.repay, WholeAccount):
         return _plan_whole(state, holdings, rules, markets)
+    policy, held = rules.in_force.liquidation.toxic, None
     for pair in _pairs(state, holdings, rules):
         found = _seizure(pair, state, holdings, rules)
-        if found.seized and found.repaid:
-            return [_planned(pair, found, state, rules, markets)]
-    return []
+        if not (found.seized and found.repaid):
+            continue
+        planned = _planned(pair, found, state, rules, markets)
+        if not planned.toxic or policy == "tag":
+            return [planned]
+        if policy != "halt":
+            everything = _seize(pair, pair.owed.amount, lending)
+            return [_planned(pair, everything, state, rules, markets)]
+        held = held or planned
+    return [held] if held else []
+
+
+def held_back(state: Health, holdings: Holdings, rules: Rules, markets: Markets) -> bool:
+    """Tell whether the next seizure would lower health, and may not for that."""
+    if rules.in_force.liquidation.toxic != "halt" or lending_of(rules).auction is not None:
+        return False
+    return any(planned.toxic for planned in plan_seizures(state, holdings, rules, markets))
 
 
 def _plan_whole(

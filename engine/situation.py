@@ -13,9 +13,10 @@ from engine.events import CROSS
 from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
+from engine.planning import closes_whole, plan_orders
 from engine.profile import RiskProfile, Threshold
 from engine.recourse import backs, lost, plan_draws
-from engine.repayment import has_pair, plan_auction
+from engine.repayment import has_pair, held_back, plan_auction
 from engine.rules import Rules
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Situation(NamedTuple):
     judged: bool  # by its health: it has a leg, owes a pool, or was not opened yet
     awaiting: bool  # their cancellation is not confirmed yet
     live: bool  # some order or sale is live
+    cooling: bool  # its next orders wait for a time
+    toxic: bool  # its next orders or seizure would lower health, and are held back for that
+    noted: bool  # already noted as cooling, or as held back
     halted_live: bool  # some live order, not yet cancelling, is under a halt
     orders_live: bool  # some order or seizure (not sale) is not yet cancelling
     auctions: bool  # something of it is on auction
@@ -71,11 +75,15 @@ class Outlook(NamedTuple):
     settable: bool = False
     seizable: bool = False
     full: bool = False
+    toxic: bool = False
     sellable: bool = False
     lost: bool = False
 
 
 NO_LOANS = Outlook()
+
+LEAST_CRITICAL = Decimal("0.001")
+"""Below it a critical ratio is no threshold that a screen could find without looking at all."""
 
 
 class Thresholds(NamedTuple):
@@ -156,6 +164,7 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
     outlook = NO_LOANS
     if indebted and state and liquidation and liquidation.reason == "breach" and not (legs or live):
         outlook = _outlook(engine, group, state)
+    cooling, toxic = _pauses(engine, group, state) if legs else (False, outlook.toxic)
     owes, convertible = bool(owed_assets(cash, reason_of(group), rules)), _convertible(cash, rules)
     alone = owes and rules.lending is not None and not (legs or convertible)
     return Situation(
@@ -190,6 +199,9 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         judged=legs or indebted or not opened,
         awaiting=liquidation is not None and liquidation.awaiting_until is not None,
         live=bool(live),
+        cooling=cooling,
+        toxic=toxic,
+        noted=liquidation is not None and liquidation.waits == ("cooldown" if cooling else "toxic"),
         halted_live=any(under_halt(order, rules) for order in active),
         orders_live=any(not order.is_sale for order in active),
         auctions=liquidation is not None and bool(liquidation.auctions),
@@ -200,6 +212,21 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         sellable=outlook.sellable,
         lost=outlook.lost,
     )
+
+
+def _pauses(engine: Engine, group: Group, state: Health | None) -> tuple[bool, bool]:
+    """Return whether the next orders of a group with legs wait for a time, and whether they are
+    held back because they would lower health."""
+    rules, liquidation = engine.rules, group.liquidation
+    if state is None or liquidation is None or liquidation.orders or not liquidation.opened:
+        return False, False
+    until = liquidation.cooling_until
+    if until is not None and engine.time < until and not closes_whole(state, rules, liquidation):
+        return True, False
+    if rules.in_force.liquidation.toxic != "halt":
+        return False, False
+    plan = plan_orders(state, group.holdings, rules, engine.markets, liquidation)
+    return False, plan.waits == "toxic"
 
 
 def takes_whole_accounts(rules: Rules) -> bool:
@@ -240,6 +267,7 @@ def _outlook(engine: Engine, group: Group, state: Health) -> Outlook:
         settable=settable,
         seizable=room,
         full=paired and not room,
+        toxic=paired and not settable and held_back(state, holdings, rules, markets),
         sellable=_convertible(sellable, rules),
         lost=hopeless and bool(lost(state, holdings, rules, paired=paired)),
     )
@@ -297,16 +325,26 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
         # What can be seized, what is lost, and in which order: all of it goes by prices.
         return Thresholds(math.nan, math.inf)
     if reason == "breach" and (situation.orders_live or not situation.live):
-        return Thresholds(math.nan, _stop_ratio(profile))
+        return Thresholds(_critical_ratio(situation, profile), _stop_ratio(situation, profile))
     if reason == "auto_convert" and not situation.live:
         return Thresholds(1.0, math.nan)
     return Thresholds(math.nan, math.nan)
 
 
-def _stop_ratio(profile: RiskProfile) -> float:
+def _critical_ratio(situation: Situation, profile: RiskProfile) -> float:
+    """Return maintenance over margin equity at which the next orders do not wait any longer."""
+    rule = profile.liquidation.cooldown
+    if not situation.cooling or rule is None or rule.critical < LEAST_CRITICAL:
+        return math.nan
+    return 1.0 / float(rule.critical)
+
+
+def _stop_ratio(situation: Situation, profile: RiskProfile) -> float:
     """Return maintenance over margin equity at which liquidation may stop; infinite, so that every
-    price is looked at, where that is no matter of these two."""
-    trigger = profile.trigger
-    if trigger.stop_at != "maintenance" or trigger.stop_notional_buffer:
+    price is looked at, where what comes next is no matter of these two."""
+    trigger, rule = profile.trigger, profile.liquidation.cooldown
+    if situation.toxic or trigger.stop_at != "maintenance" or trigger.stop_notional_buffer:
+        return math.inf
+    if situation.cooling and (rule is None or rule.critical < LEAST_CRITICAL):
         return math.inf
     return 1.0 / float(ONE + trigger.stop_buffer)

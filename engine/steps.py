@@ -16,7 +16,7 @@ from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Liquidation, Order, Step
 from engine.loan_steps import LOAN_STEPS
 from engine.margin import Health
-from engine.order_steps import orders
+from engine.order_steps import cool, hold_back, orders
 from engine.planning import plan_sales
 from engine.shortfalls import book
 from engine.situation import block_of, owed_assets, owed_to_pools, under_halt
@@ -126,6 +126,7 @@ def _open(engine: Engine, group: Group, state: Health | None) -> None:
     """Have own open orders cancelled, unless loans are all that the group has."""
     liquidation = liquidation_of(group)
     liquidation.opened = True
+    liquidation.opened_at = engine.time
     borrows_only = (
         state is not None and any(loan.owed for loan in state.loans) and not group.symbols
     )
@@ -198,6 +199,8 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "hold": _hold,
     "release": _release,
     "open": _open,
+    "cool": cool,
+    "hold_back": hold_back,
     "orders": orders,
     "sales": _sales,
     "end_flat": _end_flat,

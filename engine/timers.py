@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from engine.liquidation import Auction, Liquidation, Order
 
 
+COOLDOWN = "cooldown"
+"""In place of an order: the end of a wait between orders."""
+
+
 class Timer(NamedTuple):
-    """Something that is due: an order's or auction's, a group's (order "") or an account's (margin
-    "" too)."""
+    """Something that is due: an order's or auction's, a group's (order "", or COOLDOWN) or an
+    account's (margin "" too)."""
 
     due: int
     key: str
@@ -47,6 +51,13 @@ class Timers:
             key = f"{group.account.id}:{liquidation.number}"
             self._push(Timer(liquidation.awaiting_until, key, group.account.id, group.margin, ""))
 
+    def await_warmth(self, group: Group, liquidation: Liquidation) -> None:
+        """Wake at the end of the wait for the next orders."""
+        if liquidation.cooling_until is not None:
+            key = f"{group.account.id}:{liquidation.number}:{COOLDOWN}"
+            due = liquidation.cooling_until
+            self._push(Timer(due, key, group.account.id, group.margin, COOLDOWN))
+
     def await_reset(self, engine: Engine, group: Group, auction: Auction) -> None:
         """Wake when an auction must start anew."""
         due = auctions.reset_due(engine.rules, auction)
@@ -70,6 +81,8 @@ class Timers:
             liquidation = group.liquidation
             if liquidation is not None:
                 self.await_cancellation(group, liquidation)
+                if (liquidation.cooling_until or 0) > engine.time:
+                    self.await_warmth(group, liquidation)
                 for order in liquidation.orders.values():
                     self.await_order(group, order)
                 for auction in liquidation.auctions.values():
@@ -109,6 +122,8 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
         group.open_orders.clear()
         _unacknowledged(engine, group, "", "open orders: no answer to their cancellation")
         return True
+    if timer.order == COOLDOWN:
+        return _fire_cooldown(engine, group, liquidation, timer)
     if timer.order in liquidation.auctions:
         return _fire_reset(engine, group, liquidation.auctions[timer.order], timer, now)
     order = liquidation.orders.get(timer.order)
@@ -125,6 +140,14 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
         _unacknowledged(engine, group, order.id, "no answer to its cancellation")
         return True
     return False
+
+
+def _fire_cooldown(engine: Engine, group: Group, liquidation: Liquidation, timer: Timer) -> bool:
+    if liquidation.cooling_until != timer.due:
+        return False
+    engine.time = max(engine.time, timer.due)
+    engine.touch(group)
+    return True
 
 
 def _fire_reset(engine: Engine, group: Group, auction: Auction, timer: Timer, now: int) -> bool:

@@ -58,7 +58,9 @@ ROUNDINGS = 16
 """Units by which an inverse leg may be off: value and requirement are rounded to one each, and
 their worth may have grown by the factor above, in its price and in its settlement asset's."""
 
-STANDINGS = ("healthy", "called", "liquidating", "halted", "gap", "capped", "unpriced")
+STANDINGS = (
+    "healthy", "called", "liquidating", "halted", "gap", "capped", "cooldown", "toxic", "unpriced"
+)  # fmt: skip
 """What a margin group is counted as; a row that holds none has place 0 before them."""
 
 

@@ -76,9 +76,10 @@ def shard_data(engine: Engine, glance: Survey) -> dict[str, Any]:
 
 def state_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     """Return where the shards stand, and their margin groups by state."""
-    # Only auctions, which loans alone have, can be full.
     lent = any(engine.rules.lending for engine in engines)
-    states = [state for state in surveys[0].accounts if lent or state != "capped"]
+    rare = {"cooldown", "toxic"} if lent else {"capped", "cooldown", "toxic"}
+    found = {state for glance in surveys for state, count in glance.accounts.items() if count}
+    states = [state for state in surveys[0].accounts if state not in rare or state in found]
     columns = ["Shard", "Time (UTC)", "Events", *map(str.capitalize, states)]
     made = table("Shards, and margin groups by state", columns, left=2)
     for engine, glance in zip(engines, surveys, strict=True):

@@ -11,24 +11,31 @@ from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price
 from tests.twin.pools import rule_of
-from tests.twin.values import Health, LegHealth, meets_stop
+from tests.twin.values import Health, LegHealth, health, meets_stop
 
 
 def send_orders(world: World, group: Group, now: Health) -> None:
     """Close whole legs, the most demanding first, until the rest would be healthy."""
     left = replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
+    chosen = []
     legs = [leg for leg in now.legs if leg.symbol not in world.halted]
     for leg in sorted(legs, key=lambda leg: (-leg.required, leg.symbol)):
         terms = world.contracts[leg.symbol]
         rate = terms.fee + Fraction(world.rules.source.liquidation.fee_rate)
         left.cash[terms.settle] += leg.value - leg.leg.cost - rate * leg.notional
         del left.legs[leg.symbol]
-        _send_order(world, group, now, leg)
+        chosen.append(leg)
         if meets_stop(world, left):
-            return
+            break
+    then = health(world, left)
+    assert then is not None
+    lower = then.margin_equity * now.requirement < now.margin_equity * then.requirement
+    whole = now.equity <= 0 or _of(group).backstop
+    for leg in chosen:
+        _send_order(world, group, now, leg, toxic=then.requirement > 0 and lower and not whole)
 
 
-def _send_order(world: World, group: Group, now: Health, leg: LegHealth) -> None:
+def _send_order(world: World, group: Group, now: Health, leg: LegHealth, *, toxic: bool) -> None:
     liquidation = _of(group)
     sells = leg.leg.size > 0
     limit = limit_price(world, now, leg)
@@ -54,6 +61,8 @@ def _send_order(world: World, group: Group, now: Health, leg: LegHealth) -> None
         expires=order.expires,
         replaces=replaces,
         decided_mark=decimal(leg.mark),
+        toxic=toxic,
+        fee_rate=world.rules.source.liquidation.fee_rate,
     )
 
 
