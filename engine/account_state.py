@@ -72,6 +72,7 @@ class GroupRecord(msgspec.Struct, forbid_unknown_fields=True):
     open_orders: dict[str, tuple[Decimal, Decimal]]
     liquidation: LiquidationRecord | None
     loans: LoansRecord | None = None
+    session: dict[str, Decimal] = {}
 
 
 class AccountRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -109,6 +110,7 @@ def _group(group: Group) -> GroupRecord:
         open_orders=dict(sorted(group.open_orders.items())),
         liquidation=_liquidation(liquidation) if liquidation else None,
         loans=_loans(group),
+        session=dict(sorted(group.session.items())),
     )
 
 
@@ -188,6 +190,7 @@ def restore_account(book: Book, name: str, record: AccountRecord) -> None:
         group.orders_told = stored.orders_told
         group.last_market = stored.last_market
         group.open_orders = stored.open_orders
+        group.session = stored.session
         if stored.loans is not None:
             _restore_loans(group, stored.loans)
         if stored.liquidation is not None:

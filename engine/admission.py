@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from engine import bad_debt, funds, instruments, loan_admission, profile_faults
 from engine import conditions as check
 from engine import events as e
-from engine import funds, instruments, loan_admission, profile_faults
 from engine.booking import funding_cash, funding_price, settlement_cash
 from engine.conditions import NO_LEG, Checks, Refusal
 from engine.fills import fill_effect
@@ -398,6 +398,8 @@ CHECKS: dict[type[e.Event], Callable[[Engine, Any], Checks]] = {
     e.FundingRate: _funding_rate,
     e.Settled: _settled,
     e.FundMoved: _fund_moved,
+    e.Recovered: bad_debt.checks,
+    e.WrittenOff: bad_debt.checks,
     e.Halt: _halt,
     e.Resume: _halt,
     e.InstrumentListed: _instrument_listed,

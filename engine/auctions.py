@@ -77,7 +77,7 @@ def begin(engine: Engine, group: Group, state: Health) -> None:
         health_factor=health_of(state),
         **planned._asdict(),
     )
-    engine.pools_changed()
+    engine.others_changed()
 
 
 def _pay_keeper(engine: Engine, pool: Touch, due: Decimal) -> Decimal:

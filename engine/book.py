@@ -87,6 +87,7 @@ class Group:
         "open_orders",
         "orders_told",
         "row",
+        "session",
         "symbols",
     )
 
@@ -103,6 +104,7 @@ class Group:
         self.category = ""
         self.disabled: set[str] = set()
         self.given_up: dict[str, Decimal] = {}
+        self.session: dict[str, Decimal] = {}
         self.liquidation: Liquidation | None = None
 
     @property

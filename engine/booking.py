@@ -10,13 +10,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from engine import auctions, fills, funds, guard, loans, repricing
+from engine import auctions, bad_debt, fills, funds, guard, loans, repricing, sessions
 from engine import decisions as d
 from engine import events as e
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed, Option
-from engine.money import ZERO, credit
+from engine.money import ZERO, credit, plain
 from engine.options import payoff
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def _deposit(engine: Engine, event: e.Deposit) -> None:
 def _withdrawal(engine: Engine, event: e.Withdrawal) -> None:
     _move_external(engine, event.account, event.asset, -event.amount)
     engine.ledger.withdrawals[event.asset] += event.amount
+    if event.asset in engine.gates.closed:
+        detail = f"{plain(event.amount)} {event.asset} withdrawn while withdrawals are stopped"
+        engine.anomaly(engine.group_of(event.account, e.CROSS), "gated", "", detail)
 
 
 def _move_external(engine: Engine, account: str, asset: str, amount: Decimal) -> None:
@@ -163,6 +166,7 @@ def _clear_cash(engine: Engine, group: Group, symbol: str, amount: Decimal) -> N
     asset = engine.rules.derivatives[symbol].settle
     engine.book.add_cash(group, asset, amount)
     engine.clear(symbol, asset, -amount)
+    sessions.count(engine, group, asset, amount)
     group.last_market = symbol
     engine.touch(group)
 
@@ -225,6 +229,10 @@ def _fund_moved(engine: Engine, event: e.FundMoved) -> None:
     engine.changed.funds.add(event.asset)
 
 
+def _session_closed(engine: Engine, event: e.SessionClosed) -> None:
+    sessions.close(engine)
+
+
 def _halt(engine: Engine, event: e.Halt) -> None:
     if event.symbol:
         engine.rules.halted.add(event.symbol)
@@ -280,6 +288,9 @@ BOOKING: dict[type[e.Event], Handler] = {
     e.FundingRate: _funding_rate,
     e.Settled: _settled,
     e.FundMoved: _fund_moved,
+    e.Recovered: bad_debt.recovered,
+    e.WrittenOff: bad_debt.written_off,
+    e.SessionClosed: _session_closed,
     e.Halt: _halt,
     e.Resume: _resume,
     e.TimePassed: _time_passed,

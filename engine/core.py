@@ -14,6 +14,7 @@ from engine import decisions as d
 from engine import events as e
 from engine.book import Account, Book, Group
 from engine.conditions import Refusal
+from engine.gates import Gates
 from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
 from engine.liquidation import Order, Step, next_step, risk_key
@@ -77,6 +78,7 @@ class Engine:
         self.liquidating: dict[Group, None] = {}
         self.watch = Watch(self.book, self.rules, self.markets)
         self.timers = Timers()
+        self.gates = Gates()
         self._touched: dict[Group, None] = {}
         self._pending: list[Pending] = []
         self._stale = self._disordered = False
@@ -142,6 +144,7 @@ class Engine:
                     self.liquidating[group] = None
                 self.touch(group)
             self.timers.set_anew(self)
+            self.gates.restore(self)
             self._look_at_touched()
 
     @property
@@ -194,6 +197,11 @@ class Engine:
         self.ledger.clearing[market, asset] += amount
         self.changed.markets.add(market)
 
+    def funds_changed(self, asset: str) -> None:
+        """Take note that funds or bad debt of an asset changed: its gate may have to close."""
+        self.changed.funds.add(asset)
+        self.gates.unsettled.add(asset)
+
     def price_of(self, asset: str) -> Decimal | None:
         """Return the price of an asset in the numeraire, if known."""
         return self.rules.price_of(asset, self.markets)
@@ -231,9 +239,10 @@ class Engine:
         if self.rules.lending is not None:
             self.book.list_pools(self.rules.lending)
 
-    def pools_changed(self, *, health: bool = False) -> None:
-        """Take note that a decision changed a pool: who is not decided yet is looked at again when
-        its turn comes, and those now whose health fell by it (`health`): they were touched."""
+    def others_changed(self, *, health: bool = False) -> None:
+        """Take note that a decision changed a pool, or another group: who is not decided yet is
+        looked at again when its turn comes, and those now whose health fell by it (`health`): they
+        were touched."""
         self._stale = True
         self._disordered = self._disordered or health
 
@@ -298,6 +307,7 @@ class Engine:
             self.book.open_account(self._newcomer)
             self.touch_account(self._newcomer)
         booking.BOOKING[type(event)](self, event)
+        self.gates.settle(self)
 
     def _sequences(self, event: e.Event) -> tuple[int | None, int | None]:
         """Return (last one noted, this event's), none where the event has no place in a
@@ -307,7 +317,7 @@ class Engine:
         if isinstance(event, e.AccountEvent):
             account = self.accounts.get(event.account)
             return (account.sequence if account else None), event.sequence
-        if isinstance(event, e.FundMoved) and event.shard == self.shard:
+        if isinstance(event, e.TreasuryEvent) and event.shard == self.shard:
             return self.rules.fund_sequence, event.sequence
         if isinstance(event, e.FundingRate):
             return self.rules.funding_sequences.get(event.symbol), event.sequence
@@ -326,7 +336,7 @@ class Engine:
                 gap_timeout = self.rules.in_force.liquidation.gap_timeout
                 self.timers.await_missing(account, gap_timeout, self.time)
                 self.touch_account(account)
-        elif isinstance(event, e.FundMoved) and event.shard == self.shard:
+        elif isinstance(event, e.TreasuryEvent) and event.shard == self.shard:
             self.rules.fund_sequence = event.sequence
             self.changed.rules = True
         elif isinstance(event, e.FundingRate):
@@ -372,6 +382,7 @@ class Engine:
             state, situation, step = self._look_at(group)
         while step != "rest":
             STEPS[step](self, group, state)
+            self.gates.settle(self)
             self.changed.accounts.add(group.account.id)
             if group.liquidation is None:
                 self.liquidating.pop(group, None)
@@ -398,7 +409,7 @@ def record_of(event: e.Event) -> str:
         return f"{event.account}#{event.sequence}"
     if isinstance(event, e.PriceEvent):
         return f"{event.source}:{event.symbol}#{event.sequence}"
-    if isinstance(event, e.FundMoved):
+    if isinstance(event, e.TreasuryEvent):
         return f"fund#{event.sequence}"
     if isinstance(event, e.InstrumentListed):
         return event.instrument.name

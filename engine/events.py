@@ -377,6 +377,8 @@ class TimePassed(Event, frozen=True, kw_only=True):
 
 
 PriceEvent = PriceUpdate | OptionMark
+TreasuryEvent = FundMoved | Recovered | WrittenOff
+"""What is counted in one sequence by shard."""
 PositionEvent = (
     AccountOpened
     | AccountClosed

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
-from engine import forced_fills, guard
+from engine import forced_fills, guard, sessions
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed
@@ -62,6 +62,7 @@ def fill(engine: Engine, event: e.Fill) -> None:
     engine.book.set_leg(group, event.symbol, effect.size, effect.cost)
     engine.book.add_cash(group, instrument.settle, effect.cash)
     engine.clear(event.symbol, instrument.settle, -effect.cash)
+    sessions.count(engine, group, instrument.settle, effect.cash)
     engine.book.add_cash(group, event.fee_asset, -event.fee)
     engine.ledger.fees[event.fee_asset] += event.fee
     engine.changed.funds.add(event.fee_asset)

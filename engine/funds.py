@@ -54,7 +54,7 @@ def move(engine: Engine, asset: str, amount: Decimal, name: str = VENUE) -> None
         engine.ledger.fund[asset] += amount
     else:
         engine.ledger.named_funds[asset, name] += amount
-    engine.changed.funds.add(asset)
+    engine.funds_changed(asset)
 
 
 def capacities(

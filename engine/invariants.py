@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal, localcontext
 
 from engine import funds
+from engine.bad_debt import outstanding
 from engine.core import Engine
+from engine.gates import has_to_close
+from engine.ledger import Ledger
 from engine.money import EXACT, ZERO, from_units
 
 
@@ -48,6 +51,15 @@ def _shortfalls_are_paid(engine: Engine) -> None:
         )  # fmt: skip
         borne = sum((layer.get(key, ZERO) for layer in layers), ZERO)
         assert amount == borne, f"{key}: shortfall = what the layers bore: {amount} != {borne}"
+    for name in Ledger.BY_MARKET:
+        for key, amount in getattr(ledger, name).items():
+            assert amount >= 0, f"{key}: {name} is never negative: {amount}"
+    for key in sorted({*ledger.bad_debt, *ledger.recovered, *ledger.written_off}):
+        left = outstanding(ledger, key)
+        assert left >= 0, f"{key}: no more is recovered and written off than was lost: {left}"
+    for asset in engine.rules.assets:
+        closed = asset in engine.gates.closed
+        assert closed == has_to_close(engine, asset), f"{asset}: its gate is closed: {closed}"
 
 
 def _lots(engine: Engine) -> Iterator[tuple[str, Decimal]]:

@@ -22,12 +22,13 @@ class Ledger:
     are those of markets. `clearing` by (market, asset) takes the other side of every fill, funding
     payment, settlement, sale and seizure. By (asset, market), a market being a pool where loans are
     lost: `shortfall`, who bore it (`paid_by_fund`, `paid_by_reserve`, `socialised`, or nobody:
-    `bad_debt`), and what of the last was `recovered`.
+    `bad_debt`), and what of the last was `recovered` or `written_off`.
     """
 
     BY_ASSET = ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
     BY_MARKET = (
-        "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "recovered"
+        "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "recovered",
+        "written_off",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,3 +46,4 @@ class Ledger:
         self.socialised = _pair_sums()
         self.bad_debt = _pair_sums()
         self.recovered = _pair_sums()
+        self.written_off = _pair_sums()

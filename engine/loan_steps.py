@@ -63,7 +63,7 @@ def _draw(engine: Engine, group: Group, state: Health | None) -> None:
         engine.book.add_cash(group, pool.asset, amount)
         pool.close()
         engine.emit_for(group, d.SupplyDrawn, pool=name, amount=amount)
-    engine.pools_changed()
+    engine.others_changed()
 
 
 def _set_off(engine: Engine, group: Group, state: Health | None) -> None:
@@ -78,7 +78,7 @@ def _set_off(engine: Engine, group: Group, state: Health | None) -> None:
         engine.book.add_cash(group, pool.asset, -amount)
         pool.close()
         engine.emit_for(group, d.SetOff, pool=name, amount=amount)
-    engine.pools_changed()
+    engine.others_changed()
 
 
 def _give_up(engine: Engine, group: Group, state: Health | None) -> None:
@@ -92,7 +92,7 @@ def _give_up(engine: Engine, group: Group, state: Health | None) -> None:
         pool.give_up(group, amounts[name])
         bear(engine, group, pool, amounts[name])
         pool.close()
-    engine.pools_changed()
+    engine.others_changed()
 
 
 def _queue(engine: Engine, group: Group, state: Health | None) -> None:

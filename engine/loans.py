@@ -9,9 +9,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from engine import bad_debt, pools
 from engine import decisions as d
 from engine import events as e
-from engine import pools
 from engine.book import Group
 from engine.interest import Index
 from engine.loan_values import indices_now
@@ -189,9 +189,11 @@ def _recovered(engine: Engine, group: Group, pool: Touch, amount: Decimal) -> No
     group.given_up[pool.name] -= amount
     if not group.given_up[pool.name]:
         del group.given_up[pool.name]
-    outstanding = min(amount, pool.state.deficit)
+    left = bad_debt.outstanding(engine.ledger, (pool.asset, pool.name))
+    outstanding = min(amount, pool.state.deficit, left)
     pool.move(deficit=-outstanding, reserve=amount - outstanding)
     engine.ledger.recovered[pool.asset, pool.name] += outstanding
+    engine.funds_changed(pool.asset)
     engine.emit_for(
         group,
         d.BadDebtRecovered,

@@ -23,7 +23,6 @@ def bear(engine: Engine, group: Group, pool: Touch, amount: Decimal) -> None:
     """Have an amount that a pool will not see again borne: each layer what it can, then nobody."""
     ledger, key = engine.ledger, (pool.asset, pool.name)
     ledger.shortfall[key] += amount
-    engine.changed.funds.add(pool.asset)
     about = {"asset": pool.asset, "market": pool.name}
     number = liquidation_of(group).number
     engine.emit_for(group, d.Shortfall, number=number, amount=amount, **about)
@@ -35,6 +34,7 @@ def bear(engine: Engine, group: Group, pool: Touch, amount: Decimal) -> None:
         return
     pool.move(deficit=rest)
     ledger.bad_debt[key] += rest
+    engine.funds_changed(pool.asset)
     group.account.debts += 1
     engine.emit_for(
         group,

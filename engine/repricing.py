@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import events as e
-from engine import guard, loans
+from engine import guard, loans, sessions
 from engine.book import Group
 from engine.decisions import MarkUsed
 from engine.instruments import Option
@@ -103,10 +103,13 @@ def instrument_listed(engine: Engine, event: e.InstrumentListed) -> None:
 def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
     """Put a profile in force; the same content again changes nothing."""
     if engine.rules.profile != event.profile:
-        held = loans.leave_rules(engine)
+        held, counted = loans.leave_rules(engine), sessions.kept(engine)
         engine.rules.put_in_force(event.profile)
         engine.list_pools()
         loans.enter_rules(engine, held)
+        if sessions.kept(engine) != counted:
+            sessions.close(engine)
+        engine.gates.unsettled.update(engine.rules.assets)
         rules_changed(engine)
 
 

@@ -1,6 +1,7 @@
 """Shortfalls of margin groups: which markets they belong to, and who makes them whole.
 
-The layers of docs/semantics.md, 12, in their order: the funds of the market, then nobody.
+The layers of docs/semantics.md, 12, in their order: the funds of the market, those who share its
+losses, nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from engine import funds
 from engine.book import Group
 from engine.margin import Health
 from engine.money import ONE, ZERO
+from engine.socialising import socialise
 from engine.waterfall import allocate, split
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def _book_part(engine: Engine, group: Group, asset: str, market: str, amount: De
         if payment.amount:
             funds.draw(engine, group, asset, market, payment)
     if rest:
+        rest = socialise(engine, group, asset, market, rest)
+    if rest:
         _leave(engine, group, asset, market, rest)
 
 
@@ -61,6 +65,7 @@ def _leave(engine: Engine, group: Group, asset: str, market: str, amount: Decima
     """Take note of what nobody pays."""
     liquidation = group.liquidation
     engine.ledger.bad_debt[asset, market] += amount
+    engine.funds_changed(asset)
     group.account.debts += 1
     engine.emit_for(
         group,

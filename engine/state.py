@@ -51,6 +51,7 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     socialised: dict[str, Decimal]
     bad_debt: dict[str, Decimal]
     recovered: dict[str, Decimal]
+    written_off: dict[str, Decimal] = {}
     held: dict[str, Decimal] = {}
     flow: list[tuple[int, Decimal]] = []
 

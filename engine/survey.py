@@ -8,6 +8,7 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
+from engine.bad_debt import Standing, standings
 from engine.book import Group
 from engine.core import Engine
 from engine.margin import Health
@@ -20,7 +21,8 @@ class Survey(NamedTuple):
 
     `accounts` counts margin groups by `watch.STANDINGS`. Notionals are in each symbol's settlement
     asset, open interest in contracts, `gap_notional` in the numeraire. `unrealised` is Σ max(0,
-    −equity) at mark over groups not yet booked, by (asset, market), in the asset.
+    −equity) at mark over groups not yet booked, by (asset, market), in the asset; `debts` what they
+    stand at with what was booked.
     """
 
     accounts: dict[str, int]
@@ -29,6 +31,7 @@ class Survey(NamedTuple):
     unmatched_open_interest: dict[str, float]
     gap_notional: float
     unrealised: dict[tuple[str, str], Decimal]
+    debts: dict[tuple[str, str], Standing]
 
 
 def survey(engine: Engine) -> Survey:
@@ -38,10 +41,11 @@ def survey(engine: Engine) -> Survey:
         for group in engine.watch.underwater():
             for key, amount in unrealised(engine, group).items():
                 _add(lacking, key, amount)
+        debts = standings(engine.ledger, lacking)
         waiting = [engine.health_of(group) for group in engine.watch.standing("gap")]
     gap_notional = sum(_gap_notional(state) for state in waiting)
     longs, shorts, unmatched = _interest(engine)
-    return Survey(engine.watch.counts(), longs, shorts, unmatched, gap_notional, lacking)
+    return Survey(engine.watch.counts(), longs, shorts, unmatched, gap_notional, lacking, debts)
 
 
 def _gap_notional(state: Health | None) -> float:

@@ -97,7 +97,7 @@ class Touch:
         self.state = pools.socialised(self.state, amount, self.engine.time)
         self.index = Indices(self.state.booked_supply, self.index.borrow)
         self.engine.look_at(self.engine.book.suppliers(self.name))
-        self.engine.pools_changed(health=True)
+        self.engine.others_changed(health=True)
         return before, self.state.booked_supply
 
     def accrue(self, told: Indices) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.liquidation_profile import SECOND
-from engine.ranges import NAME, Faults, at, positive, within
-from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, Waterfall
+from engine.ranges import NAME, Faults, at, not_negative, positive, within
+from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Waterfall
 
 WINDOW_LARGEST = 30 * 86_400 * SECOND
 """The longest memory of a fund's peak."""
@@ -17,6 +17,7 @@ def waterfall_faults(rule: Waterfall) -> Faults:
         yield from at("backstop", _backstop(rule.backstop))
     if rule.adl is not None:
         yield from at("adl", _adl(rule.adl))
+    yield from at("fund", _fund(rule.fund))
 
 
 def _takers(rule: Waterfall) -> Faults:
@@ -59,3 +60,17 @@ def _drawdown(rule: Drawdown) -> Faults:
         yield f"stop {rule.stop} negative"
     if rule.stop >= rule.start:
         yield f"stop {rule.stop} not below start {rule.start}: a start would be at once a stop"
+
+
+def _fund(rule: FundRule) -> Faults:
+    if rule.groups and rule.by != "group":
+        yield f"groups: given, and by is {rule.by}"
+    elif rule.by == "group" and not rule.groups:
+        yield "by group, and no groups are given"
+    for market, name in sorted(rule.groups.items()):
+        if not NAME.fullmatch(name):
+            yield f"groups {market}: {name!r} is no name of a fund"
+    if rule.then_venue and rule.by == "venue":
+        yield "then_venue: given, and the venue's fund is the only one"
+    for market, cap in sorted(rule.caps.items()):
+        yield from not_negative(f"caps {market}", cap)

@@ -1,0 +1,77 @@
+"""Shortfalls that others bear: by open interest in the market, or today's winners.
+
+docs/semantics.md, 12, has the formulas. Amounts are in the settlement asset of the market.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine import decisions as d
+from engine import funds, sessions
+from engine.book import Group
+from engine.money import ZERO, floor_to
+from engine.waterfall import allocate, shares
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+
+class Bearer(NamedTuple):
+    """A group that can bear part of a loss: in proportion to `weight`, at most `able`."""
+
+    group: Group
+    weight: Decimal
+    able: Decimal
+
+
+def socialise(engine: Engine, group: Group, asset: str, market: str, amount: Decimal) -> Decimal:
+    """Have others bear what they can of a shortfall of `group`; return what is left of it."""
+    by = engine.rules.in_force.waterfall.socialised
+    if not by:
+        return amount
+    bearers = _bearers(engine, group, asset, market)
+    capacity = sum((one.able for one in bearers), ZERO)
+    (payment,), rest = allocate(amount, {("socialised", by): capacity})
+    if not payment.amount:
+        return rest
+    unit = engine.rules.assets[asset].unit
+    charges = shares(amount, [(one.weight, one.able) for one in bearers], unit)
+    excess = sum(charges, ZERO) - payment.amount
+    engine.ledger.socialised[asset, market] += payment.amount
+    about = {"asset": asset, "market": market}
+    engine.emit_for(
+        group, d.LossShared, by=by, amount=payment.amount, capacity=capacity, excess=excess, **about
+    )
+    for one, charge in zip(bearers, charges, strict=True):
+        engine.book.add_cash(one.group, asset, -charge)
+        engine.touch(one.group)
+        engine.emit_for(one.group, d.LossCharged, amount=charge, **about)
+    funds.move(engine, asset, excess)
+    engine.others_changed(health=True)
+    return rest
+
+
+def _bearers(engine: Engine, bankrupt: Group, asset: str, market: str) -> list[Bearer]:
+    """Return who can bear a loss, in order of account and margin."""
+    by = engine.rules.in_force.waterfall.socialised
+    listed, price = engine.rules.derivatives.get(market), engine.price_of(asset)
+    if listed is None or listed.settle != asset or price is None:
+        return []
+    if by == "open_interest":
+        weights = [(group, abs(group.legs[market].size)) for group in engine.book.holders(market)]
+    else:
+        everybody = sorted(engine.book.all_groups(), key=lambda group: group.key)
+        weights = [(group, sessions.result(engine, group, asset)) for group in everybody]
+    unit, found = engine.rules.assets[asset].unit, []
+    for group, weight in weights:
+        if weight <= 0 or group is bankrupt or group.account.role == "fund":
+            continue
+        state = engine.health_of(group)
+        able = floor_to(state.equity, unit, price) if state is not None else ZERO
+        if by == "winners":
+            able = min(able, floor_to(weight, unit))
+        if able > 0:
+            found.append(Bearer(group, weight, able))
+    return found
