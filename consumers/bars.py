@@ -1,4 +1,5 @@
-"""The bars of 18 and 19 May 2021, and what is read out of them: paths, volumes, volatility.
+"""The bars of a crash and of the day before, and what is read out of them: paths, volumes,
+volatility.
 
 Where they come from is told in deploy/samples/README.md. Logarithms are taken one value at a time
 with `math`, so that a path is the same on every processor.
@@ -15,23 +16,22 @@ from typing import NamedTuple
 
 import zstandard
 
-MINUTES = 1440
-"""Minutes of a day; the bars of 19 May begin at this index."""
+from consumers.crashes import CRASHES, MAY_2021, Crash
 
-DAY = 1_621_382_400_000_000
+MINUTES = MAY_2021.minutes
+"""Minutes of 19 May 2021."""
+
+DAY = MAY_2021.begin
 """19 May 2021, 00:00 UTC, in microseconds."""
-
-WICK = 0.03
-"""How far beyond its body a bar is believed: it is of trades, and one went 68 % beyond."""
 
 VOLATILITY_WINDOW = 30
 """Minutes over which present volatility is measured."""
 
-FOLDER = "samples/2021-05-19"
+FOLDER = "samples"
 
 
 class Bar(NamedTuple):
-    """One minute: prices in quote, `volume` in base."""
+    """One bar: prices in quote, `volume` in base."""
 
     open: float
     high: float
@@ -41,42 +41,56 @@ class Bar(NamedTuple):
 
 
 class History(NamedTuple):
-    """The bars of one symbol, one a minute from 18 May 2021, 00:00 UTC."""
+    """The bars of one symbol in a crash, the first one a day before it begins."""
 
     symbol: str
     bars: tuple[Bar, ...]
+    crash: Crash
 
     def of_day(self, minute: int) -> Bar:
-        """Return the bar of a minute of 19 May."""
-        return self.bars[MINUTES + minute]
+        """Return the bar of a minute of the crash."""
+        return self.bars[self.crash.bars_before + minute // self.crash.minutes_a_bar]
+
+    def path(self, minute: int) -> list[float]:
+        """Return the prices along a minute, the part of its bar's path that falls into it."""
+        length, ticks = self.crash.minutes_a_bar, self.crash.ticks_a_minute
+        part = minute % length * ticks
+        return path(self.of_day(minute), ticks * length, self.crash.wick)[part : part + ticks]
+
+    def opening(self, minute: int) -> float:
+        """Return the price at which a minute begins."""
+        if minute % self.crash.minutes_a_bar == 0:
+            return self.of_day(minute).open
+        return self.path(minute - 1)[-1]
 
     def volume_before(self) -> float:
-        """Return the notional traded on 18 May, in quote."""
-        return sum(bar.close * bar.volume for bar in self.bars[:MINUTES])
+        """Return the notional traded on the day before, in quote."""
+        return sum(bar.close * bar.volume for bar in self.bars[: self.crash.bars_before])
 
     def calm(self) -> list[float]:
-        """Return how calm each minute of 19 May is: what a book holds shrinks with it.
+        """Return how calm each bar of the crash is: what a book holds shrinks with it.
 
-        It is the volatility of 18 May ÷ that of the last half hour, within [0.2, 1]; volatility is
-        the root mean square of one-minute log returns.
+        It is the volatility of the day before ÷ that of the last half hour, within [0.2, 1];
+        volatility is the root mean square of log returns from bar to bar.
         """
+        before, window = self.crash.bars_before, VOLATILITY_WINDOW // self.crash.minutes_a_bar
         squares = [0.0]
         squares += [math.log(b.close / a.close) ** 2 for a, b in pairwise(self.bars)]
-        usual = sum(squares[:MINUTES]) / MINUTES
+        usual = sum(squares[:before]) / before
         found = []
-        for minute in range(MINUTES, 2 * MINUTES):
-            recent = sum(squares[minute - VOLATILITY_WINDOW : minute]) / VOLATILITY_WINDOW
+        for bar in range(before, len(self.bars)):
+            recent = sum(squares[bar - window : bar]) / window
             found.append(min(1.0, max(0.2, math.sqrt(usual / recent))) if recent else 1.0)
         return found
 
 
-def path(bar: Bar, ticks: int) -> list[float]:
+def path(bar: Bar, ticks: int, wick: float = MAY_2021.wick) -> list[float]:
     """Return `ticks` prices along a bar, evenly spaced by the way gone; the last is its close.
 
     A rising bar goes open, low, high, close, a falling one open, high, low, close, log-linearly.
     """
-    top = min(bar.high, max(bar.open, bar.close) * (1 + WICK))
-    bottom = max(bar.low, min(bar.open, bar.close) * (1 - WICK))
+    top = min(bar.high, max(bar.open, bar.close) * (1 + wick))
+    bottom = max(bar.low, min(bar.open, bar.close) * (1 - wick))
     turns = (bottom, top) if bar.close >= bar.open else (top, bottom)
     corners = [math.log(price) for price in (bar.open, *turns, bar.close)]
     lengths = [abs(after - before) for before, after in pairwise(corners)]
@@ -92,12 +106,13 @@ def path(bar: Bar, ticks: int) -> list[float]:
 
 
 @cache
-def load(symbol: str) -> History:
+def load(symbol: str, day: str = MAY_2021.name) -> History:
     """Read the shipped bars of `symbol`; raises `FileNotFoundError` when there are none."""
-    packed = files("deploy").joinpath(FOLDER, f"{symbol}.csv.zst").read_bytes()
+    crash = CRASHES[day]
+    packed = files("deploy").joinpath(FOLDER, day, f"{symbol}.csv.zst").read_bytes()
     text = io.StringIO(zstandard.ZstdDecompressor().decompress(packed).decode())
     next(text)
     rows = [Bar(*(float(field) for field in line.split(","))) for line in text]
-    if len(rows) != 2 * MINUTES:
-        raise ValueError(f"bars {symbol}: {len(rows)} of {2 * MINUTES} minutes")
-    return History(symbol, tuple(rows))
+    if len(rows) < crash.bars:
+        raise ValueError(f"bars {symbol}: {len(rows)} of {crash.bars}")
+    return History(symbol, tuple(rows[: crash.bars]), crash)

@@ -74,6 +74,13 @@ def main() -> None:
     help="How much a market of perpetuals takes before its price gives way; or a lending market.",
 )
 @click.option(
+    "--day",
+    type=click.Choice(["2021-05-19", "2022-05-luna"]),
+    default="2021-05-19",
+    show_default=True,
+    help="Which crash: Bitcoin's of 19 May 2021, or LUNA's and UST's of 8 to 13 May 2022.",
+)
+@click.option(
     "--profile",
     metavar="NAME",
     help="Margin the day by this profile, shipped or a file, instead of the demo's own.",
@@ -86,7 +93,7 @@ def main() -> None:
 )
 @json_option
 def demo(**options: Any) -> None:
-    """Play the crash of 19 May 2021: who is liquidated, what is lost, who pays."""
+    """Play a crash that was, 19 May 2021: who is liquidated, what is lost, who pays."""
     from consumers import demo as day
     from consumers.toml_file import FileFaults
 

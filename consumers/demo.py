@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CollectorRegistry
 
 from consumers.config import Http
+from consumers.crashes import MAY_2021, DayName
 from consumers.demo_screen import Screen
 from consumers.feed import Count, Day
 from consumers.lending_market import LendingScene
@@ -45,19 +46,20 @@ def run(
     log: str | None = None,
     kafka: str | None = None,
     book: Book | Literal["lending"] = "thin",
+    day: DayName = MAY_2021.name,
     seed: int = 1,
     port: int | None = None,
     profile: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Play the whole day and print what it came to.
+    """Play a whole crash and print what it came to.
 
-    `speed` is seconds of the day in one second; none is as fast as possible. `profile` is the name
-    or the file of the profile by which the day is margined, none the demo's own. Raises
+    `speed` is seconds of it in one second; none is as fast as possible. `profile` is the name or
+    the file of the profile by which it is margined, none the demo's own. Raises
     `ClickException` for what does not go together or when Kafka does not play its part, `OSError`
     when the log cannot be written or the port is taken.
     """
-    scene = _scene(book, seed, shards, profile)
+    scene = _scene(book, day, seed, shards, profile)
     if kafka is None:
         summary = asyncio.run(play(scene, speed=speed, log=log, port=port, quiet=as_json))
     elif log is not None or port is not None or shards != 1:
@@ -76,10 +78,12 @@ def run(
 
 
 def _scene(
-    book: Book | Literal["lending"], seed: int, shards: int, profile: str | None
+    book: Book | Literal["lending"], day: DayName, seed: int, shards: int, profile: str | None
 ) -> AnyScene:
     if book != "lending":
-        return Scene(seed=seed, book=book, shards=shards, profile=profile)
+        return Scene(day=day, seed=seed, book=book, shards=shards, profile=profile)
+    if day != MAY_2021.name:
+        raise click.UsageError(f"--book lending is of {MAY_2021.title}: it takes no other --day")
     if profile is not None:
         raise click.UsageError("--book lending has pools of its own: it takes no --profile")
     if shards != 1:

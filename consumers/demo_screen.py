@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from consumers import bars
+from consumers.crashes import CRASHES, LUNA, MAY_2021, MINUTES_A_DAY, Crash
 from consumers.feed import Day
 from consumers.market import SECOND, Scene
 from consumers.tally import Finding, Summary, Tally, findings
@@ -24,14 +24,15 @@ from engine.decisions import LiquidationStarted
 from producers import report
 
 HOUR = 3600 * SECOND
-COLUMN = 20 * 60 * SECOND
-"""Time of the day in one column of a picture."""
+DAY = 24 * HOUR
+WIDTH = 72
+"""Columns of a picture of a whole crash."""
 
 SHOW = 0.2
 """Seconds between two pictures."""
 
 SHADES = " ▁▂▃▄▅▆▇█"
-HAPPENED = (
+MAY_HAPPENED = (
     (
         "By the evening over $8 billion of positions of some 800,000 traders had been liquidated, "
         "on all venues within 24 hours (press, from figures of Bybt).",
@@ -49,10 +50,26 @@ HAPPENED = (
 )
 
 
+LUNA_HAPPENED = (
+    (
+        "By the morning of 11 May $106 million of LUNA futures had been liquidated within 24 "
+        "hours, on all venues, and $387 million were still open (press, from Coinglass).",
+        "coindesk.com/markets/2022/05/11/ust-falls-to-035-terra-futures-see-106m-in-liquidations",
+    ),
+    (
+        "The largest venue cut the leverage of LUNA from 25 to 8 times and settled its contract "
+        "in USDT on 12 May at 15:30 UTC, below 0.005 USDT: here it goes on until spot stopped.",
+        "y4l.net/post/AWXB6M",
+    ),
+)
+HAPPENED = {MAY_2021.name: MAY_HAPPENED, LUNA.name: LUNA_HAPPENED}
+
+
 class View(Protocol):
-    """What of a day is shown while it goes on: the price of `symbol`, and what was counted."""
+    """What of a crash is shown while it goes on: the price of `symbol`, and what was counted."""
 
     symbol: str
+    crash: Crash
 
     @property
     def notional(self) -> Decimal:
@@ -66,11 +83,11 @@ class View(Protocol):
 
 
 class MarketsView:
-    """The view of the perpetuals' day."""
+    """The view of a crash of perpetuals."""
 
-    symbol = "BTCUSDT"
-
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, crash: Crash) -> None:
+        self.crash = crash
+        self.symbol = crash.leader
         self._tally = tally
 
     @property
@@ -95,8 +112,9 @@ class MarketsView:
         """Return a line of text for a time of the day."""
         tally = self._tally
         return (
-            f"{clock}  BTC {price:>9,.0f}  liquidated {tally.accounts_liquidated:>5,} "
-            f"({tally.long_share:>4.0%} long)  {millions(tally.notional):>7}  "
+            f"{clock}  {leader(self)} {quoted(price):>9}  "
+            f"liquidated {tally.accounts_liquidated:>5,} ({tally.long_share:>4.0%} long)  "
+            f"{millions(tally.notional):>7}  "
             f"fund {millions(tally.fund):>6}  bad debt {millions(tally.bad_debt):>6}"
         )
 
@@ -108,6 +126,9 @@ class Screen:
         self._world = world
         self._view = view
         self._began = world.clock.time
+        whole_crash = view.crash.minutes * 60 * SECOND
+        self._column = whole_crash // WIDTH
+        self._line = HOUR * -(-whole_crash // DAY)
         self._console = report.console(sys.stdout, markup=True)
         self._live: Live | None = None
         self._told = self._began
@@ -138,29 +159,38 @@ class Screen:
         time, price = self._world.clock.time, self._world.prices.get(self._view.symbol)
         if price is None:
             return
-        self._prices[(time - bars.DAY) // COLUMN] = price
-        self._notional[(time - bars.DAY) // COLUMN] = self._view.notional
+        column = (time - self._view.crash.begin) // self._column
+        self._prices[column] = price
+        self._notional[column] = self._view.notional
         if self._live is not None:
             self._live.update(self._picture(time, price), refresh=True)
-        elif time >= self._told + HOUR:
-            self._told = time - time % HOUR
-            self._console.print(self._view.line(clock(self._told), price))
+        elif time >= self._told + self._line:
+            self._told = time - time % self._line
+            self._console.print(self._view.line(self._clock(self._told), price))
 
     def _picture(self, time: int, price: Decimal) -> Panel:
         total = len(self._world.minutes) * 60 * SECOND
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", min_width=18)
         grid.add_column()
-        grid.add_row(clock(time), ProgressBar(total=total, completed=time - self._began, width=72))
+        bar = ProgressBar(total=total, completed=time - self._began, width=WIDTH)
+        grid.add_row(self._clock(time), bar)
         low, high = min(self._prices.values()), max(self._prices.values())
-        grid.add_row(f"BTC {price:>12,.2f}", Text(_skyline(self._by_column(self._prices), low)))
-        grid.add_row(f"range {low:,.0f} – {high:,.0f}", "")
+        skyline = _skyline(self._by_column(self._prices), low)
+        grid.add_row(f"{leader(self._view)} {quoted(price, 2):>12}", Text(skyline))
+        grid.add_row(f"range {quoted(low)} – {quoted(high)}", "")
         steps = _differences(self._by_column(self._notional))
-        grid.add_row("liquidated, 20 min", Text(_skyline(steps, Decimal(0)), style="red"))
+        minutes = self._column // (60 * SECOND)
+        grid.add_row(f"liquidated, {minutes} min", Text(_skyline(steps, Decimal(0)), style="red"))
         figures = Table.grid(padding=(0, 3))
         for name, value in self._view.figures():
             figures.add_row(Text(name, style="dim"), Text(value, justify="right"))
-        return Panel(Group(grid, "", figures), title="19 May 2021", border_style="dim")
+        return Panel(Group(grid, "", figures), title=self._view.crash.title, border_style="dim")
+
+    def _clock(self, time: int) -> str:
+        """Write a time, with its date where there are several."""
+        date = report.moment(time)[5:11] if self._view.crash.minutes > MINUTES_A_DAY else ""
+        return date + clock(time)
 
     def _by_column(self, values: dict[int, Decimal]) -> list[Decimal]:
         """Return one value a column; one that was passed over repeats the last."""
@@ -191,7 +221,7 @@ def show_summary(summary: Summary, scene: Scene) -> None:
             f"whose counterparties forgo {whole(summary.forgone)} USDT; "
             f"{whole(summary.socialised)} USDT of losses socialised."
         )
-    show_history(out, HAPPENED)
+    show_history(out, HAPPENED[scene.day])
     if summary.digest is not None:
         out.print(f"\nDigest: {summary.digest}", soft_wrap=True)
     _show_next(out, summary)
@@ -217,8 +247,9 @@ COLUMNS = {
 
 def _markets(summary: Summary) -> Table:
     shown = [name for name in COLUMNS if name != "socialised" or summary.socialised]
+    title = f"{CRASHES[summary.day].title}{_under(summary)}, {summary.book} book"
     made = report.table(
-        f"19 May 2021{_under(summary)}, {summary.book} book: liquidations and losses by market",
+        f"{title}: liquidations and losses by market",
         ["Market", "Asset", "Accounts", *(COLUMNS[name] for name in shown)],
         left=2,
         caption="Accounts: liquidated in that market. Notional: what liquidation orders filled.",
@@ -262,6 +293,7 @@ def _show_next(out: Console, summary: Summary) -> None:
     other = "deep" if summary.book == "thin" else "thin"
     tries = (
         (f"liquidator demo --book {other}", "the same day with another book"),
+        ("liquidator demo --day 2022-05-luna", "LUNA's fall, five days"),
         ("liquidator demo --book lending", "the same day on a lending market"),
         ("liquidator demo --profile default", "by other rules: `liquidator profiles list`"),
         ("liquidator demo --speed 600 --port 9464", "slowly, with metrics on port 9464"),
@@ -301,6 +333,16 @@ def clock(time: int) -> str:
 def whole(amount: Decimal) -> str:
     """Write an amount without decimals."""
     return f"{amount:,.0f}"
+
+
+def leader(view: View) -> str:
+    """Name what is shown of a view, without what it is quoted in."""
+    return view.symbol.removesuffix("USDT")
+
+
+def quoted(price: Decimal, decimals: int = 0) -> str:
+    """Write a price, with `decimals` where it is a large one, else with five digits."""
+    return f"{price:,.{decimals}f}" if price >= 1000 else f"{float(price):.5g}"
 
 
 def millions(amount: Decimal) -> str:

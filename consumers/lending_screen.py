@@ -8,6 +8,7 @@ from decimal import Decimal
 from rich.console import Console
 from rich.table import Table
 
+from consumers.crashes import MAY_2021
 from consumers.demo_screen import (
     clock,
     millions,
@@ -48,6 +49,7 @@ class LendingView:
     """The view of the lending market's day."""
 
     symbol = "BTC"
+    crash = MAY_2021
 
     def __init__(self, tally: LendingTally) -> None:
         self._tally = tally

@@ -1,4 +1,4 @@
-"""The demo's world: 19 May 2021 as events, one after another, each in its own microsecond.
+"""The demo's world: a crash as events, one after another, each in its own microsecond.
 
 What is assumed is told in docs/demo.md. A `World` is played in slots, one a tick: it yields what
 happened and hears, through `hear`, what an engine decided; its answers come in later slots.
@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from consumers import bars, population, profiles, rules
+from consumers.crashes import CRASHES, MAY_2021, Crash, DayName
 from consumers.exchange import Exchange
 from consumers.feed import Clock, Record, Shards, Ticker
 from consumers.fitting import Terms, fitted
@@ -36,10 +37,10 @@ WHOLE_DAY = 20_000
 """Accounts of the full world; a smaller one has a book and a fund in proportion."""
 HEDGER_SHARE = 0.02
 FUND = 1_000_000
+"""USDT, in the full world."""
 Book = Literal["thin", "deep"]
 DEPTH: dict[Book, float] = {"thin": 0.003, "deep": 0.01}
-"""The part of the notional traded on 18 May that moves a calm market by 1 %."""
-SHARES = {"BTCUSDT": 0.40, "ETHUSDT": 0.25}
+"""The part of the notional traded on the day before that moves a calm market by 1 %."""
 
 
 class Stall(msgspec.Struct, frozen=True):
@@ -51,18 +52,25 @@ class Stall(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """Which world: its size, its hours (minutes of the day), its book, the seed of its people, and
-    the profile by which it is margined; none is the demo's own."""
+    """Which world: its crash, its size (all symbols, if not so many), its minutes since the crash
+    begins (to its end), its book, the seed of its people, and the profile by which it is margined
+    (the demo's own)."""
 
+    day: DayName = MAY_2021.name
     seed: int = 1
     accounts: int = WHOLE_DAY
-    symbols: int = 20
+    symbols: int | None = None
     start_minute: int = 0
-    end_minute: int = bars.MINUTES
+    end_minute: int | None = None
     book: Book = "thin"
     shards: int = 1
     stall: Stall | None = Stall()
     profile: str | None = None
+
+    @property
+    def crash(self) -> Crash:
+        """What is played."""
+        return CRASHES[self.day]
 
     @property
     def scale(self) -> float:
@@ -72,18 +80,18 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def whole(self) -> bool:
         """Whether it is the full world, of which the figures in docs/demo.md speak."""
-        wanted = (WHOLE_DAY, 20, 0, bars.MINUTES)
+        wanted = (WHOLE_DAY, None, 0, None)
         given = (self.accounts, self.symbols, self.start_minute, self.end_minute)
         return given == wanted and self.profile is None
 
 
 @cache
-def venue_rules(profile: str | None = None) -> Rules:
-    """Return the rules under which the day is played: its own, or another profile fitted to it.
+def venue_rules(profile: str | None = None, day: DayName = MAY_2021.name) -> Rules:
+    """Return the rules under which a day is played: its own, or another profile fitted to it.
 
     Raises as `profiles.read` and `fitting.fitted` do.
     """
-    packed = files("deploy").joinpath("profiles/demo.toml")
+    packed = files("deploy").joinpath("profiles", CRASHES[day].rules)
     found = rules.parse(packed.read_bytes(), packed.name)
     if profile is None:
         return found
@@ -91,19 +99,20 @@ def venue_rules(profile: str | None = None) -> Rules:
 
 
 class World:
-    """One day, to be played once."""
+    """One crash, to be played once."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.clock = Clock(bars.DAY + scene.start_minute * 60 * SECOND)
+        self.crash = scene.crash
+        self.clock = Clock(self.crash.begin + scene.start_minute * 60 * SECOND)
         self.prices: dict[str, Decimal] = {}
-        whole = venue_rules(scene.profile)
+        whole = venue_rules(scene.profile, scene.day)
         self.rules = msgspec.structs.replace(
             whole, perpetuals=whole.perpetuals[: scene.symbols], fund=_fund(scene)
         )
         self.symbols = [perpetual.name for perpetual in self.rules.perpetuals]
         self._decimals = {item.name: item.price_decimals for item in self.rules.perpetuals}
-        self._histories = {symbol: bars.load(symbol) for symbol in self.symbols}
+        self._histories = {symbol: bars.load(symbol, scene.day) for symbol in self.symbols}
         self._calm = {symbol: history.calm() for symbol, history in self._histories.items()}
         self._depth = {
             symbol: DEPTH[scene.book] * scene.scale * history.volume_before()
@@ -116,26 +125,31 @@ class World:
     def _populate(self) -> None:
         random = Random(self.scene.seed)
         hedgers = max(len(self.symbols) * 3, round(self.scene.accounts * HEDGER_SHARE))
-        shares = self._shares()
+        tastes = population.Tastes(self._shares(), self.crash.coins, self._gross())
         terms = Terms(self.rules, self._first_prices())
-        self.traders = population.traders(random, self.scene.accounts - hedgers, shares, terms)
+        self.traders = population.traders(random, self.scene.accounts - hedgers, tastes, terms)
         self._openings = self._schedule(random)
         capacity = self._open_interest()
-        self.hedgers = population.hedgers(random, hedgers, shares, capacity, terms)
+        self.hedgers = population.hedgers(random, hedgers, tastes, capacity, terms)
         desk = population.Desk(self.hedgers, capacity)
         self.exchange = Exchange(self.rules.assets, self.rules.perpetuals, desk, self.clock)
 
     def _first_prices(self) -> dict[str, float]:
         minute = self.scene.start_minute
-        return {symbol: history.of_day(minute).open for symbol, history in self._histories.items()}
+        return {symbol: history.opening(minute) for symbol, history in self._histories.items()}
+
+    def _gross(self) -> float:
+        """Return the notional of all positions that a trader takes, on average."""
+        return self.crash.gross / (WHOLE_DAY * (1 - HEDGER_SHARE))
 
     def _shares(self) -> dict[str, float]:
         """Return each market's part of all notional: two are given, the rest goes by volume."""
+        given = self.crash.shares
         volumes = {symbol: history.volume_before() for symbol, history in self._histories.items()}
-        rest = sum(volume for symbol, volume in volumes.items() if symbol not in SHARES)
-        left = 1 - sum(SHARES.values())
+        rest = sum(volume for symbol, volume in volumes.items() if symbol not in given)
+        left = 1 - sum(given.values())
         return {
-            symbol: SHARES.get(symbol) or left * volume / rest for symbol, volume in volumes.items()
+            symbol: given.get(symbol) or left * volume / rest for symbol, volume in volumes.items()
         }
 
     def _schedule(self, random: Random) -> dict[int, list[population.Trader]]:
@@ -143,7 +157,7 @@ class World:
         minutes = self.minutes
         volumes = [self._histories["BTCUSDT"].of_day(minute).volume for minute in minutes]
         totals = list(accumulate(volumes))
-        slots_a_minute = TICKS_A_MINUTE * len(self.symbols)
+        slots_a_minute = self.crash.ticks_a_minute * len(self.symbols)
         found: dict[int, list[population.Trader]] = defaultdict(list)
         for trader in self.traders:
             minute = random.choices(range(len(minutes)), cum_weights=totals)[0]
@@ -179,13 +193,14 @@ class World:
 
     @property
     def minutes(self) -> range:
-        """The minutes of the day that are played."""
-        return range(self.scene.start_minute, self.scene.end_minute)
+        """The minutes that are played, counted from the beginning of the crash."""
+        end = self.scene.end_minute
+        return range(self.scene.start_minute, self.crash.minutes if end is None else end)
 
     @property
     def slots(self) -> int:
         """How many times `play` yields."""
-        return 1 + len(self.minutes) * TICKS_A_MINUTE * len(self.symbols)
+        return 1 + len(self.minutes) * self.crash.ticks_a_minute * len(self.symbols)
 
     def hear(self, decision: Decision) -> None:
         """Take in a decision; what it asks of the venue is answered in a later slot."""
@@ -195,11 +210,11 @@ class World:
         """Yield the records of each slot, in order of time."""
         yield self._beginning()
         slot = 0
-        pause = TICK // len(self.symbols)
+        pause = 60 * SECOND // self.crash.ticks_a_minute // len(self.symbols)
         time = self.clock.time - self.clock.time % SECOND
         for minute in self.minutes:
             paths = {symbol: self._path(symbol, minute) for symbol in self.symbols}
-            for step in range(TICKS_A_MINUTE):
+            for step in range(self.crash.ticks_a_minute):
                 for symbol in self.symbols:
                     time += pause
                     self.clock.wait_until(time)
@@ -224,7 +239,7 @@ class World:
         found = self._ticked(symbol, price)
         found += self._kept(self.exchange.cancelled())
         if not self._stalled(symbol):
-            depth = self._depth[symbol] * self._calm[symbol][minute]
+            depth = self._depth[symbol] * self._calm[symbol][minute // self.crash.minutes_a_bar]
             found += self._kept(
                 self.exchange.session(symbol, Conditions(price, depth, self.clock.time))
             )
@@ -248,8 +263,8 @@ class World:
         return found
 
     def _path(self, symbol: str, minute: int) -> list[Decimal]:
-        bar = self._histories[symbol].of_day(minute)
-        return [self._exact(symbol, price) for price in bars.path(bar, TICKS_A_MINUTE)]
+        path = self._histories[symbol].path(minute)
+        return [self._exact(symbol, price) for price in path]
 
     def _exact(self, symbol: str, price: float) -> Decimal:
         decimals = self._decimals[symbol]
@@ -259,7 +274,7 @@ class World:
         stall = self.scene.stall
         if stall is None or stall.symbol != symbol:
             return False
-        begin = bars.DAY + stall.minute * 60 * SECOND
+        begin = self.crash.begin + stall.minute * 60 * SECOND
         return begin <= self.clock.time < begin + stall.seconds * SECOND
 
     def _kept(self, events: list[PositionEvent]) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Who trades on the day: a seeded population of traders, and the hedgers on the other side.
+"""Who trades in a crash: a seeded population of traders, and the hedgers on the other side.
 
 Distributions are those of docs/demo.md. Equity is spread over the quantiles of its distribution, so
 that two seeds differ in who is where, not in how much there is. Draws use `random.Random`, whose
@@ -17,9 +17,6 @@ from typing import NamedTuple
 
 from consumers.fitting import Terms
 
-GROSS_PER_TRADER = 2.6e9 / 19_600
-"""Notional of all positions taken over the day, USDT, per trader."""
-
 PARETO = 1.15
 MEDIAN_LEVERAGE = 4.0
 LEVERAGE_SIGMA = 1.0
@@ -37,12 +34,20 @@ LEG_COUNTS = (0.53, 0.79, 0.91, 0.97, 1.0)
 COIN_HOLDERS = 0.30
 COIN_SHARE = 0.80
 """The part of a coin holder's equity that is in coins."""
-IN_BTC = 0.60
 OWN_ORDERS = 0.10
 """The share of traders with resting orders of their own."""
 
 HEDGER_LEVERAGE = (0.5, 2.0)
 FEWEST_HEDGERS = 3
+
+
+class Tastes(NamedTuple):
+    """What people trade: each market's share of notional, the share of each coin in what is not
+    USDT of collateral, and the notional of all positions of a trader on average, USDT."""
+
+    shares: Mapping[str, float]
+    coins: Mapping[str, float]
+    gross: float
 
 
 class Trader(NamedTuple):
@@ -73,14 +78,14 @@ class Hedger(NamedTuple):
     equity: float
 
 
-def traders(random: Random, count: int, shares: Mapping[str, float], terms: Terms) -> list[Trader]:
-    """Draw `count` traders over markets with these shares of notional."""
-    sketches = [_sketch(random, number, shares) for number in range(count)]
+def traders(random: Random, count: int, tastes: Tastes, terms: Terms) -> list[Trader]:
+    """Draw `count` traders of these tastes."""
+    sketches = [_sketch(random, number, tastes) for number in range(count)]
     ranks = [(number + 0.5) / count for number in range(count)]
     random.shuffle(ranks)
     relative = [(1 - rank) ** (-1 / PARETO) for rank in ranks]
     median = 0.5 ** (-1 / PARETO)
-    least, wanted = 1_000.0, GROSS_PER_TRADER * count
+    least, wanted = 1_000.0, tastes.gross * count
     for _ in range(6):
         # Large accounts meet their brackets: the scale that gives the wanted sum is searched for.
         drawn = [
@@ -103,10 +108,10 @@ class _Sketch(NamedTuple):
     own_orders: bool
 
 
-def _sketch(random: Random, number: int, shares: Mapping[str, float]) -> _Sketch:
+def _sketch(random: Random, number: int, tastes: Tastes) -> _Sketch:
     count = bisect_left(LEG_COUNTS, random.random()) + 1
     long = random.random() < LONG
-    weights = dict(shares)
+    weights = dict(tastes.shares)
     parts: dict[str, float] = {}
     for _ in range(min(count, len(weights))):
         symbol = _pick(random, weights)
@@ -114,7 +119,7 @@ def _sketch(random: Random, number: int, shares: Mapping[str, float]) -> _Sketch
         size = -math.log(1 - random.random())
         parts[symbol] = size if long == (random.random() < WITH_THE_ACCOUNT) else -size
     whole = sum(abs(part) for part in parts.values())
-    coin = "" if random.random() >= COIN_HOLDERS else _coin(random)
+    coin = "" if random.random() >= COIN_HOLDERS else _coin(random, tastes)
     z = NormalDist().inv_cdf(1 - random.random())
     return _Sketch(
         account=f"trader-{number + 1:05d}",
@@ -149,17 +154,17 @@ def _fitted(sketch: _Sketch, equity: float, by_median: float, terms: Terms) -> T
 def hedgers(
     random: Random,
     count: int,
-    shares: Mapping[str, float],
+    tastes: Tastes,
     open_interest: Mapping[str, float],
     terms: Terms,
 ) -> list[Hedger]:
     """Draw `count` hedgers who between them carry `open_interest`, net notional by symbol."""
     found: list[Hedger] = []
-    for symbol, number in _allotted(count, shares).items():
+    for symbol, number in _allotted(count, tastes.shares).items():
         for _ in range(number):
             equity = open_interest[symbol] / number / random.uniform(*HEDGER_LEVERAGE)
             account = f"hedger-{len(found) + 1:03d}"
-            coin = _coin(random)
+            coin = _coin(random, tastes)
             asset = coin if terms.accepts(coin) else "USDT"
             found.append(Hedger(account, symbol, asset, equity))
     return found
@@ -213,14 +218,18 @@ class Desk:
             positions[account] += int(size / lot)
 
 
-def _coin(random: Random) -> str:
-    return "BTC" if random.random() < IN_BTC else "ETH"
+def _coin(random: Random, tastes: Tastes) -> str:
+    return _at(tastes.coins, random.random())
 
 
 def _pick(random: Random, weights: Mapping[str, float]) -> str:
-    left = random.random() * sum(weights.values())
-    for symbol, weight in weights.items():
+    return _at(weights, random.random() * sum(weights.values()))
+
+
+def _at(weights: Mapping[str, float], left: float) -> str:
+    """Return the name at the place `left` along the sum of weights."""
+    for name, weight in weights.items():
         left -= weight
         if left < 0:
-            return symbol
-    return symbol
+            return name
+    return name

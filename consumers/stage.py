@@ -38,7 +38,7 @@ def staged(scene: AnyScene, *, embedded: bool = True) -> Stage:
         return Stage(
             world,
             tally,
-            MarketsView(tally),
+            MarketsView(tally, scene.crash),
             lambda seconds, digest: tally.summary(scene, seconds, digest),
         )
     market = LendingWorld(scene)

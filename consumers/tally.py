@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from consumers.crashes import CRASHES, MAY_2021
 from consumers.market import Scene
 from engine.decisions import (
     Anomaly,
@@ -33,8 +34,6 @@ from engine.events import AnyEvent, Fill, FundMoved, PriceUpdate
 from engine.money import ZERO
 
 HOUR = 3_600_000_000
-THE_FALL = (11, 14)
-"""The hours of the fall, UTC: from, and before."""
 
 
 class MarketRow(msgspec.Struct, frozen=True):
@@ -57,6 +56,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     `forgone`. `fund_losses` is what the fund gave for positions that it took beyond the mark.
     """
 
+    day: str
     book: str
     profile: str | None
     seed: int
@@ -170,8 +170,11 @@ class Tally:
 
     def summary(self, scene: Scene, seconds: float, digest: str | None) -> Summary:
         """Return what the day came to; `seconds` of wall time."""
-        fall = sum((self.notional_by_hour[hour] for hour in range(*THE_FALL)), ZERO)
+        crash = scene.crash
+        hours = range(crash.fall.first, crash.fall.end)
+        fall = sum((self.notional_by_hour[crash.begin // HOUR + hour] for hour in hours), ZERO)
         return Summary(
+            day=scene.day,
             book=scene.book,
             profile=scene.profile,
             seed=scene.seed,
@@ -236,7 +239,7 @@ class Tally:
         notional = size * fill.price
         self.count["forced"] += 1
         self.notional += notional
-        self.notional_by_hour[fill.time % (24 * HOUR) // HOUR] += notional
+        self.notional_by_hour[fill.time // HOUR] += notional
         self._notional[fill.symbol] += notional
         self._touched[fill.symbol].add(fill.account)
         left = self._left.get(fill.order_id, ZERO) - size
@@ -278,12 +281,14 @@ class Tally:
 
 
 def findings(summary: Summary) -> list[Finding]:
-    """Set the figures of a full day beside the band of docs/demo.md; only the thin book has one."""
-    thin = summary.book == "thin"
+    """Set the figures of a full day beside the band of docs/demo.md; only the thin book has one,
+    and only 19 May 2021."""
+    crash = CRASHES[summary.day]
+    thin = summary.book == "thin" and crash is MAY_2021
     shares = (
         ("accounts liquidated", summary.accounts_liquidated_share, 0.25, 0.40),
         ("of them long", summary.long_share, 0.75, 0.90),
-        ("liquidated notional, 11:00–14:00 UTC", summary.fall_share, 0.40, 0.55),
+        (f"liquidated notional, {crash.fall.told}", summary.fall_share, 0.40, 0.55),
     )
     found = [
         Finding(name, f"{value:.1%}", f"{low:.0%} – {high:.0%}", low <= value <= high)
@@ -299,7 +304,9 @@ def findings(summary: Summary) -> list[Finding]:
         found.append(Finding("bad debt", bad_debt, "above 0", summary.bad_debt > 0))
     else:
         found.append(Finding("shortfall ÷ notional", f"{share:.2%}", "", None))
-        found.append(Finding("bad debt", bad_debt, "0", not summary.bad_debt))
+        known = crash is MAY_2021
+        good = not summary.bad_debt if known else None
+        found.append(Finding("bad debt", bad_debt, "0" if known else "", good))
     return found
 
 

@@ -26,7 +26,9 @@ def _margins_positions(name: str) -> bool:
     return bool(profile.requirements or profile.portfolios)
 
 
-PROFILES = [name for name in profiles.shipped() if name != "demo" and _margins_positions(name)]
+PROFILES = [
+    name for name in profiles.shipped() if not name.endswith("demo") and _margins_positions(name)
+]
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def small_day():
 
 
 def test_the_samples_are_whole_and_small():
-    folder = files("deploy").joinpath(bars.FOLDER)
+    folder = files("deploy").joinpath(bars.FOLDER, "2021-05-19")
     packed = {item.name: len(item.read_bytes()) for item in folder.iterdir()}
     assert sorted(packed) == sorted(f"{symbol}.csv.zst" for symbol in SYMBOLS)
     assert sum(packed.values()) < 1_000_000
@@ -130,10 +130,18 @@ def terms(profile: str | None = None) -> Terms:
     return Terms(rules, opens)
 
 
+GROSS_PER_TRADER = 2.6e9 / 19_600
+
+
+def tastes(shares: dict[str, float]) -> population.Tastes:
+    """Return what people like who trade these shares."""
+    return population.Tastes(shares, {"BTC": 0.6, "ETH": 0.4}, GROSS_PER_TRADER)
+
+
 @pytest.fixture(scope="module")
 def people():
     shares = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "XRPUSDT": 0.2}
-    return population.traders(Random(7), 4_000, shares, terms())
+    return population.traders(Random(7), 4_000, tastes(shares), terms())
 
 
 def test_the_population_is_as_described(people):
@@ -145,9 +153,7 @@ def test_the_population_is_as_described(people):
     assert share(lambda trader: len(trader.equity) == 2) == pytest.approx(0.30, abs=0.03)
     assert share(lambda trader: "BTC" in trader.equity) == pytest.approx(0.18, abs=0.03)
     legs = [leg for trader in people for leg in trader.legs.values()]
-    assert sum(abs(leg) for leg in legs) == pytest.approx(
-        len(people) * population.GROSS_PER_TRADER, rel=0.01
-    )
+    assert sum(abs(leg) for leg in legs) == pytest.approx(len(people) * GROSS_PER_TRADER, rel=0.01)
     ways = [(leg > 0) == trader.long for trader in people for leg in trader.legs.values()]
     assert sum(ways) / len(ways) == pytest.approx(0.85, abs=0.02)
 
@@ -175,7 +181,8 @@ def test_initial_margin_is_marginal():
 
 def test_hedgers_carry_the_open_interest_at_half_to_twice_their_equity():
     shares = {"BTCUSDT": 0.9, "BATUSDT": 0.1}
-    found = population.hedgers(Random(1), 50, shares, {"BTCUSDT": 9e6, "BATUSDT": 1e6}, terms())
+    capacity = {"BTCUSDT": 9e6, "BATUSDT": 1e6}
+    found = population.hedgers(Random(1), 50, tastes(shares), capacity, terms())
     numbers = Counter(hedger.symbol for hedger in found)
     assert numbers == {"BTCUSDT": 45, "BATUSDT": 5}
     for hedger in found:

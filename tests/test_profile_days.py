@@ -17,7 +17,7 @@ from engine import invariants, profile_faults
 from engine.decisions import Duplicate, Gap, Ignored, LiquidationOrder, Refused
 from engine.events import Deposit
 
-SHIPPED = [name for name in profiles.margined() if name != "demo"]
+SHIPPED = [name for name in profiles.margined() if not name.endswith("demo")]
 OBJECTIONS = (Refused, Duplicate, Gap, Ignored)
 
 
@@ -63,7 +63,8 @@ def test_nobody_opens_with_less_than_the_profile_wants(name):
     opens = {item.name: bars.load(item.name).of_day(0).open for item in rules.perpetuals}
     terms = Terms(rules, opens)
     shares = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "XRPUSDT": 0.2}
-    people = population.traders(Random(3), 500, shares, terms)
+    tastes = population.Tastes(shares, {"BTC": 0.6, "ETH": 0.4}, 2.6e9 / 19_600)
+    people = population.traders(Random(3), 500, tastes, terms)
     assert sum(bool(trader.gross) for trader in people) > 450
     for trader in people:
         counted = sum(

@@ -29,7 +29,7 @@ from engine.rules import Rules
 SYMBOLS = {"BTC-PERP": "BTC", "ETH-PERP": "ETH", "WIF-PERP": "WIF"}
 DECIMALS = {"BTC-PERP": 3, "ETH-PERP": 2, "WIF-PERP": 0}
 PRICES = {"BTC-PERP": 50_000, "ETH-PERP": 3_000, "WIF-PERP": 2}
-SHIPPED = [name for name in profiles.margined() if name != "demo"]
+SHIPPED = [name for name in profiles.margined() if not name.endswith("demo")]
 
 
 @cache

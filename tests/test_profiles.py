@@ -257,8 +257,8 @@ LENDING = {
 
 
 def test_every_venue_is_there():
-    assert set(profiles.margined()) == WANTED | {"demo"}
-    assert set(profiles.shipped()) == WANTED | LENDING | {"demo", "lending-demo"}
+    assert set(profiles.margined()) == WANTED | {"demo", "luna-demo"}
+    assert set(profiles.shipped()) == WANTED | LENDING | {"demo", "luna-demo", "lending-demo"}
 
 
 @pytest.mark.parametrize("name", sorted(WANTED))

@@ -12,7 +12,7 @@ from tests.story import WholeEngine
 from tests.test_twin import first_difference
 from tests.twin import Twin
 
-PROFILES = [name for name in profiles.margined() if name != "demo"]
+PROFILES = [name for name in profiles.margined() if not name.endswith("demo")]
 
 FALL = Scene(accounts=30, symbols=2, start_minute=768, end_minute=780)
 """Twelve minutes around the low, of a book that the twin can keep up with."""
