@@ -119,6 +119,8 @@ def _account_closed(engine: Engine, event: e.AccountClosed) -> Checks:
     for group in engine.accounts[event.account].ordered_groups():
         if group.cash or group.symbols or group.loans or group.liquidation:
             yield "not_empty", f"{group.margin} still has cash, legs, loans or a liquidation"
+        if engine.transfers.against(group.key):
+            yield "not_empty", f"{group.margin} is still to take what a live transfer says"
 
 
 def _margin_moved(engine: Engine, event: e.MarginMoved) -> Checks:

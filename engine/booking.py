@@ -16,6 +16,7 @@ from engine import events as e
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed, Option
+from engine.issuing import end_live
 from engine.money import ZERO, credit, plain
 from engine.options import payoff
 
@@ -199,7 +200,7 @@ def _settled(engine: Engine, event: e.Settled) -> None:
     for group in list(engine.liquidating):
         orders = group.liquidation.orders if group.liquidation else {}
         for order in [o for o in orders.values() if o.symbol == event.symbol and o.closes_leg]:
-            del orders[order.id]
+            end_live(engine, group, order)
             engine.touch(group)
     engine.rules.settled.add(event.symbol)
     engine.changed.rules = True

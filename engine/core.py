@@ -14,6 +14,7 @@ from engine import decisions as d
 from engine import events as e
 from engine.book import Account, Book, Group
 from engine.conditions import Refusal
+from engine.deleveraging import Candidates
 from engine.gates import Gates
 from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
@@ -31,6 +32,7 @@ from engine.situation import (
 )
 from engine.steps import STEPS
 from engine.timers import Timers
+from engine.transfers import Transfers
 from engine.watch import Watch
 
 SLICE = 64
@@ -79,6 +81,8 @@ class Engine:
         self.watch = Watch(self.book, self.rules, self.markets)
         self.timers = Timers()
         self.gates = Gates()
+        self.transfers = Transfers()
+        self.candidates = Candidates()
         self._touched: dict[Group, None] = {}
         self._pending: list[Pending] = []
         self._stale = self._disordered = False
@@ -142,6 +146,9 @@ class Engine:
             for group in self.book.all_groups():
                 if group.liquidation is not None:
                     self.liquidating[group] = None
+                    for order in group.liquidation.in_order():
+                        if order.is_transfer:
+                            self.transfers.add(order)
                 self.touch(group)
             self.timers.set_anew(self)
             self.gates.restore(self)
@@ -177,6 +184,7 @@ class Engine:
     def touch(self, group: Group) -> None:
         """Look at a group once this event is applied, and write its account's state."""
         self._touched[group] = None
+        self.candidates.forget(group)
         self.changed.accounts.add(group.account.id)
 
     def touch_account(self, account: Account) -> None:
@@ -244,6 +252,7 @@ class Engine:
         looked at again when its turn comes, and those now whose health fell by it (`health`): they
         were touched."""
         self._stale = True
+        self.candidates.forget_all()
         self._disordered = self._disordered or health
 
     def look_at(self, groups: list[Group]) -> None:
@@ -389,6 +398,7 @@ class Engine:
             else:
                 self.liquidating[group] = None
             state, situation, step = self._look_at(group)
+        self.candidates.forget(group)
         self._note(group, state, situation)
 
     def _note(self, group: Group, state: Health | None, situation: Situation) -> None:

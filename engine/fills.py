@@ -11,9 +11,11 @@ from engine import forced_fills, guard, sessions
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed
+from engine.issuing import end_live
 from engine.liquidation import Order
 from engine.margin import fill_cost
 from engine.money import ZERO, charge, credit, plain
+from engine.transfers import settle_with_fund
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -71,8 +73,10 @@ def fill(engine: Engine, event: e.Fill) -> None:
     if not event.order_id:
         return
     if order is not None:
-        _count_filled(group, order, abs(event.size))
+        _count_filled(engine, group, order, abs(event.size))
         _note_loss(group, event, order, effect, instrument, unit)
+        if order.layer == "fund":
+            settle_with_fund(engine, order, effect.closed, instrument, unit)
     rate = order.fee_rate if order else engine.rules.in_force.liquidation.fee_rate
     forced_fills.charge_fee(engine, group, event, effect.closed, rate)
     forced_fills.note_freed(engine, group, before)
@@ -83,10 +87,10 @@ def _live_order(group: Group, order_id: str) -> Order | None:
     return group.liquidation.orders.get(order_id) if group.liquidation else None
 
 
-def _count_filled(group: Group, order: Order, size: Decimal) -> None:
+def _count_filled(engine: Engine, group: Group, order: Order, size: Decimal) -> None:
     order.filled += size
-    if order.filled >= order.size and group.liquidation is not None:
-        del group.liquidation.orders[order.id]
+    if order.filled >= order.size:
+        end_live(engine, group, order)
 
 
 def _fill_anomalies(
@@ -137,8 +141,7 @@ def order_closed(engine: Engine, event: e.OrderClosed) -> None:
     if event.filled_size != order.filled:
         detail = f"venue says {plain(event.filled_size)}, fills say {plain(order.filled)}"
         engine.anomaly(group, "filled_size", event.order_id, detail)
-    if group.liquidation is not None:
-        del group.liquidation.orders[order.id]
+    end_live(engine, group, order)
     engine.touch(group)
 
 
@@ -154,7 +157,7 @@ def collateral_sold(engine: Engine, event: e.CollateralSold) -> None:
         engine.book.add_cash(group, asset, change)
         engine.clear(event.asset, asset, -change)
     if order is not None:
-        _count_filled(group, order, event.amount)
+        _count_filled(engine, group, order, event.amount)
     engine.touch(group)
 
 

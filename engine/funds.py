@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from engine import drawdown
 from engine.decisions import FundDraw
 from engine.money import ZERO
 from engine.waterfall import Layer, Payment, allocate
@@ -51,7 +52,9 @@ def name_of(rules: Rules, market: str) -> str:
 def move(engine: Engine, asset: str, amount: Decimal, name: str = VENUE) -> None:
     """Change a fund by an amount; no other function does."""
     if name == VENUE:
+        before = engine.ledger.fund[asset]
         engine.ledger.fund[asset] += amount
+        drawdown.follow(engine, asset, before)
     else:
         engine.ledger.named_funds[asset, name] += amount
     engine.funds_changed(asset)
@@ -70,7 +73,7 @@ def capacities(
     if market in rule.caps:
         room = max(rule.caps[market] - ledger.paid_by_fund.get((asset, market), ZERO), ZERO)
     found: dict[Layer, Decimal] = {}
-    for name in _payers(engine.rules, market):
+    for name in payers(engine.rules, market):
         capacity = held(ledger, asset, name)
         if room is not None:
             capacity = min(capacity, room)
@@ -82,7 +85,7 @@ def capacities(
     return found
 
 
-def _payers(rules: Rules, market: str) -> Iterator[str]:
+def payers(rules: Rules, market: str) -> Iterator[str]:
     """Yield the names of the funds that pay for a market, in order."""
     own = name_of(rules, market)
     yield own

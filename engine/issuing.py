@@ -28,7 +28,8 @@ def liquidation_of(group: Group) -> Liquidation:
 
 class Issued(NamedTuple):
     """A place in the account's history: the next attempt, its id, when what is issued expires
-    (microseconds UTC), and the id that it replaces, "" for none."""
+    (microseconds UTC), and the id that it replaces: that of the last one in its symbol, orders and
+    transfers that are live beside it left out; "" for none."""
 
     id: str
     attempt: int
@@ -40,8 +41,10 @@ def issue(engine: Engine, group: Group, symbol: str) -> Issued:
     """Enter an attempt in a symbol, asset or pool in the account's history."""
     account, liquidation = group.account, liquidation_of(group)
     symbols = account.orders[liquidation.number][1]
-    earlier = [attempt for attempt, name in enumerate(symbols, start=1) if name == symbol]
-    replaces = account.order_id(liquidation.number, earlier[-1]) if earlier else ""
+    attempts = reversed([n for n, name in enumerate(symbols, start=1) if name == symbol])
+    earlier = (account.order_id(liquidation.number, attempt) for attempt in attempts)
+    beside = {order.id for order in liquidation.orders.values() if order.closes_leg}
+    replaces = next((order_id for order_id in earlier if order_id not in beside), "")
     symbols.append(symbol)
     order_id = account.order_id(liquidation.number, len(symbols))
     expires = engine.time + engine.rules.in_force.liquidation.order_ttl
@@ -51,4 +54,14 @@ def issue(engine: Engine, group: Group, symbol: str) -> Issued:
 def make_live(engine: Engine, group: Group, order: Order) -> None:
     """Have an order, sale or seizure wait for the venue."""
     liquidation_of(group).orders[order.id] = order
+    if order.is_transfer:
+        engine.transfers.add(order)
     engine.timers.await_order(group, order)
+
+
+def end_live(engine: Engine, group: Group, order: Order) -> None:
+    """Have an order, sale or seizure fill no more; who was to take a transfer is free of it."""
+    del liquidation_of(group).orders[order.id]
+    if order.is_transfer:
+        engine.transfers.remove(order)
+        engine.look_at([engine.group_of(*order.counterparty)])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.drawdown import FundHistory
 
 
 def _sums() -> defaultdict[str, Decimal]:
@@ -18,11 +22,12 @@ class Ledger:
     """Where value is that is in no account.
 
     By asset: `fund` (the venue's insurance fund), `fees` (paid to the venue), `deposits`,
-    `withdrawals`, `top_ups` of funds, `adjustments` by snapshots. `named_funds` by (asset, name)
-    are those of markets. `clearing` by (market, asset) takes the other side of every fill, funding
-    payment, settlement, sale and seizure. By (asset, market), a market being a pool where loans are
-    lost: `shortfall`, who bore it (`paid_by_fund`, `paid_by_reserve`, `socialised`, or nobody:
-    `bad_debt`), and what of the last was `recovered` or `written_off`.
+    `withdrawals`, `top_ups` of funds, `adjustments` by snapshots, `histories` of the fund.
+    `named_funds` by (asset, name) are those of markets. `clearing` by (market, asset) takes the
+    other side of every fill, funding payment, settlement, sale and seizure. By (asset, market), a
+    market being a pool where loans are lost: `shortfall`, who bore it (`paid_by_fund`,
+    `paid_by_reserve`, `socialised`, or nobody: `bad_debt`), and what of the last was `recovered` or
+    `written_off`.
     """
 
     BY_ASSET = ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
@@ -34,6 +39,7 @@ class Ledger:
     def __init__(self) -> None:
         self.fund = _sums()
         self.named_funds = _pair_sums()
+        self.histories: dict[str, FundHistory] = {}
         self.fees = _sums()
         self.deposits = _sums()
         self.withdrawals = _sums()

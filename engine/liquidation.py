@@ -204,6 +204,11 @@ class Order:
         self.cancelling_until: int | None = None
 
     @property
+    def unfilled(self) -> Decimal:
+        """What is still to fill, 0 where fills passed the size."""
+        return max(self.size - self.filled, ZERO)
+
+    @property
     def is_sale(self) -> bool:
         """Whether this sells collateral rather than closing a leg."""
         return bool(self.for_asset)

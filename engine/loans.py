@@ -14,6 +14,7 @@ from engine import decisions as d
 from engine import events as e
 from engine.book import Group
 from engine.interest import Index
+from engine.issuing import end_live
 from engine.loan_values import indices_now
 from engine.margin import level
 from engine.money import ZERO, ceil_to, floor_to, plain
@@ -247,7 +248,7 @@ def _filled(engine: Engine, group: Group, event: e.Seized, unit: Decimal) -> Non
     if (event.seized - unit) * order.size > order.seize * event.repaid:
         engine.anomaly(group, "beyond_limit", event.order_id, "seized more than repaid for")
     if order.filled >= order.size:
-        del liquidation.orders[order.id]
+        end_live(engine, group, order)
 
 
 # --- pools

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine import auctions
 from engine.book import Account, Group
+from engine.issuing import end_live
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -136,7 +137,7 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)
-        del liquidation.orders[order.id]
+        end_live(engine, group, order)
         _unacknowledged(engine, group, order.id, "no answer to its cancellation")
         return True
     return False

@@ -1,0 +1,299 @@
+"""Whose position is closed against a bankrupt one: candidates, their ranking, and how much of each.
+
+Candidates hold the other side and are in profit. The formulas stand in docs/semantics.md, 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.book import Account, Group
+from engine.closing import shares
+from engine.decisions import Side
+from engine.fills import fill_effect
+from engine.holdings import Holdings, Leg
+from engine.instruments import Listed, Option
+from engine.margin import Health, LegHealth, breached, health
+from engine.money import ONE, RATE_STEP, ZERO, floor_to
+from engine.rules import Rules
+from engine.waterfall_profile import Ranking
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+LEVEL_STEP = Decimal("0.001")
+"""What the level that leverages are brought down to is a multiple of."""
+
+
+class Candidate(NamedTuple):
+    """A group whose leg may be closed: `size` unsigned, `notional` in the settlement asset, whose
+    `price` and the group's `worth` (equity, at least a unit's) are in the numeraire."""
+
+    group: Group
+    size: Decimal
+    notional: Decimal
+    worth: Decimal
+    price: Decimal
+    hedged: bool
+    score: Decimal
+
+
+def score(ranking: Ranking, leg: LegHealth, state: Health, unit: Decimal) -> Decimal:
+    """Return what a leg in profit is ranked by, rounded down to 10⁻¹².
+
+    Binance (FAQ 360033525471): profit ÷ max(1, wallet balance) · maintenance ÷ equity. BitMEX (also
+    OKX): profit ÷ cost · effective leverage, |mark value| ÷ (mark value − bankruptcy value).
+    Hyperliquid: mark ÷ entry price (entry ÷ mark for who gains when it falls) · notional ÷ equity.
+    """
+    price, profit = state.prices[leg.settle], leg.value - leg.cost
+    cost, worth = max(abs(leg.cost), unit), max(state.equity, unit * price)
+    if ranking == "binance":
+        if state.equity <= 0:
+            return ZERO
+        held = state.equity
+        for one in state.legs:
+            held -= (one.value - one.cost) * state.prices[one.settle]
+        held = max(held, price)
+        return floor_to(profit * state.maintenance * price, RATE_STEP, held * state.equity)
+    if ranking == "bitmex":
+        part, whole = shares(leg, state)
+        if not whole:
+            return ZERO  # Nothing of the group has a worth, nor is anything required of it.
+        used = max(state.equity * part, unit * price * whole)
+        return floor_to(profit * leg.notional * whole * price, RATE_STEP, cost * used)
+    if ranking == "hyperliquid":
+        if leg.value > 0:
+            return floor_to(leg.notional * leg.notional * price, RATE_STEP, cost * worth)
+        return floor_to(cost * price, RATE_STEP, worth)
+    return floor_to(leg.notional * price, RATE_STEP, worth)
+
+
+class Candidates:
+    """The candidates of one event, by symbol and by the side that closes their legs.
+
+    The first bankrupt group in a symbol costs a health of every group in profit on the other side;
+    the next ones of the same event pass over the list, and have those valued anew who were touched
+    in between.
+    """
+
+    def __init__(self) -> None:
+        self._seq = 0
+        self._known: dict[tuple[str, Side], dict[Group, Candidate | None]] = {}
+        self._ranked: dict[tuple[str, Side], list[Candidate]] = {}
+
+    def forget(self, group: Group) -> None:
+        """Value a group anew: what it holds has changed."""
+        for key, known in self._known.items():
+            if group in known:
+                del known[group]
+                self._ranked.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Value everybody anew."""
+        self._known.clear()
+        self._ranked.clear()
+
+    def of(self, engine: Engine, symbol: str, side: Side, account: Account) -> list[Candidate]:
+        """Return whose legs `side` closes, in their ranking, but those of an account and those in
+        liquidation."""
+        if self._seq != engine.seq:
+            self.forget_all()
+            self._seq = engine.seq
+        key = (symbol, side)
+        if key not in self._ranked:
+            known = self._known.setdefault(key, {})
+            for group in _holders(engine, symbol, side):
+                if group not in known:
+                    known[group] = _candidate(engine, group, symbol)
+            found = [one for one in known.values() if one is not None]
+            found.sort(key=lambda one: (one.hedged, -one.score, one.group.key))
+            self._ranked[key] = found
+        return [
+            one
+            for one in self._ranked[key]
+            if one.group.liquidation is None and one.group.account is not account
+        ]
+
+
+def _holders(engine: Engine, symbol: str, side: Side) -> Iterator[Group]:
+    """Yield the groups of traders whose leg in a symbol `side` closes."""
+    table = engine.book.legs[symbol]
+    sizes = table.size[: len(table)]
+    closed = sizes > 0 if side == "sell" else sizes < 0
+    for row in table.group[: len(table)][closed].tolist():
+        group = engine.book.at(row)
+        if group.account.role in ("trader", "market_maker"):
+            yield group
+
+
+def _candidate(engine: Engine, group: Group, symbol: str) -> Candidate | None:
+    """Return a group as a candidate, if it is in profit and priced."""
+    rules = engine.rules
+    leg, mark = engine.book.leg_of(group, symbol), engine.markets.price(symbol, "mark")
+    unit = rules.settle_of(symbol).unit
+    if leg is None or mark is None:
+        return None
+    if rules.derivatives[symbol].value(leg.size, mark, unit) <= leg.cost:
+        return None
+    state = engine.health_of(group)
+    adl = rules.in_force.waterfall.adl
+    if state is None or adl is None:
+        return None
+    valued = next(one for one in state.legs if one.symbol == symbol)
+    price = state.prices[valued.settle]
+    return Candidate(
+        group,
+        abs(leg.size),
+        valued.notional,
+        max(state.equity, unit * price),
+        price,
+        _hedged(engine, group.account, symbol, leg.size),
+        score(adl.ranking, valued, state, unit),
+    )
+
+
+def _hedged(engine: Engine, account: Account, symbol: str, size: Decimal) -> bool:
+    """Tell whether another symbol of the same underlying is held the other way in the account."""
+    listed = engine.rules.derivatives
+    underlying = listed[symbol].underlying
+    if not underlying:
+        return False
+    gains = _gains_by_rise(listed[symbol], size)
+    return any(
+        listed[name].underlying == underlying
+        and _gains_by_rise(listed[name], leg.size) is not gains
+        for group in account.groups.values()
+        for name, leg in group.legs.items()
+        if name != symbol
+    )
+
+
+def _gains_by_rise(instrument: Listed, size: Decimal) -> bool:
+    put = isinstance(instrument, Option) and instrument.kind == "put"
+    return (size > 0) is not put
+
+
+def shared_out(
+    ranking: Ranking,
+    size: Decimal,
+    lot: Decimal,
+    candidates: Sequence[Candidate],
+    free: Sequence[Decimal],
+    safely: Callable[[int, Decimal, Decimal], Decimal],
+) -> list[Decimal]:
+    """Return how much of each candidate's free size is closed, `size` in all if they have it.
+
+    First what the ranking gives each, then in order what leaves each above its own maintenance,
+    then in order what is left. `safely(place, taken, wanted)` is the part of a size wanted beside
+    what is taken already that does so.
+    """
+    taken = [
+        safely(place, ZERO, share)
+        for place, share in enumerate(_first_shares(ranking, size, lot, candidates, free))
+    ]
+    left = size - sum(taken, ZERO)
+    for place in range(len(taken)):
+        if left <= 0:
+            break
+        part = safely(place, taken[place], min(left, free[place] - taken[place]))
+        taken[place] += part
+        left -= part
+    for place in range(len(taken)):
+        if left <= 0:
+            break
+        part = min(left, free[place] - taken[place])
+        taken[place] += part
+        left -= part
+    return taken
+
+
+def _first_shares(
+    ranking: Ranking,
+    size: Decimal,
+    lot: Decimal,
+    candidates: Sequence[Candidate],
+    free: Sequence[Decimal],
+) -> list[Decimal]:
+    """Return what each candidate is to give before the ranking counts."""
+    if ranking == "pro_rata":
+        whole = sum(free, ZERO)
+        return [min(one, floor_to(size * one, lot, whole)) if one else ZERO for one in free]
+    if ranking == "water_fill":
+        return _down_to_a_level(size, lot, candidates, free)
+    return [ZERO] * len(free)
+
+
+def _down_to_a_level(
+    size: Decimal, lot: Decimal, candidates: Sequence[Candidate], free: Sequence[Decimal]
+) -> list[Decimal]:
+    """Return what brings every leverage down to the lowest level that `size` is enough for.
+
+    By bisection over whole steps: the higher the level, the less it takes.
+    """
+
+    def taken_at(steps: int) -> list[Decimal]:
+        level = steps * LEVEL_STEP
+        return [_above(level, one, most, lot) for one, most in zip(candidates, free, strict=True)]
+
+    top = max((one.score for one in candidates), default=ZERO)
+    low, high = -1, int(floor_to(top, ONE, LEVEL_STEP)) + 1
+    while high - low > 1:
+        steps = (low + high) // 2
+        if sum(taken_at(steps), ZERO) <= size:
+            high = steps
+        else:
+            low = steps
+    return taken_at(high)
+
+
+def _above(level: Decimal, one: Candidate, most: Decimal, lot: Decimal) -> Decimal:
+    """Return what of a position is more than a leverage of `level`, in lots."""
+    if not one.notional:
+        return ZERO
+    worth = one.notional * one.price
+    return max(ZERO, min(most, floor_to((worth - level * one.worth) * one.size, lot, worth)))
+
+
+def most_lots(wanted: Decimal, lot: Decimal, holds: Callable[[Decimal], bool]) -> Decimal:
+    """Return `wanted` if that holds, else the most lots below it that bisection finds to hold."""
+    if wanted <= 0 or holds(wanted):
+        return max(wanted, ZERO)
+    low, high = 0, int(-floor_to(-wanted, ONE, lot))
+    while high - low > 1:
+        lots = (low + high) // 2
+        if holds(lots * lot):
+            low = lots
+        else:
+            high = lots
+    return low * lot
+
+
+def reduced(
+    holdings: Holdings, symbol: str, size: Decimal, price: Decimal, rules: Rules
+) -> Holdings:
+    """Return what a group would hold if up to `size` of a leg were closed at a price, no fee
+    paid."""
+    leg = holdings.legs.get(symbol)
+    if leg is None:
+        return holdings
+    instrument, cash, legs = rules.derivatives[symbol], dict(holdings.cash), dict(holdings.legs)
+    closed = min(size, abs(leg.size)).copy_sign(-leg.size)
+    effect = fill_effect(instrument, rules.settle_of(symbol).unit, leg, closed, price)
+    cash[instrument.settle] = cash.get(instrument.settle, ZERO) + effect.cash
+    legs[symbol] = Leg(effect.size, effect.cost)
+    if not effect.size:
+        del legs[symbol]
+    return holdings._replace(cash=cash, legs=legs)
+
+
+def stands(engine: Engine, group: Group, symbol: str, size: Decimal, price: Decimal) -> bool:
+    """Tell whether a group is not breached with `size` of a leg closed at a price, and the live
+    transfers against it filled at theirs."""
+    rules, holdings = engine.rules, group.holdings
+    for order in engine.transfers.against(group.key):
+        holdings = reduced(holdings, order.symbol, order.unfilled, order.limit, rules)
+    holdings = reduced(holdings, symbol, size, price, rules)
+    state = health(holdings, rules, engine.markets)
+    return state is not None and not breached(state, rules)

@@ -1,0 +1,228 @@
+"""Who takes a position that the market does not: each plans what it can, nothing is changed here.
+
+The fund's account, the backstop, those in profit on the other side; before all of them another
+group of the same account that holds the other side. The formulas stand in docs/semantics.md, 11
+and 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine import funds
+from engine.book import Group
+from engine.closing import bankruptcy_price
+from engine.decisions import Side
+from engine.deleveraging import most_lots, shared_out, stands
+from engine.drawdown import deleveraging
+from engine.events import CROSS
+from engine.instruments import Listed
+from engine.issuing import liquidation_of
+from engine.liquidation import Layer
+from engine.margin import Health, LegHealth, notional
+from engine.money import ZERO, ceil_to, floor_to
+from engine.waterfall_profile import Taker
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+
+
+class Closing(NamedTuple):
+    """What is left to close of a leg, unsigned, with its mark and its bankruptcy price as shown."""
+
+    symbol: str
+    side: Side
+    size: Decimal
+    bankruptcy: Decimal | None
+    mark: Decimal
+
+
+class Transfer(NamedTuple):
+    """What a counterparty (account, margin) is to take at a price.
+
+    `capacity` is the size that it could take; `rank`, `score` and what it forgoes (settlement
+    asset) are of deleveraging.
+    """
+
+    layer: Layer
+    counterparty: tuple[str, str]
+    size: Decimal
+    price: Decimal
+    capacity: Decimal = ZERO
+    rank: int = 0
+    score: Decimal = ZERO
+    forgone: Decimal = ZERO
+
+
+# --- another group of the account
+
+
+def netted(engine: Engine, group: Group, state: Health) -> list[tuple[Closing, Transfer]]:
+    """Return what another group of the account is to set off against its legs, at the marks.
+
+    Nothing in stage backstop: a venue that does not net must not keep a position open.
+    """
+    rules = engine.rules
+    if not rules.in_force.liquidation.netting or liquidation_of(group).backstop:
+        return []
+    found: list[tuple[Closing, Transfer]] = []
+    for leg in sorted(state.legs, key=lambda one: one.symbol):
+        side: Side = "sell" if leg.size > 0 else "buy"
+        for other in group.account.ordered_groups():
+            size = ZERO if rules.halts(leg.symbol) else _opposite(engine, other, leg)
+            if size > 0:
+                shown = bankruptcy_price(leg, state, rules)
+                closing = Closing(leg.symbol, side, min(size, abs(leg.size)), shown, leg.mark)
+                transfer = Transfer("netting", other.key, closing.size, leg.mark, size)
+                found.append((closing, transfer))
+    return found
+
+
+def _opposite(engine: Engine, other: Group, leg: LegHealth) -> Decimal:
+    """Return what a group holds against a leg that no order and no transfer closes already."""
+    held = engine.book.leg_of(other, leg.symbol)
+    if held is None or (held.size > 0) == (leg.size > 0):
+        return ZERO
+    live = other.liquidation.orders.values() if other.liquidation else ()
+    if any(order.symbol == leg.symbol and order.closes_leg for order in live):
+        return ZERO
+    return abs(held.size) - engine.transfers.unfilled(other.key, leg.symbol)
+
+
+# --- the fund's account, and the backstop
+
+
+def _account_of(engine: Engine, group: Group, account: str) -> Group | None:
+    """Return the cross group of an account that takes, unless it is the one that is liquidated or
+    is so itself."""
+    known = engine.accounts.get(account)
+    if known is None or known is group.account:
+        return None
+    taker = known.groups[CROSS]
+    return taker if taker.liquidation is None else None
+
+
+def _to_fund(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
+    """Let the fund's account take what the fund can pay the loss at the mark of."""
+    taker = _account_of(engine, group, engine.rules.in_force.waterfall.fund_account)
+    if taker is None:
+        return []
+    instrument, asset = engine.rules.derivatives[closing.symbol], engine.rules.settle_of
+    lost, divisor = _loss(instrument, closing.side, price, closing.mark)
+    capacity = closing.size
+    if lost > 0:
+        settle = asset(closing.symbol).name
+        free = funds.capacity(engine, settle, closing.symbol) - _held(engine, closing.symbol)
+        capacity = floor_to(max(free, ZERO) * divisor, instrument.lot, lost)
+    return _taken("fund", taker, closing, price, capacity)
+
+
+def _loss(instrument: Listed, side: Side, price: Decimal, mark: Decimal) -> tuple[Decimal, Decimal]:
+    """Return what taking a unit of size at `price` rather than at the mark loses, as numerator and
+    divisor; ≤ 0 for a gain."""
+    gap = price - mark if side == "sell" else mark - price
+    if instrument.inverse:
+        return instrument.multiplier * gap, price * mark
+    return instrument.multiplier * gap, Decimal(1)
+
+
+def _held(engine: Engine, symbol: str) -> Decimal:
+    """Return what live transfers to the fund's account may still cost the funds that pay for a
+    market."""
+    rules, total = engine.rules, ZERO
+    asset, payers = rules.settle_of(symbol), set(funds.payers(rules, symbol))
+    for order in engine.transfers.of("fund"):
+        mark = engine.markets.price(order.symbol, "mark")
+        shared = payers.intersection(funds.payers(rules, order.symbol))
+        if mark is None or not shared or rules.settle_of(order.symbol) != asset:
+            continue
+        instrument = rules.derivatives[order.symbol]
+        lost, divisor = _loss(instrument, order.side, order.limit, mark)
+        total += ceil_to(max(lost, ZERO) * order.unfilled, asset.unit, divisor)
+    return total
+
+
+def _to_backstop(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
+    """Let the backstop take what its capacity leaves room for, at the marks."""
+    rule = engine.rules.in_force.waterfall.backstop
+    taker = _account_of(engine, group, rule.account) if rule is not None else None
+    state = engine.health_of(taker) if taker is not None else None
+    if rule is None or taker is None or state is None:
+        return []
+    room = rule.capacity - state.notional
+    for order in engine.transfers.against(taker.key):
+        if order.layer == "backstop":
+            room -= _worth(engine, order.symbol, order.unfilled)
+    lot = engine.rules.derivatives[closing.symbol].lot
+    each, capacity = _worth(engine, closing.symbol, lot), closing.size
+    if each:
+        capacity = floor_to(max(room, ZERO) * lot, lot, each)
+    return _taken("backstop", taker, closing, price, capacity)
+
+
+def _worth(engine: Engine, symbol: str, size: Decimal) -> Decimal:
+    """Return the notional of a size at its mark in the numeraire."""
+    rules, asset = engine.rules, engine.rules.settle_of(symbol)
+    mark, price = engine.markets.price(symbol, "mark"), engine.price_of(asset.name)
+    if mark is None or price is None:
+        raise LookupError(f"{symbol}: taken over without a price")
+    return notional(rules.derivatives[symbol], size, mark, asset.unit) * price
+
+
+def _taken(
+    layer: Layer, taker: Group, closing: Closing, price: Decimal, capacity: Decimal
+) -> list[Transfer]:
+    size = min(closing.size, capacity)
+    return [Transfer(layer, taker.key, size, price, capacity)] if size else []
+
+
+# --- those in profit on the other side
+
+
+def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
+    """Have positions in profit on the other side closed, in their ranking.
+
+    Costs a health of every such group once an event (`Candidates`), and one or, where a group
+    cannot give all that is wanted of it, one for each halving, of every group asked.
+    """
+    rules, symbol = engine.rules, closing.symbol
+    adl, asset = rules.in_force.waterfall.adl, rules.settle_of(symbol)
+    if adl is None or not deleveraging(engine, asset.name):
+        return []
+    if adl.price == "mark":
+        price = closing.mark
+    opposite: Side = "buy" if closing.side == "sell" else "sell"
+    found = engine.candidates.of(engine, symbol, opposite, group.account)
+    free = [max(one.size - engine.transfers.unfilled(one.group.key, symbol), ZERO) for one in found]
+    instrument = rules.derivatives[symbol]
+
+    def safely(place: int, taken: Decimal, wanted: Decimal) -> Decimal:
+        one = found[place].group
+        return most_lots(
+            wanted, instrument.lot, lambda size: stands(engine, one, symbol, taken + size, price)
+        )
+
+    parts = shared_out(adl.ranking, closing.size, instrument.lot, found, free, safely)
+    transfers: list[Transfer] = []
+    for rank, (one, part) in enumerate(zip(found, parts, strict=True), start=1):
+        if part:
+            signed = part if closing.side == "sell" else -part
+            forgone = instrument.value(signed, price, asset.unit)
+            forgone -= instrument.value(signed, closing.mark, asset.unit)
+            transfers.append(
+                Transfer(
+                    "adl", one.group.key, part, price,
+                    rank=rank, score=one.score, forgone=max(forgone, ZERO),
+                )
+            )  # fmt: skip
+    return transfers
+
+
+TAKERS: dict[Taker, Callable[[Engine, Group, Closing, Decimal], list[Transfer]]] = {
+    "fund": _to_fund,
+    "backstop": _to_backstop,
+    "adl": _to_winners,
+}
+"""What each plans for a group's leg at its bankruptcy price."""
