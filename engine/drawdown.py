@@ -36,16 +36,25 @@ def _within(samples: tuple[Sample, ...], rule: Drawdown, now: int) -> tuple[Samp
     return samples[max(older - 1, 0) :]
 
 
-def _has_ended(samples: tuple[Sample, ...], amount: Decimal, rule: Drawdown) -> bool:
-    peak = max((was for _, was in samples), default=amount)
+def begins(rule: Drawdown, peak: Decimal, amount: Decimal) -> bool:
+    """Tell whether a fund has fallen so far from its peak that deleveraging begins."""
+    return peak - amount > rule.start * peak
+
+
+def ends(rule: Drawdown, peak: Decimal, amount: Decimal) -> bool:
+    """Tell whether a fund has come so near to its peak that deleveraging ends."""
     return peak - amount < rule.stop * peak
+
+
+def _peak(samples: tuple[Sample, ...]) -> Decimal:
+    return max((amount for _, amount in samples), default=ZERO)
 
 
 def deleverages(history: FundHistory, rule: Drawdown, now: int, amount: Decimal) -> bool:
     """Tell whether deleveraging goes on while the fund is `amount`: time alone can end it, when
     the peak is too long ago."""
     samples = _within(history.samples, rule, now)
-    return history.deleveraging and not _has_ended(samples, amount, rule)
+    return history.deleveraging and not ends(rule, _peak(samples), amount)
 
 
 def followed(
@@ -58,11 +67,8 @@ def followed(
     began = deleverages(history, rule, now, before)
     samples = _within(history.samples or ((now, before),), rule, now)
     samples = (*(sample for sample in samples if sample[1] > after), (now, after))
-    peak = samples[0][1]
-    if peak - after > rule.start * peak:
-        began = True
-    elif _has_ended(samples, after, rule):
-        began = False
+    peak = _peak(samples)
+    began = begins(rule, peak, after) or (began and not ends(rule, peak, after))
     return FundHistory(samples, began)
 
 

@@ -90,6 +90,7 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
         ({"blocked": True}, "hold"),
         ({"held": True}, "release"),
         ({"opened": False}, "open"),
+        ({"legs": True, "promised": True}, "rest"),
         ({"cooling": True, "noted": False}, "cool"),
         ({"cooling": True}, "rest"),
         ({"legs": True, "toxic": True, "noted": False}, "hold_back"),

@@ -9,8 +9,11 @@ from engine.book import Group
 from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Order
 from engine.margin import Health
+from engine.netting import netted
 from engine.planning import PlannedOrder, plan_orders
 from engine.profile import SECOND
+from engine.takers import TAKERS
+from engine.transfers import Closing, Transfer
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -19,10 +22,16 @@ if TYPE_CHECKING:
 def orders(engine: Engine, group: Group, state: Health | None) -> None:
     """Have legs closed as planned."""
     liquidation, rule = liquidation_of(group), engine.rules.in_force.liquidation
+    netting = netted(engine, group, known(state))
+    for closing, transfer in netting:
+        hand_over(engine, group, closing, transfer)
+    if netting:
+        liquidation.waits = ""
+        return
     plan = plan_orders(known(state), group.holdings, engine.rules, engine.markets, liquidation)
     liquidation.waits = plan.waits
     for planned in plan.orders:
-        send(engine, group, planned)
+        send(engine, group, beside_takers(engine, group, planned))
     if plan.waits == "cooldown":
         _cool(engine, group, SECOND)
     elif plan.partial and rule.cooldown is not None:
@@ -46,8 +55,66 @@ def hold_back(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation_of(group).waits = "toxic"
 
 
+def beside_takers(engine: Engine, group: Group, planned: PlannedOrder) -> PlannedOrder:
+    """Have those who take positions take what they can of an order in stage backstop; return the
+    order for what is left, of size 0 for nothing."""
+    closing = Closing(planned.symbol, planned.side, planned.size, planned.bankruptcy, planned.mark)
+    if planned.stage != "backstop" or closing.bankruptcy is None:
+        return planned
+    for taker in engine.rules.in_force.waterfall.takers:
+        for transfer in TAKERS[taker](engine, group, closing, closing.bankruptcy):
+            hand_over(engine, group, closing, transfer)
+            closing = closing._replace(size=closing.size - transfer.size)
+    return planned._replace(size=closing.size)
+
+
+def hand_over(engine: Engine, group: Group, closing: Closing, transfer: Transfer) -> None:
+    """Have a position, or a part of it, go to a counterparty."""
+    liquidation, issued = liquidation_of(group), issue(engine, group, closing.symbol)
+    order = Order(
+        issued.id, issued.attempt, closing.symbol, closing.side, transfer.size, transfer.price,
+        issued.expires, closing.bankruptcy, layer=transfer.layer,
+        counterparty=transfer.counterparty,
+    )  # fmt: skip
+    make_live(engine, group, order)
+    account, margin = transfer.counterparty
+    about = {
+        "order_id": issued.id,
+        "number": liquidation.number,
+        "symbol": closing.symbol,
+        "side": closing.side,
+        "size": transfer.size,
+        "price": transfer.price,
+        "expires": issued.expires,
+        "replaces": issued.replaces,
+    }
+    if transfer.layer == "adl":
+        engine.emit_for(
+            group,
+            d.Deleverage,
+            counterparty=account,
+            counterparty_margin=margin,
+            rank=transfer.rank,
+            score=transfer.score,
+            forgone=transfer.forgone,
+            **about,
+        )
+        return
+    engine.emit_for(
+        group,
+        d.TakeOver,
+        layer=transfer.layer,
+        taker=account,
+        taker_margin=margin,
+        capacity=transfer.capacity,
+        **about,
+    )
+
+
 def send(engine: Engine, group: Group, planned: PlannedOrder) -> None:
-    """Have an order go to the market."""
+    """Have an order go to the market, unless nothing is left of it."""
+    if not planned.size:
+        return
     liquidation, issued = liquidation_of(group), issue(engine, group, planned.symbol)
     order = Order(
         issued.id, issued.attempt, planned.symbol, planned.side, planned.size, planned.limit,

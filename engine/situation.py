@@ -13,6 +13,7 @@ from engine.events import CROSS
 from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
+from engine.netting import netted
 from engine.planning import closes_whole, plan_orders
 from engine.profile import RiskProfile, Threshold
 from engine.recourse import backs, lost, plan_draws
@@ -67,6 +68,7 @@ class Situation(NamedTuple):
     capped: bool  # already noted as waiting for room
     sellable: bool  # it owns something to convert into what it owes to pools
     lost: bool  # nothing is left that could repay a pool
+    promised: bool  # somebody else's live transfer closes one of its legs
 
 
 class Outlook(NamedTuple):
@@ -211,6 +213,7 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         full=outlook.full,
         sellable=outlook.sellable,
         lost=outlook.lost,
+        promised=legs and _promised(engine, group),
     )
 
 
@@ -226,7 +229,11 @@ def _pauses(engine: Engine, group: Group, state: Health | None) -> tuple[bool, b
     if rules.in_force.liquidation.toxic != "halt":
         return False, False
     plan = plan_orders(state, group.holdings, rules, engine.markets, liquidation)
-    return False, plan.waits == "toxic"
+    return False, plan.waits == "toxic" and not netted(engine, group, state)
+
+
+def _promised(engine: Engine, group: Group) -> bool:
+    return any(order.symbol in group.symbols for order in engine.transfers.against(group.key))
 
 
 def takes_whole_accounts(rules: Rules) -> bool:

@@ -1,94 +1,30 @@
 """Who takes a position that the market does not: each plans what it can, nothing is changed here.
 
-The fund's account, the backstop, those in profit on the other side; before all of them another
-group of the same account that holds the other side. The formulas stand in docs/semantics.md, 11
-and 12.
+The fund's account, the backstop, those in profit on the other side. The formulas stand in
+docs/semantics.md, 12.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engine import funds
 from engine.book import Group
-from engine.closing import bankruptcy_price
 from engine.decisions import Side
 from engine.deleveraging import most_lots, shared_out, stands
 from engine.drawdown import deleveraging
 from engine.events import CROSS
 from engine.instruments import Listed
-from engine.issuing import liquidation_of
-from engine.liquidation import Layer
-from engine.margin import Health, LegHealth, notional
+from engine.margin import notional
 from engine.money import ZERO, ceil_to, floor_to
+from engine.transfers import Closing, Transfer
 from engine.waterfall_profile import Taker
 
 if TYPE_CHECKING:
     from engine.core import Engine
-
-
-class Closing(NamedTuple):
-    """What is left to close of a leg, unsigned, with its mark and its bankruptcy price as shown."""
-
-    symbol: str
-    side: Side
-    size: Decimal
-    bankruptcy: Decimal | None
-    mark: Decimal
-
-
-class Transfer(NamedTuple):
-    """What a counterparty (account, margin) is to take at a price.
-
-    `capacity` is the size that it could take; `rank`, `score` and what it forgoes (settlement
-    asset) are of deleveraging.
-    """
-
-    layer: Layer
-    counterparty: tuple[str, str]
-    size: Decimal
-    price: Decimal
-    capacity: Decimal = ZERO
-    rank: int = 0
-    score: Decimal = ZERO
-    forgone: Decimal = ZERO
-
-
-# --- another group of the account
-
-
-def netted(engine: Engine, group: Group, state: Health) -> list[tuple[Closing, Transfer]]:
-    """Return what another group of the account is to set off against its legs, at the marks.
-
-    Nothing in stage backstop: a venue that does not net must not keep a position open.
-    """
-    rules = engine.rules
-    if not rules.in_force.liquidation.netting or liquidation_of(group).backstop:
-        return []
-    found: list[tuple[Closing, Transfer]] = []
-    for leg in sorted(state.legs, key=lambda one: one.symbol):
-        side: Side = "sell" if leg.size > 0 else "buy"
-        for other in group.account.ordered_groups():
-            size = ZERO if rules.halts(leg.symbol) else _opposite(engine, other, leg)
-            if size > 0:
-                shown = bankruptcy_price(leg, state, rules)
-                closing = Closing(leg.symbol, side, min(size, abs(leg.size)), shown, leg.mark)
-                transfer = Transfer("netting", other.key, closing.size, leg.mark, size)
-                found.append((closing, transfer))
-    return found
-
-
-def _opposite(engine: Engine, other: Group, leg: LegHealth) -> Decimal:
-    """Return what a group holds against a leg that no order and no transfer closes already."""
-    held = engine.book.leg_of(other, leg.symbol)
-    if held is None or (held.size > 0) == (leg.size > 0):
-        return ZERO
-    live = other.liquidation.orders.values() if other.liquidation else ()
-    if any(order.symbol == leg.symbol and order.closes_leg for order in live):
-        return ZERO
-    return abs(held.size) - engine.transfers.unfilled(other.key, leg.symbol)
+    from engine.liquidation import Layer
 
 
 # --- the fund's account, and the backstop

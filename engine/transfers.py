@@ -1,21 +1,49 @@
-"""Transfers under way: positions that those who were named are to take, without the market."""
+"""Transfers: positions that those who are named are to take, without the market."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine import funds
+from engine.decisions import Side
 from engine.instruments import Listed
-from engine.liquidation import Layer, Order
 from engine.money import ZERO
 
 if TYPE_CHECKING:
     from engine.core import Engine
+    from engine.liquidation import Layer, Order
 
 GroupKey = tuple[str, str]
 """Account and margin."""
+
+
+class Closing(NamedTuple):
+    """What is left to close of a leg, unsigned, with its mark and its bankruptcy price as shown."""
+
+    symbol: str
+    side: Side
+    size: Decimal
+    bankruptcy: Decimal | None
+    mark: Decimal
+
+
+class Transfer(NamedTuple):
+    """What a counterparty (account, margin) is to take at a price.
+
+    `capacity` is the size that it could take; `rank`, `score` and what it forgoes (settlement
+    asset) are of deleveraging.
+    """
+
+    layer: Layer
+    counterparty: tuple[str, str]
+    size: Decimal
+    price: Decimal
+    capacity: Decimal = ZERO
+    rank: int = 0
+    score: Decimal = ZERO
+    forgone: Decimal = ZERO
 
 
 class Transfers:

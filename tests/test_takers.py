@@ -1,0 +1,332 @@
+"""Who takes a position that the market does not, told to the engine: the fund's account, the
+backstop, those in profit on the other side."""
+
+from collections.abc import Sequence
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from engine import decisions, events, invariants, state
+from engine.decisions import Decision
+from engine.instruments import Perpetual
+from engine.liquidation_profile import LiquidationRule
+from engine.profile import RiskProfile
+from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
+from tests.story import Story, WholeEngine, of, only
+
+X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0), underlying="X")
+XQ = structs.replace(X, name="XQ")
+INVERSE = structs.replace(X, name="XI", settle="BTC", style="inverse", size_decimals=0, lot=D(1))
+
+FUND = Waterfall(takers=("fund",), fund_account="fund")
+AT_BANKRUPTCY = Waterfall(takers=("fund", "adl"), fund_account="fund", adl=Deleveraging())
+AT_MARK = Waterfall(takers=("adl",), adl=Deleveraging(price="mark"))
+BACKSTOP = Waterfall(takers=("backstop",), backstop=Backstop("vault", D(1000)))
+
+
+def opened(story: Story, account: str, role: str) -> None:
+    story.tell(events.AccountOpened, account=account, role=role)
+
+
+def venue(waterfall: Waterfall, *, fund: str = "40", **rules: Any) -> Story:
+    """A long of 10 at 100, worth 100 at 90, and who stands on the other side; the mark is 100."""
+    story = Story(WholeEngine())
+    story.rules(X, XQ, INVERSE, rate="0.01", waterfall=waterfall, **rules)
+    story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(fund))
+    opened(story, "fund", "fund")
+    opened(story, "vault", "backstop")
+    for account, money, size in (("long", 100, 10), ("one", 1000, -7), ("two", 100, -3)):
+        story.deposit(account, "USDT", str(money))
+        story.fill(account, "X", str(size), "100")
+    story.price("X", "100")
+    return story
+
+
+def engine_of(story: Story) -> Any:
+    return story.machine.engine  # type: ignore[attr-defined]
+
+
+def taken(decided: Sequence[Decision]) -> list[tuple[str, str, D, D]]:
+    """Return who takes what: layer, account, size, price."""
+    found = []
+    for one in decided:
+        if isinstance(one, decisions.TakeOver):
+            found.append((one.layer, one.taker, one.size, one.price))
+        elif isinstance(one, decisions.Deleverage):
+            found.append(("adl", one.counterparty, one.size, one.price))
+    return found
+
+
+def carry_out(story: Story, decided: Sequence[Decision]) -> list[Decision]:
+    """Fill every transfer, the counterparty first, as a venue does; return what is decided."""
+    out: list[Decision] = []
+    for one in decided:
+        if not isinstance(one, decisions.TakeOver | decisions.Deleverage):
+            continue
+        other, margin = (
+            (one.taker, one.taker_margin)
+            if isinstance(one, decisions.TakeOver)
+            else (one.counterparty, one.counterparty_margin)
+        )
+        signed = one.size if one.side == "buy" else -one.size
+        price = str(one.price)
+        out += story.fill(other, one.symbol, str(-signed), price, margin=margin)
+        out += story.fill(
+            one.account, one.symbol, str(signed), price, margin=one.margin, order_id=one.order_id
+        )
+        invariants.check(engine_of(story))
+    return out
+
+
+def test_c_the_fund_takes_what_it_can_pay_and_the_winners_the_rest_at_the_bankruptcy_price():
+    story = venue(AT_BANKRUPTCY)
+    decided = story.price("X", "80")
+    assert taken(decided) == [
+        ("fund", "fund", 4, 90),
+        ("adl", "two", 3, 90),
+        ("adl", "one", 3, 90),
+    ]
+    assert not of(decisions.LiquidationOrder, decided)
+    assert only(decisions.TakeOver, decided).capacity == 4
+    assert [one.forgone for one in of(decisions.Deleverage, decided)] == [30, 30]
+
+    after = carry_out(story, decided)
+    assert not of(decisions.Shortfall, after) + of(decisions.BadDebt, after)
+    assert only(decisions.LiquidationEnded, after).reason == "flat"
+    machine = story.machine
+    assert machine.ledger("fund") == {}
+    assert machine.cash("fund") == {"USDT": 40}
+    assert engine_of(story).health_of(engine_of(story).group_of("fund", "cross")).equity == 0
+    assert machine.cash("long") == {}
+    assert machine.cash("two") == {"USDT": 100 + 30}
+    assert machine.cash("one") == {"USDT": 1000 + 30}
+
+
+def test_c_at_the_mark_nobody_forgoes_anything_and_the_shortfall_is_whole():
+    story = venue(AT_MARK)
+    decided = story.price("X", "80")
+    assert taken(decided) == [("adl", "two", 3, 80), ("adl", "one", 7, 80)]
+    assert [one.forgone for one in of(decisions.Deleverage, decided)] == [0, 0]
+    after = carry_out(story, decided)
+    shortfall = only(decisions.Shortfall, after)
+    assert (shortfall.market, shortfall.amount) == ("X", 100)
+    assert only(decisions.FundDraw, after).amount == 40
+    assert only(decisions.BadDebt, after).amount == 60
+
+
+def test_what_nobody_takes_goes_to_the_market_in_one_order():
+    story = venue(FUND)
+    decided = story.price("X", "80")
+    order = only(decisions.LiquidationOrder, decided)
+    assert (order.size, order.stage, order.limit_price, order.bankruptcy_price) == (
+        6,
+        "backstop",
+        76,
+        90,
+    )
+    takeover = only(decisions.TakeOver, decided)
+    assert (takeover.order_id, takeover.replaces) == ("long:1:1:X", "")
+    assert (order.order_id, order.replaces) == ("long:1:2:X", "")
+
+
+def test_the_fund_takes_all_of_what_is_not_beyond_its_bankruptcy_price():
+    """An order that was not filled at its limit goes to stage backstop at a mark above 90."""
+    story = venue(FUND, fund="0")
+    story.price("X", "90.5")
+    assert [o.stage for o in of(decisions.LiquidationOrder, story.decided)] == ["limit"]
+    story.time += 6_000_000
+    story.tell(events.TimePassed)
+    decided = story.tell(
+        events.OrderClosed,
+        account="long",
+        order_id="long:1:1:X",
+        filled_size=D(0),
+        reason="cancelled",
+    )
+    assert taken(decided) == [("fund", "fund", 10, 90)]
+    assert only(decisions.TakeOver, decided).replaces == "long:1:1:X"
+
+
+def test_a_fund_that_fell_meanwhile_pays_what_it_has():
+    story = venue(FUND)
+    decided = story.price("X", "80")
+    story.price("X", "70")
+    carry_out(story, decided)
+    # At 70 four lots lose 80; the fund had 40.
+    assert story.machine.ledger("fund") == {}
+    assert story.machine.cash("fund") == {"USDT": 40}
+
+
+def test_what_live_transfers_hold_of_the_fund_is_not_promised_twice():
+    story = venue(FUND, fund="60")
+    story.deposit("late", "USDT", "100")
+    story.fill("late", "X", "10", "100")
+    decided = story.price("X", "80")
+    assert taken(decided) == [("fund", "fund", 6, 90)]
+    sizes = [(o.account, o.size) for o in of(decisions.LiquidationOrder, decided)]
+    assert sizes == [("late", 4), ("long", 10)]
+
+
+def test_a_backstop_takes_as_much_notional_as_it_has_room_for():
+    story = venue(BACKSTOP)
+    story.fill("vault", "XQ", "-2", "100")
+    story.price("XQ", "100")
+    decided = story.price("X", "80")
+    # 1,000 less 200 held leave ten lots of 80.
+    assert taken(decided) == [("backstop", "vault", 10, 90)]
+    assert only(decisions.TakeOver, decided).capacity == 10
+    carry_out(story, decided)
+    story.deposit("late", "USDT", "100")
+    decided = story.fill("late", "X", "10", "100")
+    assert taken(decided) == []
+    assert only(decisions.LiquidationOrder, decided).size == 10
+
+
+def test_a_short_is_taken_over_and_deleveraged_as_a_long_is():
+    story = Story(WholeEngine())
+    story.rules(X, rate="0.01", waterfall=AT_BANKRUPTCY)
+    story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(40))
+    opened(story, "fund", "fund")
+    for account, money, size in (("short", 100, -10), ("bull", 1000, 10), ("bear", 1000, -1)):
+        story.deposit(account, "USDT", str(money))
+        story.fill(account, "X", str(size), "100")
+    decided = story.price("X", "120")
+    assert taken(decided) == [("fund", "fund", 4, 110), ("adl", "bull", 6, 110)]
+    assert only(decisions.Deleverage, decided).forgone == 60
+    after = carry_out(story, decided)
+    assert not of(decisions.Shortfall, after)
+    assert story.machine.cash("bull") == {"USDT": 1060}
+
+
+def test_an_inverse_long_is_taken_over_and_deleveraged():
+    """Bankrupt at 8,000 (0.025 BTC behind 1,000 contracts of 1 USD at 10,000), marked at 5,000."""
+    story = Story(WholeEngine())
+    story.rules(INVERSE, rate="0.01", waterfall=AT_BANKRUPTCY)
+    story.price("BTC", "5000", "index")
+    story.tell(events.FundMoved, shard=0, asset="BTC", amount=D("0.03"))
+    opened(story, "fund", "fund")
+    for account, coins, size in (("long", "0.025", 1000), ("short", "1", -1000)):
+        story.deposit(account, "BTC", coins)
+        story.fill(account, "XI", str(size), "10000")
+    decided = story.price("XI", "5000")
+    # A contract loses 1 ÷ 5,000 − 1 ÷ 8,000 = 0.000075 BTC: the fund can pay for 400.
+    assert taken(decided) == [("fund", "fund", 400, 8000), ("adl", "short", 600, 8000)]
+    assert only(decisions.Deleverage, decided).forgone == D("0.045")
+    after = carry_out(story, decided)
+    assert not of(decisions.Shortfall, after)
+    assert story.machine.ledger("fund") == {}
+
+
+def test_a_position_that_nets_against_another_of_its_account_does_so_first():
+    story = venue(FUND, liquidation=LiquidationRule(netting=True))
+    story.tell(events.MarginMoved, account="long", symbol="X", amount=D(50))
+    story.fill("long", "X", "-4", "100", margin="isolated:X")
+    decided = story.price("X", "95.3")
+    assert taken(decided) == [("netting", "long", 4, D("95.3"))]
+    assert only(decisions.TakeOver, decided).taker_margin == "isolated:X"
+    assert not of(decisions.LiquidationOrder, decided)
+    after = carry_out(story, decided)
+    order = only(decisions.LiquidationOrder, after)
+    assert (order.size, order.stage) == (6, "limit")
+
+
+def test_netting_that_the_venue_does_not_do_is_not_tried_again():
+    story = venue(FUND, liquidation=LiquidationRule(netting=True))
+    story.tell(events.MarginMoved, account="long", symbol="X", amount=D(50))
+    story.fill("long", "X", "-4", "100", margin="isolated:X")
+    story.price("X", "94")
+    story.time += 20_000_000
+    decided = story.tell(events.TimePassed)
+    assert [one.reason for one in of(decisions.CancelOrder, decided)] == ["expired"]
+    assert taken(decided) == [("fund", "fund", 10, 95)]
+
+
+def test_who_begins_to_be_liquidated_waits_for_the_transfers_against_it():
+    """A short that is deleveraged is breached in turn: nothing of it is closed twice."""
+    story = venue(AT_BANKRUPTCY, fund="0")
+    story.deposit("one", "USDT", "1")
+    decided = story.price("X", "80")
+    assert taken(decided) == [("adl", "two", 3, 90), ("adl", "one", 7, 90)]
+    story.tell(events.Withdrawal, account="two", asset="USDT", amount=D(100))
+    started = story.tell(events.Withdrawal, account="two", asset="USDT", amount=D(60))
+    assert of(decisions.LiquidationStarted, started)
+    assert not of(decisions.LiquidationOrder, started)
+    invariants.check(engine_of(story))
+    one = of(decisions.Deleverage, decided)[0]
+    closed = story.tell(
+        events.OrderClosed,
+        account="long",
+        order_id=one.order_id,
+        filled_size=D(0),
+        reason="rejected",
+    )
+    order = only(decisions.LiquidationOrder, closed)
+    assert (order.account, order.size) == ("two", 3)
+
+
+def test_an_account_that_is_to_take_something_is_not_closed():
+    story = venue(FUND)
+    story.price("X", "80")
+    refused = only(decisions.Refused, story.tell(events.AccountClosed, account="fund"))
+    assert refused.rule == "not_empty"
+
+
+def test_a_late_fill_of_a_transfer_is_applied_and_nothing_is_paid_for_it():
+    story = venue(FUND)
+    decided = story.price("X", "80")
+    only_one = only(decisions.TakeOver, decided)
+    story.tell(
+        events.OrderClosed,
+        account="long",
+        order_id=only_one.order_id,
+        filled_size=D(0),
+        reason="cancelled",
+    )
+    late = story.fill("long", "X", "-4", "90", order_id=only_one.order_id)
+    assert only(decisions.Anomaly, late).kind == "late"
+    assert story.machine.ledger("fund") == {"USDT": 40}
+    invariants.check(engine_of(story))
+
+
+def test_nobody_takes_who_is_not_there_or_is_being_liquidated_itself():
+    story = venue(structs.replace(FUND, fund_account="nobody"))
+    assert taken(story.price("X", "80")) == []
+    story = venue(structs.replace(FUND, fund_account="long"))
+    assert taken(story.price("X", "80")) == []
+
+
+def restored(story: Story) -> None:
+    """Put the engine down and take it up again from its state."""
+    machine = story.machine
+    assert isinstance(machine, WholeEngine)
+    machine.engine = state.restore(0, state.records(machine.engine).items())
+
+
+@pytest.mark.parametrize("ranking", ["binance", "bitmex", "hyperliquid", "pro_rata", "water_fill"])
+def test_a_restart_while_transfers_are_live_changes_nothing(ranking: Any) -> None:
+    adl = Deleveraging(ranking=ranking)
+    digests = []
+    for cut in (False, True):
+        story = venue(structs.replace(AT_BANKRUPTCY, adl=adl))
+        decided = story.price("X", "80")
+        if cut:
+            restored(story)
+        story.deposit("late", "USDT", "100")
+        story.fill("late", "X", "10", "100")
+        if cut:
+            restored(story)
+        carry_out(story, decided)
+        digests.append((state.digest(engine_of(story)), taken(story.decided)))
+    assert digests[0] == digests[1]
+
+
+def test_profiles_without_takers_do_as_before() -> None:
+    story = venue(Waterfall())
+    decided = story.price("X", "80")
+    assert taken(decided) == []
+    assert only(decisions.LiquidationOrder, decided).size == 10
+    profile = engine_of(story).rules.in_force
+    assert isinstance(profile, RiskProfile)
+    assert profile.waterfall == Waterfall()
