@@ -27,6 +27,7 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
         hand_over(engine, group, closing, transfer)
     if netting:
         liquidation.waits = ""
+        engine.others_changed()
         return
     plan = plan_orders(known(state), group.holdings, engine.rules, engine.markets, liquidation)
     liquidation.waits = plan.waits
