@@ -211,7 +211,8 @@ class Gauge:
         self._observed = time.monotonic()
         for engine in self._engines:
             shard = engine.shard
-            self._metrics.fold(shard, self._events[shard], self._decisions[shard])
+            listed = engine.rules.derivatives
+            self._metrics.fold(shard, self._events[shard], self._decisions[shard], listed)
             self._metrics.observe_state(shard, engine)
             self._events[shard].clear()
             self._decisions[shard].clear()

@@ -274,7 +274,8 @@ class Life:
             raise UnknownOutcome(f"commit: {type(error).__name__}: {error}") from error
         seconds = time.monotonic() - began
         decisions = [decision for decision, _ in batch.output.decisions]
-        self._metrics.fold(self._number, batch.events, decisions)
+        listed = self.engine.rules.derivatives
+        self._metrics.fold(self._number, batch.events, decisions, listed)
         self._metrics.observe_times(self._number, batch.detected, seconds)
         if view is not None:
             self._metrics.show(self._number, view)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from engine import decisions as d
 from engine import events as e
+from engine.instruments import Listed
 from producers.summary import OUTCOMES
 
 Labels = tuple[str, ...]
@@ -32,14 +33,33 @@ class Counted(NamedTuple):
     amount: Callable[[Any], int] = lambda decision: 1
 
 
+class Measured(NamedTuple):
+    """The same of what takes the instrument to tell."""
+
+    family: str
+    labels: Callable[[Any, Listed], Labels]
+    amount: Callable[[Any, Listed], float]
+
+
 def _values(kind: type[d.Decision], *fields: str) -> tuple[Labels, ...]:
     """Return every combination of what the named fields of a decision may say."""
     hints = get_type_hints(kind)
     return tuple(product(*(get_args(hints[field]) for field in fields)))
 
 
-def _toxic(decision: d.CollateralLiquidation | d.AuctionStarted) -> str:
+def _toxic(decision: d.LiquidationOrder | d.CollateralLiquidation | d.AuctionStarted) -> str:
     return "true" if decision.toxic else "false"
+
+
+TOXIC = ("false", "true")
+TRANSFERS = ("netting", "fund", "backstop", "adl")
+"""Who takes positions without the market; the last are deleveraged counterparties."""
+
+
+def _notional(transfer: d.TakeOver | d.Deleverage, listed: Listed) -> float:
+    """Return the notional of a transfer at its price, in the settlement asset."""
+    size, price = float(transfer.size * listed.multiplier), float(transfer.price)
+    return size / price if listed.inverse else size * price
 
 
 COUNTERS = {
@@ -60,9 +80,25 @@ COUNTERS = {
         "Liquidations over, by how they ended.", ("reason",), _values(d.LiquidationEnded, "reason")
     ),
     "liquidator_orders": Family(
-        "Liquidation orders, by why the liquidation began and by stage.",
-        ("reason", "stage"),
-        _values(d.LiquidationOrder, "reason", "stage"),
+        "Liquidation orders, by why the liquidation began and by stage; toxic: what lowers health.",
+        ("reason", "stage", "toxic"),
+        tuple(
+            (*at, toxic) for at in _values(d.LiquidationOrder, "reason", "stage") for toxic in TOXIC
+        ),
+    ),
+    "liquidator_transfers": Family(
+        "Positions to be taken without the market, by who takes them.",
+        ("layer",),
+        tuple((layer,) for layer in TRANSFERS),
+    ),
+    "liquidator_loss_charges": Family(
+        "Margin groups that were charged with a part of somebody else's loss.", (), ((),)
+    ),
+    "liquidator_price_jumps": Family(
+        "Prices that jumped too far and were held.", ("kind",), (("mark",), ("index",))
+    ),
+    "liquidator_breakers_tripped": Family(
+        "Markets halted because forced fills passed their share of open interest.", (), ((),)
     ),
     "liquidator_collateral_sales": Family("Collateral sales ordered.", (), ((),)),
     "liquidator_cancels": Family(
@@ -111,7 +147,14 @@ COUNTERS = {
 COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
     d.LiquidationStarted: (Counted("liquidator_liquidations_started", lambda it: (it.reason,)),),
     d.LiquidationEnded: (Counted("liquidator_liquidations_ended", lambda it: (it.reason,)),),
-    d.LiquidationOrder: (Counted("liquidator_orders", lambda it: (it.reason, it.stage)),),
+    d.LiquidationOrder: (
+        Counted("liquidator_orders", lambda it: (it.reason, it.stage, _toxic(it))),
+    ),
+    d.TakeOver: (Counted("liquidator_transfers", lambda it: (it.layer,)),),
+    d.Deleverage: (Counted("liquidator_transfers", lambda it: ("adl",)),),
+    d.LossCharged: (Counted("liquidator_loss_charges"),),
+    d.PriceHeld: (Counted("liquidator_price_jumps", lambda it: (it.kind,)),),
+    d.BreakerTripped: (Counted("liquidator_breakers_tripped"),),
     d.CollateralSale: (Counted("liquidator_collateral_sales"),),
     d.CancelOrder: (Counted("liquidator_cancels", lambda it: (it.reason,)),),
     d.CancelOpenOrders: (Counted("liquidator_own_order_cancels"),),
@@ -132,6 +175,40 @@ COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
     d.WithdrawalUnpaid: (Counted("liquidator_withdrawals_unpaid"),),
 }
 
+MEASURES = {
+    "liquidator_transfer_notional": Family(
+        "Notional of positions to be taken without the market, at their price, in the asset.",
+        ("market", "asset", "layer"),
+    ),
+    "liquidator_deleveraging_forgone": Family(
+        "What deleveraged counterparties had less than at the mark, in the asset.",
+        ("market", "asset"),
+    ),
+}
+"""Counters by market; which are shown as 0 before anything happens depends on the rules."""
+
+MEASURED: dict[type[d.Decision], tuple[Measured, ...]] = {
+    d.TakeOver: (
+        Measured(
+            "liquidator_transfer_notional",
+            lambda it, listed: (it.symbol, listed.settle, it.layer),
+            _notional,
+        ),
+    ),
+    d.Deleverage: (
+        Measured(
+            "liquidator_transfer_notional",
+            lambda it, listed: (it.symbol, listed.settle, "adl"),
+            _notional,
+        ),
+        Measured(
+            "liquidator_deleveraging_forgone",
+            lambda it, listed: (it.symbol, listed.settle),
+            lambda it, listed: float(it.forgone),
+        ),
+    ),
+}
+
 TOTALS = {
     "liquidator_shortfall": Family(
         "What liquidated groups lacked, in the asset.", ("market", "asset")
@@ -142,6 +219,9 @@ TOTALS = {
     "liquidator_bad_debt": Family("What nobody paid of it, in the asset.", ("market", "asset")),
     "liquidator_bad_debt_recovered": Family(
         "What of that was repaid later, in the asset.", ("market", "asset")
+    ),
+    "liquidator_bad_debt_written_off": Family(
+        "What of that was given up for good, in the asset.", ("market", "asset")
     ),
 }
 
@@ -203,7 +283,22 @@ GAUGES = {
     "liquidator_auction_debt": Family(
         "What auctions have to raise, penalty included, in the asset.", ("pool", "asset")
     ),
-    "liquidator_insurance_fund": Family("Cash of the insurance fund, in the asset.", ("asset",)),
+    "liquidator_insurance_fund": Family(
+        "Cash of an insurance fund, in the asset; the venue's has no name.", ("asset", "fund")
+    ),
+    "liquidator_withdrawal_gate_closed": Family(
+        "1 while withdrawals are to stop: unpaid shortfall exceeds the funds.", ("asset",)
+    ),
+    "liquidator_liquidations_waiting": Family(
+        "Liquidations whose orders do not go out, by what they wait for.", ("reason",)
+    ),
+    "liquidator_market_halted": Family("1 while liquidation in a market is halted.", ("market",)),
+    "liquidator_price_held": Family(
+        "1 while a price that jumped waits for a second one.", ("symbol", "kind")
+    ),
+    "liquidator_forced_flow_ratio": Family(
+        "Forced fills of the last minute as a part of open interest.", ("market",)
+    ),
     "liquidator_requirement_factor": Family(
         "The factor of volatility on a market's requirement.", ("market", "requirement")
     ),

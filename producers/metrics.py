@@ -8,25 +8,32 @@ is labelled by account or order.
 from __future__ import annotations
 
 import platform
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import version
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from engine import bad_debt, funds
 from engine import decisions as d
 from engine.core import Engine
+from engine.guard import MINUTE
+from engine.instruments import Listed
 from engine.loan_book import loan_book, pool_views
 from engine.money import ZERO
+from engine.rules import Rules
 from engine.survey import survey
 from producers.metric_families import (
     COUNTED,
     COUNTERS,
     GAUGES,
+    MEASURED,
+    MEASURES,
     POOL_AMOUNTS,
     POOL_RATIOS,
     TOTALS,
@@ -38,6 +45,8 @@ DETECTION_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1
 COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 20)
 
 SECOND = 1_000_000
+
+NOTHING_LISTED: Mapping[str, Listed] = MappingProxyType({})
 
 
 class Lag(NamedTuple):
@@ -51,10 +60,12 @@ Samples = dict[str, dict[Labels, float]]
 
 
 class View(NamedTuple):
-    """A shard's state as Prometheus sees it."""
+    """A shard's state as Prometheus sees it; `known` are samples of measures before anything
+    happens, all 0."""
 
     totals: Samples
     gauges: Samples
+    known: Samples
 
 
 class _Shard:
@@ -64,7 +75,10 @@ class _Shard:
         self.counts = {
             name: Counter(dict.fromkeys(family.known, 0)) for name, family in COUNTERS.items()
         }
-        self.view = View({}, {})
+        self.measures: dict[str, defaultdict[Labels, float]] = {
+            name: defaultdict(float) for name in MEASURES
+        }
+        self.view = View({}, {}, {})
         self.lag: Samples = {}
 
 
@@ -94,13 +108,17 @@ class Metrics(Collector):
         shard: int,
         events: Mapping[tuple[str, str], int],
         decisions: Iterable[d.Decision],
+        listed: Mapping[str, Listed] = NOTHING_LISTED,
     ) -> None:
-        """Count committed events, by (type, outcome), and decisions."""
-        counts = self._of(shard).counts
-        counts["liquidator_events"].update(events)
+        """Count committed events, by (type, outcome), and decisions; `listed` are the instruments
+        that these speak of, by name."""
+        of = self._of(shard)
+        of.counts["liquidator_events"].update(events)
         for decision in decisions:
             for counted in COUNTED.get(type(decision), ()):
-                counts[counted.family][counted.labels(decision)] += counted.amount(decision)
+                of.counts[counted.family][counted.labels(decision)] += counted.amount(decision)
+            if isinstance(decision, d.TakeOver | d.Deleverage):
+                self._measure(of, decision, listed[decision.symbol])
 
     def observe_times(self, shard: int, detections: Iterable[float], commit: float) -> None:
         """Record the seconds that orders and one commit took."""
@@ -140,12 +158,19 @@ class Metrics(Collector):
         )
         for name, family in COUNTERS.items():
             yield self._filled(CounterMetricFamily, name, family, lambda of: of.counts)
+        for name, family in MEASURES.items():
+            yield self._filled(CounterMetricFamily, name, family, _measured)
         for name, family in TOTALS.items():
             yield self._filled(CounterMetricFamily, name, family, lambda of: of.view.totals)
         for name, family in GAUGES.items():
             yield self._filled(
                 GaugeMetricFamily, name, family, lambda of: {**of.view.gauges, **of.lag}
             )
+
+    def _measure(self, of: _Shard, decision: d.TakeOver | d.Deleverage, listed: Listed) -> None:
+        for measured in MEASURED[type(decision)]:
+            at = measured.labels(decision, listed)
+            of.measures[measured.family][at] += measured.amount(decision, listed)
 
     def _filled(
         self,
@@ -169,9 +194,27 @@ class Metrics(Collector):
         return found
 
 
+def _measured(of: _Shard) -> Samples:
+    """Return measures, those that have not happened yet as 0."""
+    return {name: {**of.view.known.get(name, {}), **sums} for name, sums in of.measures.items()}
+
+
 def look(engine: Engine) -> View:
     """Look at a shard's state."""
-    return View(_totals(engine), _gauges(engine))
+    return View(_totals(engine), _gauges(engine), _known(engine))
+
+
+def _known(engine: Engine) -> Samples:
+    """Return what the rules let be measured, all 0."""
+    profile = engine.rules.profile
+    if profile is None:
+        return {}
+    layers = profile.waterfall.takers + (("netting",) if profile.liquidation.netting else ())
+    markets = [(name, listed.settle) for name, listed in engine.rules.derivatives.items()]
+    return {
+        "liquidator_transfer_notional": {(*at, layer): 0.0 for at in markets for layer in layers},
+        "liquidator_deleveraging_forgone": dict.fromkeys(markets if "adl" in layers else (), 0.0),
+    }
 
 
 def _totals(engine: Engine) -> Samples:
@@ -179,18 +222,29 @@ def _totals(engine: Engine) -> Samples:
     ledger = engine.ledger
     return {
         "liquidator_shortfall": _by_market(engine, ledger.shortfall),
-        "liquidator_shortfall_paid": {
-            (*labels, layer): paid
-            for layer, sums in (
-                ("fund", ledger.paid_by_fund),
-                ("reserve", ledger.paid_by_reserve),
-                ("lenders", ledger.socialised),
-            )
-            for labels, paid in _by_market(engine, sums, lent=layer != "fund").items()
-        },
+        "liquidator_shortfall_paid": _paid(engine),
         "liquidator_bad_debt": _by_market(engine, ledger.bad_debt),
         "liquidator_bad_debt_recovered": _by_market(engine, ledger.recovered),
+        "liquidator_bad_debt_written_off": _by_market(engine, ledger.written_off),
     }
+
+
+def _paid(engine: Engine) -> dict[Labels, float]:
+    """Return what each layer paid; where a loss is shared it is by lenders of a pool, else by those
+    with a position."""
+    ledger, rules = engine.ledger, engine.rules
+    found = {(*at, "fund"): paid for at, paid in _by_market(engine, ledger.paid_by_fund).items()}
+    for at, paid in _by_market(engine, ledger.paid_by_reserve, lent=True).items():
+        found[*at, "reserve"] = paid
+    shared = _by_market(engine, ledger.socialised, lent=not _shares(rules))
+    for at, paid in shared.items():
+        found[*at, "socialised" if at[0] in rules.derivatives else "lenders"] = paid
+    return found
+
+
+def _shares(rules: Rules) -> bool:
+    """Tell whether the losses of a derivative are socialised."""
+    return rules.profile is not None and bool(rules.profile.waterfall.socialised)
 
 
 def _gauges(engine: Engine) -> Samples:
@@ -210,9 +264,8 @@ def _gauges(engine: Engine) -> Samples:
         "liquidator_gap_waiting_notional": {(numeraire,): book.gap_notional},
         "liquidator_bad_debt_outstanding": _by_market(engine, _outstanding(engine)),
         "liquidator_bad_debt_unrealised": _by_market(engine, book.unrealised),
-        "liquidator_insurance_fund": {
-            (asset,): float(engine.ledger.fund.get(asset, 0)) for asset in rules.assets
-        },
+        "liquidator_insurance_fund": _funds(engine),
+        **_guards(engine),
         "liquidator_requirement_factor": {
             (market, kind): float(getattr(state, kind))
             for market, state in engine.markets.volatilities.items()
@@ -228,6 +281,58 @@ def _gauges(engine: Engine) -> Samples:
         "liquidator_engine_time_seconds": {(): engine.time / SECOND},
         **_loan_gauges(engine),
     }
+
+
+def _funds(engine: Engine) -> dict[Labels, float]:
+    """Return what each insurance fund holds, by asset and name."""
+    rules = engine.rules
+    found: dict[Labels, float] = {(asset, funds.VENUE): 0.0 for asset in rules.assets}
+    if rules.profile is not None:
+        for name, listed in rules.derivatives.items():
+            found[listed.settle, funds.name_of(rules, name)] = 0.0
+    found.update({key: float(held) for key, held in funds.every(engine.ledger)})
+    return found
+
+
+def _guards(engine: Engine) -> Samples:
+    """Return what holds liquidation, or money, back."""
+    rules, markets = engine.rules, engine.markets
+    waiting = Counter(group.liquidation.waits for group in engine.liquidating if group.liquidation)
+    found: Samples = {
+        "liquidator_liquidations_waiting": {
+            (reason,): waiting[reason] for reason in get_args(d.Waits) if reason
+        },
+        "liquidator_market_halted": {
+            (name,): float(rules.halts(name)) for name in rules.derivatives
+        },
+    }
+    if rules.profile is None:
+        return found
+    fuses = rules.profile.liquidation.fuses
+    if rules.profile.waterfall.gate:
+        found["liquidator_withdrawal_gate_closed"] = {
+            (asset,): float(asset in engine.gates.closed) for asset in rules.assets
+        }
+    if fuses.max_jump is not None:
+        found["liquidator_price_held"] = {key: float(key in markets.held) for key in engine.prices}
+    if fuses.max_share_of_oi_per_minute is not None:
+        found["liquidator_forced_flow_ratio"] = {
+            (name,): _flow(engine, name) for name in rules.derivatives
+        }
+    return found
+
+
+def _flow(engine: Engine, symbol: str) -> float:
+    """Return forced fills of the last minute as a part of open interest, 0 where that is not
+    told."""
+    interest = max(engine.markets.interest.get(symbol, (ZERO,)))
+    flow = engine.markets.flow.get(symbol, ())
+    since = engine.time - MINUTE
+    return (
+        float(sum(float(size) for at, size in flow if at > since) / float(interest))
+        if interest
+        else 0.0
+    )
 
 
 def _loan_gauges(engine: Engine) -> Samples:
@@ -261,9 +366,9 @@ def _loan_gauges(engine: Engine) -> Samples:
 
 
 def _outstanding(engine: Engine) -> dict[tuple[str, str], Decimal]:
-    """Return what nobody paid and nobody repaid since, by (asset, market)."""
+    """Return what nobody paid, repaid or gave up since, by (asset, market)."""
     ledger = engine.ledger
-    return {key: lost - ledger.recovered.get(key, ZERO) for key, lost in ledger.bad_debt.items()}
+    return {key: bad_debt.outstanding(ledger, key) for key in ledger.bad_debt}
 
 
 def _by_market(

@@ -20,7 +20,7 @@ from engine.loan_book import BANDS, loan_book
 from engine.money import EXACT
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
 from engine.seizure import FixedBonus
-from producers.metric_families import COUNTERS, GAUGES, TOTALS
+from producers.metric_families import COUNTERS, GAUGES, MEASURES, TOTALS
 from producers.metrics import Lag, Metrics
 from tests.story import Story, WholeEngine
 
@@ -148,7 +148,7 @@ def test_everything_is_zero_before_it_happens(
     paid = found["liquidator_shortfall_paid_total"]
     assert paid[labels(shard="0", market="M0", asset="USDT", layer="fund")] == 0
     orders = found["liquidator_orders_total"]
-    assert orders[labels(shard="0", reason="breach", stage="backstop")] == 0
+    assert orders[labels(shard="0", reason="breach", stage="backstop", toxic="true")] == 0
     events = found["liquidator_events_total"]
     assert events[labels(shard="0", type="Fill", outcome="refused")] == 0
     assert events[labels(shard="0", type="unreadable", outcome="refused")] == 0
@@ -165,7 +165,7 @@ def test_state_is_shown_as_it_is(registry: CollectorRegistry, metrics: Metrics) 
     assert notional[labels(shard="0", market="M0", asset="USDT", side="short")] == 0
     assert found["liquidator_unmatched_open_interest"][labels(shard="0", market="M0")] == 1
     assert found["liquidator_accounts"][labels(shard="0", state="healthy")] == 1
-    assert found["liquidator_insurance_fund"][labels(shard="0", asset="USDT")] == 15
+    assert found["liquidator_insurance_fund"][labels(shard="0", asset="USDT", fund="")] == 15
     ages = found["liquidator_price_age_seconds"]
     assert ages[labels(shard="0", symbol="M0", kind="mark")] == 1
 
@@ -184,7 +184,7 @@ def test_a_bad_debt_goes_from_unrealised_to_outstanding(
     assert found["liquidator_accounts"][labels(shard="0", state="liquidating")] == 1
     (order,) = [decision for decision in decisions if isinstance(decision, d.LiquidationOrder)]
     placed = found["liquidator_orders_total"]
-    assert placed[labels(shard="0", reason=order.reason, stage=order.stage)] == 1
+    assert placed[labels(shard="0", reason=order.reason, stage=order.stage, toxic="false")] == 1
     fill = e.Fill(
         time=4_000_000,
         account="a",
@@ -206,7 +206,7 @@ def test_a_bad_debt_goes_from_unrealised_to_outstanding(
     assert paid[labels(shard="0", market="M0", asset="USDT", layer="fund")] == 15
     assert found["liquidator_bad_debt_total"][at] == 25
     assert found["liquidator_bad_debt_outstanding"][at] == 25
-    assert found["liquidator_insurance_fund"][labels(shard="0", asset="USDT")] == 0
+    assert found["liquidator_insurance_fund"][labels(shard="0", asset="USDT", fund="")] == 0
     assert found["liquidator_bad_debt_unrealised"][at] == 0
 
 
@@ -500,6 +500,8 @@ def test_every_metric_is_documented_with_its_labels(
     documented = {name: set(at.split(", ")) - {"—"} for name, at in rows}
     assert len(documented) == len(rows)
     histograms = ("liquidator_detection_latency_seconds", "liquidator_commit_latency_seconds")
-    families = {f"{name}_total": family for name, family in {**COUNTERS, **TOTALS}.items()}
+    families = {
+        f"{name}_total": family for name, family in {**COUNTERS, **MEASURES, **TOTALS}.items()
+    }
     expected = {name: set(family.labels) for name, family in {**families, **GAUGES}.items()}
     assert documented == expected | {name: set() for name in histograms}
