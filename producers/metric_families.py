@@ -289,9 +289,6 @@ GAUGES = {
     "liquidator_withdrawal_gate_closed": Family(
         "1 while withdrawals are to stop: unpaid shortfall exceeds the funds.", ("asset",)
     ),
-    "liquidator_liquidations_waiting": Family(
-        "Liquidations whose orders do not go out, by what they wait for.", ("reason",)
-    ),
     "liquidator_market_halted": Family("1 while liquidation in a market is halted.", ("market",)),
     "liquidator_price_held": Family(
         "1 while a price that jumped waits for a second one.", ("symbol", "kind")

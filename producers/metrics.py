@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -297,11 +297,7 @@ def _funds(engine: Engine) -> dict[Labels, float]:
 def _guards(engine: Engine) -> Samples:
     """Return what holds liquidation, or money, back."""
     rules, markets = engine.rules, engine.markets
-    waiting = Counter(group.liquidation.waits for group in engine.liquidating if group.liquidation)
     found: Samples = {
-        "liquidator_liquidations_waiting": {
-            (reason,): waiting[reason] for reason in get_args(d.Waits) if reason
-        },
         "liquidator_market_halted": {
             (name,): float(rules.halts(name)) for name in rules.derivatives
         },

@@ -13,14 +13,16 @@ from consumers.cli import main
 from consumers.replay import decide
 from engine import wire
 from engine.core import Engine
-from engine.events import AnyEvent
+from engine.events import AnyEvent, Recovered, WrittenOff
 from engine.money import exact
+from engine.waterfall_profile import FundRule, Waterfall
 from producers import waterfall_report
 from producers.event_log import EventLogWriter
 from producers.waterfall_report import Scope
 from producers.waterfall_tally import WaterfallTally
 from tests import small_venue
 from tests.histories import History
+from tests.waterfall_story import Recorder, bankruptcy, treasury, venue
 
 SEEDS = (1, 4, 11, 13, 21, 51)
 
@@ -135,6 +137,43 @@ def test_a_source_is_a_log_or_the_state(tmp_path: Path) -> None:
     assert "`state` needs --config" in liquidator("state").stderr
     result = liquidator(tmp_path / "none.jsonl")
     assert (result.exit_code, "does not exist" in result.stderr) == (2, True)
+
+
+def written(machine: Recorder, path: Path) -> Path:
+    """Write what an engine was told as an event log."""
+    with EventLogWriter(path) as log:
+        for event, _ in machine.told:
+            log.write(0, wire.write_event(event))
+    return path
+
+
+def test_funds_have_names_and_others_share(tmp_path: Path) -> None:
+    rules = Waterfall(fund=FundRule(by="market"), socialised="open_interest")
+    machine, story = venue(rules, fund="BTCUSDT")
+    bankruptcy(story)
+    path = written(machine, tmp_path / "log")
+    found = json.loads(said(path, "--json"))
+    (market,) = found["markets"]
+    assert (market["shortfall"], market["paid_by_fund"]) == ("104.45", "60")
+    assert (market["socialised"], market["bad_debt"]) == ("44.45", "0")
+    layers = [(row["layer"], row["fund"], row["paid"]) for row in found["layers"]]
+    assert layers == [("fund", "BTCUSDT", "60"), ("open_interest", "", "44.45")]
+    text = said(path)
+    assert re.search(r'│ BTCUSDT │ USDT  │ fund "BTCUSDT" +│ +1 │ 60.00 │ +44.45 │', text)
+    one = said(path, "--liquidation", "alice:1")
+    assert re.search(r'│ fund "BTCUSDT" +│ +60 │ +60 │ 44.45 │', one)
+    assert re.search(r"│ open interest +│ +3,100 │ 44.45 │ +0 │", one)
+    assert re.search(r"│   bob cross +│ +— │ 44.45 │ +— │", one)
+    assert "BTCUSDT: shortfall 104.45 USDT = fund 60 + other accounts 44.45 + bad debt 0." in one
+
+
+def test_what_is_recovered_and_written_off_is_outstanding_no_more(tmp_path: Path) -> None:
+    machine, story = venue(Waterfall())
+    bankruptcy(story)
+    treasury(story, Recovered, "40", 2)
+    treasury(story, WrittenOff, "4", 3)
+    text = said(written(machine, tmp_path / "log"))
+    assert re.search(r"│ BTCUSDT │ USDT  │ +44.45 │ +40.00 │ +4.00 │ +0.45 │ +0 │", text)
 
 
 def _told(events: list[AnyEvent]) -> tuple[Engine, WaterfallTally]:
