@@ -219,32 +219,33 @@ class Exchange:
     def _transferred(self, market: SimulatedMarket, transfer: Transfer) -> list[PositionEvent]:
         """Close a position against who is to take it, without the market and free of fees.
 
-        Whoever's own position is to be closed by it gives no more than is open. What is less than
-        was asked for is over.
+        The taker's fill goes first: between the two the same size is not asked of it again.
         """
-        size, symbol, order_id = (
-            self._reducible(market, transfer),
-            transfer.symbol,
-            transfer.order_id,
-        )
-        account, margin = _counterparty(transfer)
-        if isinstance(transfer, Deleverage) or transfer.layer == "netting":
-            theirs = self._free(market, (account, margin, symbol))
-            opposite = abs(theirs) if theirs * size > 0 else ZERO
-            size = min(abs(size), opposite).copy_sign(size)
+        order_id, price = transfer.order_id, transfer.price
+        ours = (transfer.account, transfer.margin, transfer.symbol)
+        theirs = (*_counterparty(transfer), transfer.symbol)
+        size = self._transferable(market, transfer, theirs)
         if not size:
             return [self._closed(order_id, ZERO, "nothing to transfer")]
         found: list[PositionEvent] = [
-            self._fill(
-                (transfer.account, transfer.margin, symbol), size, transfer.price, ZERO, order_id
-            ),
-            self._fill((account, margin, symbol), -size, transfer.price, ZERO),
+            self._fill(theirs, -size, price, ZERO),
+            self._fill(ours, size, price, ZERO, order_id),
         ]
-        for who, part in ((transfer.account, size), (account, -size)):
-            self._desk.note(who, symbol, part, self.perpetuals[symbol].lot)
+        for (account, _, symbol), part in ((ours, size), (theirs, -size)):
+            self._desk.note(account, symbol, part, self.perpetuals[symbol].lot)
         if abs(size) < transfer.size:
             found.append(self._closed(order_id, abs(size), "no more to transfer"))
         return found
+
+    def _transferable(self, market: SimulatedMarket, transfer: Transfer, theirs: Place) -> Decimal:
+        """Return the signed size that goes over; who takes it by closing a position of its own
+        gives no more than is open."""
+        size = self._reducible(market, transfer)
+        if isinstance(transfer, TakeOver) and transfer.layer != "netting":
+            return size
+        free = self._free(market, theirs)
+        opposite = abs(free) if free * size > 0 else ZERO
+        return min(abs(size), opposite).copy_sign(size)
 
     def _executed(self, trade: Trade) -> list[PositionEvent]:
         order = self._orders[trade.order_id]

@@ -253,7 +253,7 @@ async def test_metrics_are_served_meanwhile(capsys):
         while not playing.done() and not shown:
             async with session.get(url) as answer:
                 text = await answer.text()
-            shown = 'liquidator_insurance_fund{asset="USDT",shard="0"} 10000.0' in text
+            shown = 'liquidator_insurance_fund{asset="USDT",fund="",shard="0"} 10000.0' in text
             await asyncio.sleep(0.05)
     assert shown
     summary = await playing

@@ -73,8 +73,8 @@ def test_a_take_over_is_a_fill_for_each_side_without_a_fee(venue: Venue) -> None
     events = venue.session()
     assert all(isinstance(event, Fill) for event in events)
     assert sides(events) == [
-        ("long", "cross", D(-3), D(39_000), D(0), "long:1:1:BTCUSDT"),
         ("pool", "cross", D(3), D(39_000), D(0), ""),
+        ("long", "cross", D(-3), D(39_000), D(0), "long:1:1:BTCUSDT"),
     ]
     assert (venue.open("long"), venue.open("pool")) == (D(7), D(3))
     assert venue.session() == []
@@ -84,8 +84,8 @@ def test_a_take_over_is_a_fill_for_each_side_without_a_fee(venue: Venue) -> None
 def test_a_deleveraging_closes_both_sides(venue: Venue) -> None:
     venue.deleverage("short")
     assert [side[:3] for side in sides(venue.session())] == [
-        ("long", "cross", D(-3)),
         ("short", "cross", D(3)),
+        ("long", "cross", D(-3)),
     ]
     assert (venue.open("long"), venue.open("short")) == (D(7), D(-1))
 
@@ -114,7 +114,7 @@ def test_a_take_over_gets_no_more_than_is_open_and_nobody_closes(venue: Venue) -
     fixed = {"reason": "breach", "decided_mark": D(40_000), "order_id": "long:1:0:BTCUSDT"}
     venue.hear(LiquidationOrder, size=D(8), **resting, **fixed)
     venue.take_over(size=D(6))
-    taken, _, closed = venue.session()
+    _, taken, closed = venue.session()
     assert (taken.size, closed.filled_size) == (D(-2), D(2))
 
 
