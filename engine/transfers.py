@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine import funds
 from engine.decisions import Side
 from engine.instruments import Listed
-from engine.money import ZERO
+from engine.money import ZERO, floor_to
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -86,7 +86,8 @@ def settle_with_fund(
 ) -> None:
     """Pay the account of the fund what the part of a leg that it took has lost at the mark.
 
-    As far as the funds of the market go, and its balance may grow; `closed` has the leg's sign.
+    In whole units, as far as the funds of the market go and its balance may grow; `closed` has the
+    leg's sign.
     """
     mark, asset = engine.markets.price(order.symbol, "mark"), instrument.settle
     if mark is None:
@@ -94,7 +95,8 @@ def settle_with_fund(
     loss = instrument.value(closed, order.limit, unit) - instrument.value(closed, mark, unit)
     taker = engine.group_of(*order.counterparty)
     room = engine.rules.assets[asset].largest - engine.book.cash_of(taker, asset)
-    paid = funds.take(engine, asset, order.symbol, max(min(loss, room), ZERO))
+    due = floor_to(max(min(loss, room), ZERO), unit)
+    paid = funds.take(engine, asset, order.symbol, due)
     if paid:
         engine.book.add_cash(taker, asset, paid)
         engine.touch(taker)

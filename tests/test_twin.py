@@ -48,6 +48,8 @@ SUMS = (
     "paid_by_reserve",
     "socialised",
     "recovered",
+    "written_off",
+    "named_funds",
 )
 
 POOL_FIELDS = (

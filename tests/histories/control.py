@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,8 +16,10 @@ from tests.histories.contradictions import contradicted
 from tests.histories.lending_rules import draw_lending
 from tests.histories.listing import NAMELESS, USDT, quantity
 from tests.histories.rules import draw_profile
-from tests.twin.amounts import decimal
+from tests.histories.waterfall_rules import GROUPS
+from tests.twin.amounts import decimal, floor
 from tests.twin.facts import holders
+from tests.twin.funds import outstanding
 from tests.twin.pools import indices, pool_names
 
 if TYPE_CHECKING:
@@ -74,6 +77,53 @@ class Control:
             self._wait: 0.2,
         }
         self._do(self.chance.choices(list(acts), list(acts.values()))[0])
+
+    def act_on_losses(self) -> None:
+        """Do something about a fund, or about what nobody paid."""
+        acts: dict[Callable[[], events.AnyEvent], float] = {
+            self._named_fund: 0.35,
+            self._recover: 0.35,
+            self._session: 0.15,
+            self._interest: 0.15,
+        }
+        self._do(self.chance.choices(list(acts), list(acts.values()))[0])
+
+    def _named_fund(self) -> events.AnyEvent:
+        """Move one fund or another, more than a little."""
+        symbol = self.chance.choice(list(self.listing.contracts))
+        asset = self.listing.contracts[symbol].settle
+        name = self.chance.choice(("", symbol, symbol, *GROUPS))
+        worth = self.chance.choice((20, 300, 2000, -30)) * self.chance.uniform(0.5, 2)
+        amount = worth / self.history.market.prices.get(asset, 1.0)
+        return self._of(
+            events.FundMoved,
+            shard=self.chance.choice((0, 0, 0, 0, 1)),
+            asset=asset,
+            amount=quantity(amount, self.listing.assets[asset].decimals),
+            fund=name,
+            sequence=self.history.number("fund 0"),
+        )
+
+    def _recover(self) -> events.AnyEvent:
+        """Let bad debt come in after all, or give it up; sometimes more than there is."""
+        world = self.history.twin.world
+        unpaid = {key: outstanding(world, *key) for key in world.ledger.bad_debt}
+        open_keys = [key for key, amount in unpaid.items() if amount > 0]
+        asset, market = self.chance.choice(open_keys or [(USDT, USDT)])
+        unit = world.unit(asset)
+        share = Fraction(self.chance.choice((0.1, 0.5, 1, 1, 1.01)))
+        amount = max(unit, floor(unpaid.get((asset, market), unit) * share, unit))
+        return self._of(
+            self.chance.choice((events.Recovered, events.Recovered, events.WrittenOff)),
+            shard=self.chance.choice((0, 0, 0, 0, 1)),
+            asset=asset,
+            market=market,
+            amount=decimal(amount),
+            sequence=self.history.number("fund 0"),
+        )
+
+    def _session(self) -> events.AnyEvent:
+        return self._of(events.SessionClosed)
 
     def _pool_name(self) -> str:
         assert self.listing.market is not None
@@ -211,6 +261,7 @@ class Control:
             if self.listing.market is not None:
                 lending = draw_lending(self.chance, self.listing.market)
                 drawn = msgspec.structs.replace(drawn, lending=lending)
+            drawn = self.history.ruled(drawn)
             self.listing.profile = profile = drawn
         elif self.chance.random() < 0.5:
             profile = contradicted(self.chance, profile)

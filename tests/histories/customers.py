@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine import events
 from tests.histories.listing import NAMELESS, USDT, quantity, worth
+from tests.histories.waterfall_rules import INSURANCE, RESCUE
 from tests.twin.amounts import decimal, floor
 from tests.twin.books import Group
 from tests.twin.pools import owed_now, supplied_now
@@ -40,6 +41,24 @@ class Customers:
             self._do(partial(self._deposit, name))
             if self.history.trades and self.chance.random() < 0.6:
                 self._do(partial(self._trade, name))
+        if self.history.shares:
+            for name, role in ((INSURANCE, "fund"), (RESCUE, "backstop")):
+                self._do(partial(self._of, name, events.AccountOpened, role=role))
+                self._do(partial(self._deposit, name))
+
+    def pair(self) -> None:
+        """Let two trade with each other, one of them with more leverage."""
+        one, other = self.chance.sample(self.names, 2)
+        symbol = self._symbol()
+        contract = self.listing.contracts[symbol]
+        size = self._contracts(symbol, self._notional(self.chance.choice((50.0, 300.0, 1000.0))))
+        size = size or Decimal(1).scaleb(-contract.size_decimals)
+        price = self._price(symbol, 0.002)
+        for name, signed in ((one, size), (other, -size)):
+            margin = "cross" if self.chance.random() < 0.8 else f"isolated:{symbol}"
+            if margin != "cross":
+                self._do(partial(self._move, name, symbol))
+            self._do(partial(self.history.fill, name, margin, contract, signed, price))
 
     def act(self) -> None:
         """Let somebody do something."""

@@ -9,9 +9,11 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine import events
 from engine.decisions import AnyDecision
-from engine.profile import DAY
+from engine.profile import DAY, RiskProfile
 from tests.histories.borrowers import Borrowers
 from tests.histories.control import Control
 from tests.histories.customers import Customers
@@ -21,6 +23,7 @@ from tests.histories.market import Market
 from tests.histories.mistakes import Mistakes
 from tests.histories.policies import policies
 from tests.histories.venue import Venue
+from tests.histories.waterfall_rules import draw_liquidation, draw_waterfall
 from tests.twin import Twin
 
 Make = Callable[[], events.AnyEvent]
@@ -30,7 +33,8 @@ class History:
     """One seeded history of about `length` events; iterate it once.
 
     Three of five lend: one of them does hardly anything else, in the other two accounts have
-    positions and loans at once.
+    positions and loans at once. Two of five liquidate under control, two of five have takers and
+    payers; their rules are of a draw of their own, so that the others know nothing of them.
     """
 
     def __init__(self, seed: int, *, length: int = 160) -> None:
@@ -39,6 +43,10 @@ class History:
         self.lends = seed % 5 in (1, 2, 3)
         self.trades = seed % 5 != 1
         self.listing = listing(self.chance, lends=self.lends)
+        self.rules_chance = Random(f"rules {seed}")
+        self.controls = self.rules_chance.random() < 0.4
+        self.shares = self.rules_chance.random() < 0.4
+        self.listing.profile = self.ruled(self.listing.profile)
         self.twin = Twin()
         self.now = BEGIN
         self.queue: deque[Make] = deque()
@@ -70,6 +78,19 @@ class History:
     def policies(self) -> set[str]:
         """What the rules in force by now are made of."""
         return set(policies(self.listing.profile, self.listing.contracts))
+
+    def ruled(self, profile: RiskProfile) -> RiskProfile:
+        """Add the rules of liquidation under control, and of who takes and pays, if drawn."""
+        chance, contracts = self.rules_chance, self.listing.contracts
+        names = [*contracts, *set(self.listing.underlying.values()), "*"]
+        if self.controls and chance.random() < 0.9:
+            rule = draw_liquidation(chance, profile.liquidation, sorted(names))
+            profile = replace(profile, liquidation=rule)
+        if self.shares and chance.random() < 0.9:
+            settles = {name: contract.settle for name, contract in contracts.items()}
+            rules = draw_waterfall(chance, list(contracts), settles)
+            profile = replace(profile, waterfall=rules)
+        return profile
 
     def schedule(self, delay: int, make: Make) -> None:
         """Let something happen `delay` microseconds from now."""
@@ -111,6 +132,10 @@ class History:
                 (0.03 if self.trades else 0.12, self.market.crash),
                 (0.08, self.mistakes.act_on_loans),
             ]
+        if self.controls:
+            actors.append((0.05, self.market.misprint))
+        if self.shares:
+            actors += [(0.12, self.customers.pair), (0.1, self.control.act_on_losses)]
         weights, acts = zip(*actors, strict=True)
         self.chance.choices(acts, weights)[0]()
 

@@ -48,6 +48,20 @@ class Market:
         for coin in self.prices:
             self._move(coin, jump * self.chance.uniform(0.3, 1.0))
 
+    def misprint(self) -> None:
+        """Tell a price far from what it is, and the right one after it, or the wrong one again."""
+        coin = self.chance.choice(list(self.prices))
+        right = self.prices[coin]
+        self._move(coin, self.chance.choice((-1, 1)) * self.chance.uniform(0.05, 0.3))
+        wrong = self.prices[coin]
+
+        def back() -> events.AnyEvent:
+            self.prices[coin] = right if self.chance.random() < 0.7 else wrong
+            self._tell(coin, everything=True)
+            return self.history.queue.popleft()()
+
+        self.history.queue.append(back)
+
     def mark(self, symbol: str) -> float:
         """Return about where a derivative trades."""
         price = self.prices[self.history.listing.underlying[symbol]]

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from tests.histories.history import History
 
 Make = Callable[[], events.AnyEvent]
-Issued = decisions.LiquidationOrder | decisions.CollateralSale | decisions.CollateralLiquidation
+Transfer = decisions.TakeOver | decisions.Deleverage
+Issued = (
+    decisions.LiquidationOrder
+    | decisions.CollateralSale
+    | decisions.CollateralLiquidation
+    | Transfer
+)
 
 
 class Venue:
@@ -35,6 +41,9 @@ class Venue:
                 case decisions.LiquidationOrder():
                     self.issued[decision.order_id] = decision
                     self._work(decision)
+                case decisions.TakeOver() | decisions.Deleverage():
+                    self.issued[decision.order_id] = decision
+                    self._transfer(decision)
                 case decisions.CollateralSale():
                     self.issued[decision.order_id] = decision
                     self._sell(decision)
@@ -104,6 +113,57 @@ class Venue:
 
         return make
 
+    # --- transfers
+
+    def _transfer(self, order: Transfer) -> None:
+        plan = self._choose(full=0.55, parts=0.13, late=0.08, never=0.1, excess=0.06, alone=0.08)
+        if plan == "full":
+            self._later(self._moved(order, 1.0))
+        elif plan == "parts":
+            self._later(self._moved(order, self.chance.uniform(0.1, 0.9)))
+            self._later(self.closed(order.account, order.order_id))
+        elif plan == "late":
+            self._later(self._moved(order, 1.0), slow=True)
+        elif plan == "excess":
+            self._later(self._moved(order, self.chance.uniform(1.1, 2.0)))
+        elif plan == "alone":
+            self._later(self._moved(order, 1.0, alone=True))
+
+    def _moved(self, order: Transfer, part: float, *, alone: bool = False) -> Make:
+        """Make the fill of the group and, unless it is left out, the one of whoever takes it."""
+
+        def make() -> events.AnyEvent:
+            contract = self.history.listing.contracts[order.symbol]
+            size = order.size
+            if part != 1.0:
+                size = quantity(float(order.size) * part, contract.size_decimals)
+            size = max(size, Decimal(1).scaleb(-contract.size_decimals))
+            signed = size if order.side == "buy" else -size
+            price = max(order.price, contract.price_unit)
+            self.filled[order.order_id] += size
+            name, margin = self._counterparty(order)
+            fill = self.history.fill
+            sides: list[Make] = [
+                lambda: fill(name, margin, contract, -signed, price),
+                lambda: fill(
+                    order.account, order.margin, contract, signed, price, order_id=order.order_id
+                ),
+            ]
+            if alone or self.chance.random() < 0.2:
+                sides.reverse()
+            if not alone:
+                self.history.queue.appendleft(sides[1])
+            return sides[0]()
+
+        return make
+
+    def _counterparty(self, order: Transfer) -> tuple[str, str]:
+        if isinstance(order, decisions.TakeOver):
+            return order.taker, order.taker_margin
+        return order.counterparty, order.counterparty_margin
+
+    # --- ends of orders
+
     def closed(self, account: str, order_id: str, *, wrongly: bool = False) -> Make:
         """Make the end of an order, with what it filled in all, or something else."""
 
@@ -131,6 +191,8 @@ class Venue:
         plan = self._choose(closed=0.75, filled=0.07, wrong=0.05, never=0.13)
         if plan == "filled" and isinstance(issued, decisions.LiquidationOrder):
             self._later(self._fill(issued, self.chance.uniform(0.2, 1.0)))
+        elif plan == "filled" and isinstance(issued, Transfer):
+            self._later(self._moved(issued, self.chance.uniform(0.2, 1.0)))
         if plan != "never":
             self._later(self.closed(order.account, order.order_id, wrongly=plan == "wrong"))
 

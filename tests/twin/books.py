@@ -68,7 +68,8 @@ class Auction:
 @dataclass
 class Order:
     """A live order: of a leg; or a sale of collateral, then `for_asset` is not empty; or a seizure
-    of up to `seize` of `collateral` for a debt to the pool `symbol`."""
+    of up to `seize` of `collateral` for a debt to the pool `symbol`; or a transfer of a `layer` to
+    `counterparty`."""
 
     id: str
     attempt: int
@@ -83,6 +84,14 @@ class Order:
     seize: Fraction = ZERO
     filled: Fraction = ZERO
     cancelling: int | None = None
+    fee_rate: Fraction = ZERO
+    layer: str = ""
+    counterparty: tuple[str, str] = ("", "")
+
+    @property
+    def in_market(self) -> bool:
+        """Tell whether the market is to fill it."""
+        return not (self.for_asset or self.collateral or self.layer)
 
 
 @dataclass
@@ -98,6 +107,9 @@ class Liquidation:
     live: dict[str, Order] = field(default_factory=dict)
     losses: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
     auctions: dict[str, Auction] = field(default_factory=dict)
+    opened_at: int = 0
+    freed: Fraction = ZERO
+    cooling_until: int | None = None
 
 
 @dataclass
@@ -115,6 +127,8 @@ class Group:
     liquidation: Liquidation | None = None
     loans: dict[str, Loan] = field(default_factory=lambda: defaultdict(Loan))
     category: str = ""
+    flow: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
+    base: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
 
     def debts(self) -> list[str]:
         """Return the pools that are owed, by name."""
@@ -165,7 +179,8 @@ def _sums() -> defaultdict[Any, Fraction]:
 
 @dataclass
 class Ledger:
-    """What is not an account's; by asset, by (market, asset), or by (asset, market)."""
+    """What is not an account's; by asset, by (market, asset), by (asset, market), or by (asset,
+    name of a fund); `fund` is the venue's own."""
 
     fund: dict[str, Fraction] = field(default_factory=_sums)
     fees: dict[str, Fraction] = field(default_factory=_sums)
@@ -180,6 +195,8 @@ class Ledger:
     paid_by_reserve: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     socialised: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     recovered: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    written_off: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    named_funds: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
 
 
 @dataclass
@@ -225,11 +242,19 @@ class World:
     interest: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     pools: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     lending: dict[str, Pool] = field(default_factory=dict)
-    pools_changed: bool = False
+    others_changed: bool = False
     averages: dict[tuple[str, str], Fraction] = field(default_factory=dict)
     swings: dict[str, Swing] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    sent_in_event: tuple[int, int] = (0, 0)
+    sent_in_second: tuple[int, int] = (0, 0)
+    unfilled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    forced: dict[str, list[tuple[int, Fraction]]] = field(default_factory=lambda: defaultdict(list))
+    held: dict[tuple[str, str], Fraction] = field(default_factory=dict)
+    fund_samples: dict[str, list[tuple[int, Fraction]]] = field(default_factory=dict)
+    deleveraging: set[str] = field(default_factory=set)
+    gated: set[str] = field(default_factory=set)
     out: list[AnyDecision] = field(default_factory=list)
 
     @property
@@ -257,6 +282,21 @@ class World:
             for _, account in sorted(self.accounts.items())
             for _, group in sorted(account.groups.items())
         ]
+
+    def live_orders(self) -> list[tuple[Group, Order]]:
+        """Return every live order and sale with its group."""
+        return [
+            (group, order)
+            for group in self.groups()
+            if group.liquidation
+            for order in group.liquidation.live.values()
+        ]
+
+    def transfers_to(self, account: str, margin: str) -> list[Order]:
+        """Return every live transfer against a group, by id."""
+        aimed = [order for _, order in self.live_orders() if order.layer]
+        found = [order for order in aimed if order.counterparty == (account, margin)]
+        return sorted(found, key=lambda order: order.id)
 
     def is_halted(self, *names: str) -> bool:
         """Tell whether everything is halted, or one of what is named."""

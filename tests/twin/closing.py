@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from engine.auction import price_at
+from engine.liquidation_profile import AtBankruptcy, Bounded, FallingPrice, Fillable, PriceRamp
+from engine.money import ONE as EXACT_ONE
 from tests.twin.amounts import ONE, ZERO, ceil, clamp, decimals_of, floor
-from tests.twin.books import World
+from tests.twin.books import Liquidation, World
 from tests.twin.terms import ContractTerms
 from tests.twin.values import Health, LegHealth, cost, exact_value, notional
 
@@ -37,8 +40,34 @@ def limit_price(world: World, now: Health, leg: LegHealth) -> Fraction | None:
     return _limit_of_share(world, now, leg)
 
 
-def _share(world: World, now: Health, leg: LegHealth) -> Fraction | None:
-    """Return the leg's part of equity, by requirement, or by notional where nothing is needed."""
+def order_price(
+    world: World, liquidation: Liquidation, leg: LegHealth, limit: Fraction | None
+) -> Fraction | None:
+    """Return the limit of an order in stage limit, given the one beyond which the leg's share of
+    equity is used up."""
+    rule = world.rules.source.liquidation.price
+    elapsed, sells = world.time - liquidation.opened_at, leg.leg.size > 0
+    if isinstance(rule, AtBankruptcy | Fillable):
+        return limit
+    if isinstance(rule, Bounded):
+        factor = ONE - Fraction(rule.slippage) if sells else ONE + Fraction(rule.slippage)
+    elif isinstance(rule, PriceRamp):
+        start, end = Fraction(rule.start), Fraction(rule.end)
+        away = start + (end - start) * min(ONE, Fraction(elapsed, rule.duration))
+        factor = ONE - away if sells else ONE + away
+    else:
+        assert isinstance(rule, FallingPrice)
+        falling = Fraction(price_at(rule.decay, EXACT_ONE + rule.premium, elapsed))
+        factor = falling if sells else 2 - falling
+    tick = world.contracts[leg.symbol].tick
+    price = max(tick, (ceil if sells else floor)(leg.mark * factor, tick))
+    if limit is None:
+        return price
+    return max(price, limit) if sells else min(price, limit)
+
+
+def share_of_equity(world: World, now: Health, leg: LegHealth) -> Fraction | None:
+    """Return a leg's part of equity, by requirement, or by notional where nothing is needed."""
     price = {each.symbol: now.price[world.contracts[each.symbol].settle] for each in now.legs}
     parts = {each.symbol: each.required for each in now.legs}
     if sum(parts.values()) == 0:
@@ -51,7 +80,7 @@ def _share(world: World, now: Health, leg: LegHealth) -> Fraction | None:
 
 def _target(world: World, now: Health, leg: LegHealth) -> Fraction | None:
     """Return the value at which a leg's share of the group's equity is used up."""
-    share = _share(world, now, leg)
+    share = share_of_equity(world, now, leg)
     if share is None:
         return None
     return exact_value(world.contracts[leg.symbol], leg.leg.size, leg.mark) - share

@@ -7,25 +7,24 @@ from functools import cmp_to_key
 from typing import Any
 
 from engine.decisions import (
-    BadDebt,
     BalanceEvidence,
     CancelOpenOrders,
     CancelOrder,
-    FundDraw,
     LegEvidence,
     LiquidationEnded,
     LiquidationStarted,
     LoanEvidence,
     MarginCall,
-    Shortfall,
 )
 from tests.twin.amounts import ZERO, decimal, floor
 from tests.twin.auctions import start_auction
 from tests.twin.books import Group, Liquidation, Order, World
+from tests.twin.funds import review_gates
 from tests.twin.losses import can_set_off, draw, give_up, lost, set_off
 from tests.twin.orders import send_orders, send_sales
+from tests.twin.payers import Part, pay_shortfall
 from tests.twin.pools import has_backing, rules
-from tests.twin.seizing import first_plan, send_seizures
+from tests.twin.seizing import first_plan, send_seizures, waits_as_toxic
 from tests.twin.values import Health, breached, exposed, health, restored
 
 Risk = tuple[Health | None, Group]
@@ -34,11 +33,11 @@ Risk = tuple[Health | None, Group]
 def decide_all(world: World) -> None:
     """Look at every group, riskiest first, and anew once a pool has changed."""
     while True:
-        world.pools_changed = False
+        world.others_changed = False
         ranked = [(health(world, group), group) for group in world.groups()]
         for _, group in sorted(ranked, key=cmp_to_key(_riskier)):
             decide(world, group)
-            if world.pools_changed:
+            if world.others_changed:
                 break
         else:
             return
@@ -66,6 +65,7 @@ def decide(world: World, group: Group) -> None:
     again = True
     while again:
         again = _without(world, group) if group.liquidation is None else _within(world, group)
+        review_gates(world)
 
 
 def blocked_by_gap(world: World, group: Group) -> bool:
@@ -255,7 +255,7 @@ def _advance_breach(world: World, group: Group, liquidation: Liquidation) -> boo
     if block := _block(world, group):
         liquidation.waits = block
         return False
-    if liquidation.waits != "capped":
+    if liquidation.waits not in ("capped", "cooldown", "toxic"):
         liquidation.waits = ""
     if not liquidation.opened and _open(world, group, liquidation):
         return False
@@ -271,7 +271,7 @@ def _gives_up(world: World, group: Group, now: Health) -> bool:
 
 def _open(world: World, group: Group, liquidation: Liquidation) -> bool:
     """Cancel the group's own orders; tell whether there is an answer to wait for."""
-    liquidation.opened = True
+    liquidation.opened, liquidation.opened_at = True, world.time
     if not group.debts() or group.legs or group.orders:
         world.emit_for(group, CancelOpenOrders, number=liquidation.number)
     if group.orders:
@@ -295,6 +295,8 @@ def _act(world: World, group: Group, liquidation: Liquidation, now: Health) -> b
         if start_auction(world, group, now, plan):
             return True
         liquidation.waits = "capped"
+    elif plan is not None and waits_as_toxic(world, plan):
+        liquidation.waits = "toxic"
     elif plan is not None:
         send_seizures(world, group, now, plan)
     elif _convertible(world, group):
@@ -335,7 +337,7 @@ def _book(world: World, group: Group, number: int, cause: str, losses: dict[str,
         amount = -group.cash.pop(asset)
         for market, part in sorted(_by_market(world, group, asset, amount, losses).items()):
             if part:
-                _pay_shortfall(world, group, (number, cause, asset, market), part)
+                pay_shortfall(world, group, number, cause, Part(asset, market, part))
 
 
 def _by_market(
@@ -348,41 +350,3 @@ def _by_market(
     unit = world.unit(asset)
     parts = {s: floor(amount * losses[s] / total, unit) for s in symbols[:-1]}
     return {**parts, symbols[-1]: amount - sum(parts.values(), ZERO)}
-
-
-def _pay_shortfall(
-    world: World, group: Group, about: tuple[int, str, str, str], part: Fraction
-) -> None:
-    number, cause, asset, market = about
-    ledger, key = world.ledger, (asset, market)
-    world.emit_for(
-        group, Shortfall, number=number, asset=asset, market=market, amount=decimal(part)
-    )
-    ledger.shortfall[key] += part
-    capacity = ledger.fund[asset]
-    paid = min(part, capacity)
-    if paid > 0:
-        ledger.fund[asset] -= paid
-        ledger.paid_by_fund[key] += paid
-        world.emit_for(
-            group,
-            FundDraw,
-            asset=asset,
-            market=market,
-            amount=decimal(paid),
-            capacity=decimal(capacity),
-        )
-    if part > paid:
-        account = world.accounts[group.account]
-        account.debts += 1
-        ledger.bad_debt[key] += part - paid
-        world.emit_for(
-            group,
-            BadDebt,
-            id=f"{group.account}:debt:{account.debts}",
-            number=number,
-            asset=asset,
-            market=market,
-            cause=cause,
-            amount=decimal(part - paid),
-        )

@@ -12,18 +12,23 @@ from engine.instruments import Asset
 from tests.twin.amounts import ZERO, decimal, floor
 from tests.twin.auctions import apply_take, resume
 from tests.twin.books import Account, Group, Leg, OptionInputs, World, margin_order
+from tests.twin.funds import change_fund
+from tests.twin.guards import clear_flow, holds
 from tests.twin.loans import apply_loan_fact, put_loans_right
 from tests.twin.options import mark_of, payoff
-from tests.twin.pools import begin_anew, book_all, told_indices, touch
+from tests.twin.payers import close_session, note_flow
+from tests.twin.pools import begin_anew, book_all, pool_names, rule_of, told_indices, touch
 from tests.twin.swings import average, forget, sample
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
-from tests.twin.trades import anomaly, apply_fill, live
+from tests.twin.trades import anomaly, apply_fill, live, note_unfilled
 from tests.twin.values import value
 
 
 def apply(world: World, event: events.AnyEvent) -> None:
     """Apply a valid event."""
     match event:
+        case events.PriceUpdate() if holds(world, event):
+            return
         case events.PriceUpdate():
             average(world, event)
             world.prices[event.symbol, event.kind] = MarkUsed(
@@ -70,6 +75,8 @@ def _apply_to_account(
         case events.Withdrawal():
             account.group("cross").cash[event.asset] -= Fraction(event.amount)
             world.ledger.withdrawals[event.asset] += Fraction(event.amount)
+            if event.asset in world.gated and world.rules.source.waterfall.gate:
+                anomaly(world, account.group("cross"), "gated", "")
         case events.MarginMoved():
             settle = world.contracts[event.symbol].settle
             account.group("cross").cash[settle] -= Fraction(event.amount)
@@ -103,6 +110,7 @@ def _pay(world: World, group: Group, symbol: str, amount: Fraction) -> None:
     settle = world.contracts[symbol].settle
     group.cash[settle] += amount
     world.ledger.clearing[symbol, settle] -= amount
+    note_flow(world, group, symbol, amount)
     group.last_market = symbol
 
 
@@ -120,6 +128,7 @@ def _close_order(world: World, group: Group, event: events.OrderClosed) -> None:
         return
     if order.filled != Fraction(event.filled_size):
         anomaly(world, group, "filled_size", order.id)
+    note_unfilled(world, order)
     del group.liquidation.live[order.id]
 
 
@@ -205,6 +214,11 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
         case events.FundMoved():
             if event.shard == world.shard:
                 _move_fund(world, event)
+        case events.Recovered() | events.WrittenOff():
+            if event.shard == world.shard:
+                _settle_debt(world, event)
+        case events.SessionClosed():
+            close_session(world)
         case events.InterestAccrued():
             indices = Fraction(event.supply_index), Fraction(event.borrow_index)
             told_indices(world, event.pool, *indices)
@@ -226,6 +240,7 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
             world.halted_all &= event.symbol != ""
             world.halted.discard(event.symbol)
             resume(world, event.symbol)
+            clear_flow(world, event.symbol)
         case events.TimePassed():
             pass
         case _:
@@ -235,22 +250,43 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
 def _change_rules(world: World, policy: Policy) -> None:
     if world.policy is not None and world.policy.source == policy.source:
         return
+    counted = False
     if world.policy is not None:
+        counted = world.policy.source.waterfall.socialised == "winners"
         book_all(world)
     world.policy = policy
     begin_anew(world)
     forget(world)
+    if policy.source.waterfall.socialised != "winners" or not counted:
+        close_session(world)
 
 
 def _move_fund(world: World, event: events.FundMoved) -> None:
     amount = Fraction(event.amount)
     world.ledger.top_ups[event.asset] += amount
     if not event.pool:
-        world.ledger.fund[event.asset] += amount
+        change_fund(world, event.fund, event.asset, amount)
         return
     with touch(world, event.pool) as pool:
         pool.reserve += amount
         pool.cash += amount
+
+
+def _settle_debt(world: World, event: events.Recovered | events.WrittenOff) -> None:
+    """Take what came in for the bad debt of a market, or give it up."""
+    ledger, key, amount = world.ledger, (event.asset, event.market), Fraction(event.amount)
+    came_in = isinstance(event, events.Recovered)
+    if came_in:
+        ledger.recovered[key] += amount
+        ledger.top_ups[event.asset] += amount
+    else:
+        ledger.written_off[key] += amount
+    pools = pool_names(world)
+    if came_in and event.market in pools and rule_of(world, event.market).asset == event.asset:
+        with touch(world, event.market) as pool:
+            part = min(amount, pool.deficit)
+            pool.deficit -= part
+            pool.cash += part
 
 
 def holders(world: World, symbol: str) -> list[tuple[Group, Leg]]:

@@ -21,6 +21,7 @@ from engine.profile import (
     Volatility,
 )
 from tests.twin.lending_faults import lending_checks
+from tests.twin.waterfall_faults import waterfall_checks
 
 Checks = Iterator[bool]
 
@@ -53,6 +54,7 @@ def _sound(profile: RiskProfile) -> Checks:
     for wait in (orders.order_ttl, orders.ack_timeout, orders.gap_timeout):
         yield SECOND // 1000 <= wait <= HOUR
     yield 0 <= orders.max_slippage < 1 and 0 <= orders.fee_rate < 1
+    yield from waterfall_checks(profile.waterfall)
     yield from lending_checks(profile)
 
 

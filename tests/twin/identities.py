@@ -47,6 +47,7 @@ def _held(world: World, asset: str) -> Fraction:
     return (
         sum((group.cash.get(asset, ZERO) for group in world.groups()), ZERO)
         + ledger.fund[asset]
+        + sum((part for (named, _), part in ledger.named_funds.items() if named == asset), ZERO)
         + ledger.fees[asset]
         + sum((part for (_, named), part in ledger.clearing.items() if named == asset), ZERO)
         + sum((pool.cash for pool in pools), ZERO)
@@ -73,3 +74,6 @@ def _shortfalls(world: World) -> Iterator[str]:
     for key, amount in ledger.shortfall.items():
         if amount != sum((paid.get(key, ZERO) for paid in payers), ZERO):
             yield f"{key}: {amount} is not what was paid and what was not"
+        gone = ledger.recovered.get(key, ZERO) + ledger.written_off.get(key, ZERO)
+        if not 0 <= gone <= ledger.bad_debt.get(key, ZERO):
+            yield f"{key}: {gone} came in or was given up of bad debt"

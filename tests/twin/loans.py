@@ -11,6 +11,7 @@ from engine import events
 from engine.decisions import Anomaly, BadDebtRecovered, SnapshotChange, WithdrawalUnpaid
 from tests.twin.amounts import ZERO, ceil, decimal, floor
 from tests.twin.books import Account, Group, Pool, World
+from tests.twin.funds import outstanding
 from tests.twin.pools import (
     category_of,
     counting_terms,
@@ -183,7 +184,7 @@ def _repay(world: World, account: Account, group: Group, event: events.Repay) ->
         paid = take_debt(world, group, name, pool, amount)
         loan = group.loans[name]
         late = min(amount - paid, loan.given_up)
-        open_part = min(late, pool.deficit)
+        open_part = min(late, pool.deficit, outstanding(world, asset, name))
         _cash(world, account, name, -paid - late)
         pool.cash += paid + late
         loan.given_up -= late

@@ -17,6 +17,7 @@ from engine.decisions import (
 from engine.interest import INDEX_STEP
 from tests.twin.amounts import ZERO, ceil, decimal, floor
 from tests.twin.books import Group, Pool, World
+from tests.twin.funds import pay
 from tests.twin.loans import take_debt, take_supply
 from tests.twin.pools import LoanHealth, owed_now, rule_of, rules, touch, unit_of
 from tests.twin.seizing import first_plan
@@ -190,14 +191,12 @@ def bear(world: World, group: Group, name: str, pool: Pool, amount: Fraction) ->
 
 
 def _by_fund(world: World, group: Group, pool: Pool, loss: Loss) -> None:
-    capacity = world.ledger.fund[loss.asset]
-    paid = min(loss.left, capacity)
-    if paid > 0:
-        world.ledger.fund[loss.asset] -= paid
-        world.ledger.paid_by_fund[loss.asset, loss.market] += paid
-        pool.cash += paid
-        loss.left -= paid
-        world.emit_for(group, FundDraw, capacity=decimal(capacity), **loss.about(paid))
+    for paid in list(pay(world, loss.asset, loss.market, loss.left)):
+        world.ledger.paid_by_fund[loss.asset, loss.market] += paid.amount
+        pool.cash += paid.amount
+        loss.left -= paid.amount
+        can = decimal(paid.capacity)
+        world.emit_for(group, FundDraw, capacity=can, fund=paid.fund, **loss.about(paid.amount))
 
 
 def _by_reserve(world: World, group: Group, pool: Pool, loss: Loss) -> None:

@@ -2,50 +2,101 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import replace
 from fractions import Fraction
 
-from engine.decisions import CollateralSale, LiquidationOrder
+from engine.decisions import CollateralSale, Deleverage, LiquidationOrder, TakeOver
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
-from tests.twin.closing import bankruptcy_price, limit_price
+from tests.twin.closing import bankruptcy_price, limit_price, order_price
+from tests.twin.pace import SECOND, count_order, room
+from tests.twin.planning import Part, Plan, make_plan, urgent
 from tests.twin.pools import rule_of
-from tests.twin.values import Health, LegHealth, health, meets_stop
+from tests.twin.takers import Offer, Transfer, transfers
+from tests.twin.values import Health, LegHealth
 
 
 def send_orders(world: World, group: Group, now: Health) -> None:
-    """Close whole legs, the most demanding first, until the rest would be healthy."""
-    left = replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
-    chosen = []
-    legs = [leg for leg in now.legs if leg.symbol not in world.halted]
-    for leg in sorted(legs, key=lambda leg: (-leg.required, leg.symbol)):
-        terms = world.contracts[leg.symbol]
-        rate = terms.fee + Fraction(world.rules.source.liquidation.fee_rate)
-        left.cash[terms.settle] += leg.value - leg.leg.cost - rate * leg.notional
-        del left.legs[leg.symbol]
-        chosen.append(leg)
-        if meets_stop(world, left):
-            break
-    then = health(world, left)
-    assert then is not None
-    lower = then.margin_equity * now.requirement < now.margin_equity * then.requirement
-    whole = now.equity <= 0 or _of(group).backstop
-    for leg in chosen:
-        _send_order(world, group, now, leg, toxic=then.requirement > 0 and lower and not whole)
+    """Send what comes next for the legs of a group, or note what it waits for."""
+    rule, liquidation = world.rules.source.liquidation, _of(group)
+    promised = world.transfers_to(group.account, group.margin)
+    if any(order.symbol in group.legs for order in promised):
+        return
+    until = liquidation.cooling_until
+    if until is not None and world.time < until and not urgent(world, group, now):
+        liquidation.waits = "cooldown"
+        return
+    if rule.netting and not liquidation.backstop and _net(world, group, now):
+        liquidation.waits = ""
+        return
+    plan = make_plan(world, group, now)
+    if plan is None:
+        liquidation.waits, liquidation.cooling_until = "cooldown", world.time + SECOND
+        return
+    if plan.toxic and rule.toxic == "halt":
+        liquidation.waits = "toxic"
+        return
+    sent = [_send_part(world, group, now, plan, part) for part in plan.parts]
+    if plan.parts and not any(sent):
+        liquidation.waits = "capped"
+        return
+    liquidation.waits = ""
+    if rule.cooldown is not None and any(part.size < abs(part.leg.leg.size) for part in plan.parts):
+        liquidation.cooling_until = world.time + rule.cooldown.time
 
 
-def _send_order(world: World, group: Group, now: Health, leg: LegHealth, *, toxic: bool) -> None:
-    liquidation = _of(group)
+def _net(world: World, group: Group, now: Health) -> bool:
+    """Set legs against those of the account's other groups; tell whether there were some."""
+    account, sent = world.accounts[group.account], False
+    for leg in now.legs:
+        for other in account.ordered_groups():
+            held, size = other.legs.get(leg.symbol), abs(leg.leg.size)
+            if leg.symbol in world.halted or held is None or held.size * leg.leg.size > 0:
+                continue
+            if other.liquidation and any(
+                order.symbol == leg.symbol for order in other.liquidation.live.values()
+            ):
+                continue
+            most = abs(held.size)
+            for order in world.transfers_to(other.account, other.margin):
+                most -= order.size - order.filled if order.symbol == leg.symbol else ZERO
+            if most > 0:
+                size = min(size, most)
+                found = Transfer("netting", group.account, other.margin, size, leg.mark, most)
+                _send_transfer(world, group, leg, found, bankruptcy_price(world, now, leg))
+                sent = True
+    return sent
+
+
+def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) -> bool:
+    """Send a part of a plan to those who take it; tell whether anything went out."""
+    leg, liquidation, left = part.leg, _of(group), part.size
+    waterfall = world.rules.source.waterfall
     sells = leg.leg.size > 0
     limit = limit_price(world, now, leg)
     beyond = limit is not None and (leg.mark < limit if sells else leg.mark > limit)
+    given = plan.toxic and world.rules.source.liquidation.toxic == "take_over"
     backstop = liquidation.backstop or beyond or (limit is None and now.equity < 0)
-    price = _slipped(world, leg) if backstop or limit is None else limit
+    backstop = backstop or given or _below(world, now)
     bankruptcy = bankruptcy_price(world, now, leg)
+    if backstop and bankruptcy is not None:
+        for layer in waterfall.takers:
+            offer = Offer(group, leg, left, bankruptcy)
+            for found in list(transfers(world, offer, layer)):
+                _send_transfer(world, group, leg, found, bankruptcy)
+                left -= found.size
+    if not left:
+        return True
+    size = room(world, leg, left)
+    if not size:
+        return left != part.size
+    price = None if backstop else order_price(world, liquidation, leg, limit)
+    if price is None:
+        price = _slipped(world, leg)
     order, replaces = issue(
-        world, group, leg.symbol, sells, size=abs(leg.leg.size), limit=price, bankruptcy=bankruptcy
+        world, group, leg.symbol, sells, size=size, limit=price, bankruptcy=bankruptcy
     )
+    order.fee_rate = part.rate
+    count_order(world)
     world.emit_for(
         group,
         LiquidationOrder,
@@ -61,8 +112,63 @@ def _send_order(world: World, group: Group, now: Health, leg: LegHealth, *, toxi
         expires=order.expires,
         replaces=replaces,
         decided_mark=decimal(leg.mark),
-        toxic=toxic,
-        fee_rate=world.rules.source.liquidation.fee_rate,
+        toxic=plan.toxic,
+        fee_rate=decimal(part.rate),
+    )
+    return True
+
+
+def _below(world: World, now: Health) -> bool:
+    """Tell whether a group goes past the market to those who take positions."""
+    rule = world.rules.source.waterfall.backstop
+    if rule is None or rule.below is None:
+        return False
+    return now.margin_equity < Fraction(rule.below) * now.requirement
+
+
+def _send_transfer(
+    world: World, group: Group, leg: LegHealth, found: Transfer, bankruptcy: Fraction | None
+) -> None:
+    order, replaces = issue(
+        world,
+        group,
+        leg.symbol,
+        leg.leg.size > 0,
+        size=found.size,
+        limit=found.price,
+        bankruptcy=bankruptcy,
+    )
+    order.layer, order.counterparty = found.layer, (found.account, found.margin)
+    about: dict[str, object] = {
+        "order_id": order.id,
+        "number": _of(group).number,
+        "symbol": leg.symbol,
+        "side": "sell" if order.sells else "buy",
+        "size": decimal(found.size),
+        "price": decimal(found.price),
+        "expires": order.expires,
+        "replaces": replaces,
+    }
+    if found.layer == "adl":
+        world.emit_for(
+            group,
+            Deleverage,
+            counterparty=found.account,
+            counterparty_margin=found.margin,
+            rank=found.rank,
+            score=decimal(found.score),
+            forgone=decimal(found.forgone),
+            **about,
+        )
+        return
+    world.emit_for(
+        group,
+        TakeOver,
+        layer=found.layer,
+        taker=found.account,
+        taker_margin=found.margin,
+        capacity=decimal(found.capacity),
+        **about,
     )
 
 
@@ -162,7 +268,10 @@ def next_id(world: World, group: Group, symbol: str) -> tuple[str, int, str]:
     liquidation = _of(group)
     _, symbols = world.accounts[group.account].issued[liquidation.number - 1]
     stem = f"{group.account}:{liquidation.number}"
-    last = max((n for n, issued in enumerate(symbols, start=1) if issued == symbol), default=0)
+    earlier = [n for n, issued in enumerate(symbols, start=1) if issued == symbol]
+    if symbol in world.contracts:
+        earlier = [n for n in earlier if f"{stem}:{n}:{symbol}" not in liquidation.live]
+    last = max(earlier, default=0)
     symbols.append(symbol)
     attempt = len(symbols)
     return f"{stem}:{attempt}:{symbol}", attempt, f"{stem}:{last}:{symbol}" if last else ""

@@ -104,7 +104,7 @@ def owed_now(world: World, group: Group, name: str) -> Fraction:
 @contextmanager
 def touch(world: World, name: str) -> Iterator[Pool]:
     """Book a pool's interest, let its amounts be changed, then write indices and rates."""
-    world.pools_changed = True
+    world.others_changed = True
     begun = Index(decimal(ONE), NO_RATE, world.time)
     pool = world.lending.setdefault(name, Pool(begun, begun))
     _book(world, name, pool, *indices(world, name))

@@ -10,6 +10,7 @@ from engine.instruments import Asset, Option
 from tests.twin.books import Account, Group, World
 from tests.twin.facts import funding, holders, settlement
 from tests.twin.faults import faulty
+from tests.twin.funds import held, outstanding
 from tests.twin.limits import (
     require,
     require_amount,
@@ -75,6 +76,8 @@ def _check_account_event(world: World, event: events.AccountEvent) -> None:
                 require(not any(group.cash.values()) and not group.legs, "not empty")
                 require(group.liquidation is None, "in liquidation")
                 require(is_empty(world, group), "loans")
+                against = world.transfers_to(group.account, group.margin)
+                require(not against, "a transfer against it")
         case events.Deposit() | events.Withdrawal():
             require_amount(world, event.asset, event.amount)
             require_positive(event.amount)
@@ -211,13 +214,19 @@ def _check_venue_event(world: World, event: events.AnyEvent) -> None:
         case events.ProfileChanged():
             _check_profile(world, event)
         case events.FundMoved() if event.shard == world.shard and event.pool:
+            require(not event.fund, "a pool and a fund")
             check_pool_event(world, event)
         case events.InterestAccrued():
             check_pool_event(world, event)
         case events.FundMoved() if event.shard == world.shard:
             require_amount(world, event.asset, event.amount)
-            after = world.ledger.fund[event.asset] + Fraction(event.amount)
+            after = held(world, event.fund, event.asset) + Fraction(event.amount)
             require(after >= 0, "more than the fund has")
+        case events.Recovered() | events.WrittenOff() if event.shard == world.shard:
+            require_amount(world, event.asset, event.amount)
+            require_positive(event.amount)
+            unpaid = outstanding(world, event.asset, event.market)
+            require(event.amount <= unpaid, f"{unpaid} is outstanding")
         case events.FundingRate():
             _check_rate(world, event)
         case events.MarketState():

@@ -58,13 +58,24 @@ class Plan:
 
 
 def first_plan(world: World, group: Group, now: Health) -> Plan | None:
-    """Return the first pair's plan that seizes something; just the first one where plans of pairs
-    play no part."""
-    plans = (_plan(world, group, now, *pair) for pair in _pairs(world, now))
+    """Return the first pair's plan that seizes something, one that is not toxic before others where
+    those wait; just the first one where plans of pairs play no part."""
+    plans = [_plan(world, group, now, *pair) for pair in _pairs(world, now)]
     if rules(world).auction is not None:
         return next((plan for plan in plans if _may_start(world, plan)), None)
-    any_will_do = isinstance(rules(world).repay, WholeAccount)
-    return next((plan for plan in plans if any_will_do or min(plan.seized, plan.repay) > 0), None)
+    if isinstance(rules(world).repay, WholeAccount):
+        return next(iter(plans), None)
+    some = [plan for plan in plans if min(plan.seized, plan.repay) > 0]
+    sound = [plan for plan in some if not plan.toxic]
+    if world.rules.source.liquidation.toxic == "halt" and sound:
+        return sound[0]
+    return next(iter(some), None)
+
+
+def waits_as_toxic(world: World, plan: Plan) -> bool:
+    """Tell whether a plan does not go out because it lowers health."""
+    planned = rules(world).auction is None and not isinstance(rules(world).repay, WholeAccount)
+    return planned and plan.toxic and world.rules.source.liquidation.toxic == "halt"
 
 
 def _may_start(world: World, plan: Plan) -> bool:
@@ -147,6 +158,22 @@ def _plan(
 ) -> Plan:
     bonus = bonus_of(world, group, now, collateral)
     wanted = _wanted(world, now, debt, collateral, bonus)
+    plan = _plan_of(world, group, now, debt, collateral, wanted, bonus)
+    whole = world.rules.source.liquidation.toxic in ("full", "take_over")
+    if plan.toxic and whole and rules(world).auction is None:
+        return _plan_of(world, group, now, debt, collateral, debt.owed, bonus)
+    return plan
+
+
+def _plan_of(
+    world: World,
+    group: Group,
+    now: Health,
+    debt: LoanHealth,
+    collateral: LoanHealth,
+    wanted: Fraction,
+    bonus: Fraction,
+) -> Plan:
     repay, seized = _seizure(world, debt, collateral, wanted, bonus)
     if _is_dust(world, debt, collateral, repay, seized):
         wanted = _without_dust(world, debt, collateral, wanted, bonus)

@@ -46,6 +46,7 @@ class ContractTerms:
     multiplier: Fraction
     fee: Fraction
     tick: Fraction
+    lot: Fraction
     size_unit: Fraction
     price_decimals: int
     largest: Fraction
@@ -67,6 +68,7 @@ class ContractTerms:
             multiplier=Fraction(listed.multiplier),
             fee=Fraction(listed.taker_fee),
             tick=Fraction(listed.tick),
+            lot=Fraction(listed.lot),
             size_unit=decimals_of(listed.size_decimals),
             price_decimals=listed.price_decimals,
             largest=Fraction(listed.largest_size),
@@ -99,7 +101,7 @@ class Policy:
         """Return the daily volatility at which the factor of an instrument is 1."""
         if self.source.volatility is None or isinstance(self.rule_of(symbol, terms), Portfolio):
             return None
-        found = _named(self.source.volatility.reference, symbol, terms)
+        found = named(self.source.volatility.reference, symbol, terms)
         return None if found is None else Fraction(found)
 
 
@@ -108,5 +110,6 @@ def names_of(symbol: str, terms: ContractTerms) -> list[str]:
     return [symbol, *([terms.underlying] if terms.underlying else []), "*"]
 
 
-def _named(table: Mapping[str, Any], symbol: str, terms: ContractTerms) -> Any:
+def named(table: Mapping[str, Any], symbol: str, terms: ContractTerms) -> Any:
+    """Return what a table by symbol says of an instrument, none where it says nothing."""
     return next((table[name] for name in names_of(symbol, terms) if name in table), None)

@@ -7,10 +7,14 @@ from fractions import Fraction
 
 from engine.decisions import Anomaly, FeeCharged
 from engine.events import Fill
+from engine.liquidation_profile import LeastReduction
 from tests.twin.amounts import ZERO, ceil, decimal, floor
 from tests.twin.books import Group, Leg, Liquidation, Order, World
+from tests.twin.funds import capacities, change_fund, fund_of
+from tests.twin.guards import watch_flow
+from tests.twin.payers import note_flow
 from tests.twin.terms import ContractTerms
-from tests.twin.values import cost, health, notional, value
+from tests.twin.values import cost, health, notional, shortage, value
 
 
 @dataclass
@@ -50,12 +54,14 @@ def outcome_of(world: World, group: Group, fill: Fill) -> Outcome:
 def apply_fill(world: World, group: Group, fill: Fill) -> None:
     """Apply a trade, and judge it against its order if it has one."""
     order = live(group, fill.order_id)
+    before = _missing(world, group) if fill.order_id else None
     if fill.order_id:
         _judge(world, group, fill, order)
     result = outcome_of(world, group, fill)
     settle = world.contracts[fill.symbol].settle
     group.cash[settle] += result.cash
     world.ledger.clearing[fill.symbol, settle] -= result.cash
+    note_flow(world, group, fill.symbol, result.cash)
     group.cash[fill.fee_asset] -= Fraction(fill.fee)
     world.ledger.fees[fill.fee_asset] += Fraction(fill.fee)
     group.last_market = fill.symbol
@@ -65,7 +71,11 @@ def apply_fill(world: World, group: Group, fill: Fill) -> None:
     if order is not None:
         _book_on_order(world, group, fill, order, result.closed)
     if fill.order_id:
-        _charge_fee(world, group, fill, result.closed)
+        _charge_fee(world, group, fill, order, result.closed)
+        if order is not None and order.layer == "fund":
+            _cover(world, fill, order, result.closed)
+        _note_freed(world, group, before)
+        watch_flow(world, fill.symbol, result.closed)
 
 
 def live(group: Group, order_id: str) -> Order | None:
@@ -96,6 +106,8 @@ def _book_on_order(world: World, group: Group, fill: Fill, order: Order, closed:
     liquidation = group.liquidation
     assert isinstance(liquidation, Liquidation)
     order.filled += abs(Fraction(fill.size))
+    if order.in_market:
+        world.unfilled[fill.symbol] = 0
     if order.filled >= order.size:
         del liquidation.live[order.id]
     if order.bankruptcy is None:
@@ -108,20 +120,70 @@ def _book_on_order(world: World, group: Group, fill: Fill, order: Order, closed:
     liquidation.losses[fill.symbol] += max(ZERO, due - got + fee)
 
 
-def _charge_fee(world: World, group: Group, fill: Fill, closed: Fraction) -> None:
-    now = health(world, group)
+def note_unfilled(world: World, order: Order) -> None:
+    """Count an order to the market that ended without a fill."""
+    if order.in_market and not order.filled:
+        world.unfilled[order.symbol] += 1
+
+
+def _charge_fee(
+    world: World, group: Group, fill: Fill, order: Order | None, closed: Fraction
+) -> None:
+    now, rule = health(world, group), world.rules.source.liquidation
     terms = world.contracts[fill.symbol]
     price = world.price(terms.settle, "index")
     if now is None or price is None:
         return
-    unit = world.unit(terms.settle)
+    unit, settle = world.unit(terms.settle), terms.settle
     size = notional(terms, closed, Fraction(fill.price), unit)
-    asked = ceil(Fraction(world.rules.source.liquidation.fee_rate) * size, unit)
-    fee = min(asked, floor(max(ZERO, now.equity) / price, unit))
+    rate = Fraction(rule.fee_rate) if order is None else order.fee_rate
+    fee = min(ceil(rate * size, unit), floor(max(ZERO, now.equity) / price, unit))
     if fee <= 0:
         return
-    group.cash[terms.settle] -= fee
-    world.ledger.fund[terms.settle] += fee
+    venue = floor(Fraction(rule.fee_to_venue) * fee, unit)
+    liquidator = floor(Fraction(rule.fee_to_liquidator) * fee, unit)
+    group.cash[settle] -= fee
+    world.ledger.fees[settle] += venue
+    world.ledger.clearing[fill.symbol, settle] += liquidator
+    change_fund(world, fund_of(world, fill.symbol), settle, fee - venue - liquidator)
     world.emit_for(
-        group, FeeCharged, asset=terms.settle, amount=decimal(fee), order_id=fill.order_id
+        group,
+        FeeCharged,
+        asset=settle,
+        amount=decimal(fee),
+        order_id=fill.order_id,
+        venue=decimal(venue),
+        liquidator=decimal(liquidator),
     )
+
+
+def _cover(world: World, fill: Fill, order: Order, closed: Fraction) -> None:
+    """Let the funds pay what their account gives for a leg beyond its value at the mark."""
+    terms, mark = world.contracts[fill.symbol], world.price(fill.symbol, "mark")
+    assert mark is not None
+    unit, asset = world.unit(terms.settle), terms.settle
+    name, margin = order.counterparty
+    cash = world.accounts[name].group(margin).cash
+    due = value(terms, closed, order.limit, unit) - value(terms, closed, mark, unit)
+    due = min(floor(due, unit), world.assets[asset].largest - cash[asset])
+    for fund, can in capacities(world, asset, fill.symbol):
+        paid = max(ZERO, min(due, can))
+        change_fund(world, fund, asset, -paid)
+        cash[asset] += paid
+        due -= paid
+
+
+def _missing(world: World, group: Group) -> Fraction | None:
+    """Return what a ramp of sizes compares before and after a fill, none without one."""
+    sizing = world.rules.source.liquidation.sizing
+    ramped = isinstance(sizing, LeastReduction) and sizing.ramp is not None
+    if not ramped or group.liquidation is None or health(world, group) is None:
+        return None
+    return shortage(world, group)
+
+
+def _note_freed(world: World, group: Group, before: Fraction | None) -> None:
+    """Note by how much a forced fill brought the group nearer to its goal."""
+    after = _missing(world, group)
+    if before is not None and after is not None and group.liquidation is not None:
+        group.liquidation.freed += max(ZERO, before - after)

@@ -14,9 +14,10 @@ from tests.twin.auctions import reset, reset_due
 from tests.twin.books import Account, Auction, Group, Order, World
 from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
+from tests.twin.funds import review_gates
 from tests.twin.limits import RefusalError
 from tests.twin.refusals import check, check_known
-from tests.twin.trades import anomaly
+from tests.twin.trades import anomaly, note_unfilled
 from tests.twin.values import health
 
 Timer = tuple[int, str, Callable[[], None]]
@@ -88,6 +89,7 @@ class Twin:
             check(world, event)
         world.time = max(world.time, event.time)
         apply(world, event)
+        review_gates(world)
 
     # --- timers
 
@@ -107,7 +109,7 @@ class Twin:
             if account.gap_since is not None:
                 due = account.gap_since + self.world.rules.source.liquidation.gap_timeout
                 if due > start:
-                    timers.append((due, account.name, self._gap_waited(account)))
+                    timers.append((due, account.name, _looked_at))
             for group in account.groups.values():
                 timers += self._timers_of(group)
         return timers
@@ -120,6 +122,9 @@ class Twin:
         if liquidation.awaiting is not None:
             key = f"{group.account}:{liquidation.number}"
             timers.append((liquidation.awaiting, key, self._orders_not_cancelled(group)))
+        if liquidation.cooling_until is not None:
+            key = f"{group.account}:{liquidation.number}:cooldown"
+            timers.append((liquidation.cooling_until, key, _looked_at))
         for order in liquidation.live.values():
             if order.cancelling is None:
                 timers.append((order.expires, order.id, self._expired(group, order)))
@@ -129,12 +134,6 @@ class Twin:
             if (due := reset_due(self.world, auction)) is not None:
                 timers.append((due, auction.id, self._too_old(group, auction)))
         return timers
-
-    def _gap_waited(self, account: Account) -> Callable[[], None]:
-        def fire() -> None:
-            """Everybody is looked at with the event that moved time."""
-
-        return fire
 
     def _orders_not_cancelled(self, group: Group) -> Callable[[], None]:
         def fire() -> None:
@@ -157,6 +156,7 @@ class Twin:
         def fire() -> None:
             assert group.liquidation is not None
             anomaly(self.world, group, "unacknowledged", order.id)
+            note_unfilled(self.world, order)
             del group.liquidation.live[order.id]
 
         return fire
@@ -231,6 +231,10 @@ class Twin:
         return self.ledger("bad_debt")
 
 
+def _looked_at() -> None:
+    """Do nothing: everybody is looked at with the event that moved time."""
+
+
 def _decimals(amounts: dict[Any, Any]) -> dict[Any, Decimal]:
     return {key: decimal(amount) for key, amount in amounts.items() if amount}
 
@@ -242,7 +246,7 @@ def sequence_key(event: events.AnyEvent, shard: int) -> tuple[str, str] | None:
             return "account", event.account
         case events.PriceUpdate() | events.OptionMark():
             return "price", f"{event.source}:{event.symbol}"
-        case events.FundMoved():
+        case events.FundMoved() | events.Recovered() | events.WrittenOff():
             return ("fund", "") if event.shard == shard else None
         case events.FundingRate():
             return "funding", event.symbol
@@ -256,7 +260,7 @@ def record_of(event: events.AnyEvent) -> str:
             return f"{event.account}#{event.sequence}"
         case events.PriceUpdate() | events.OptionMark():
             return f"{event.source}:{event.symbol}#{event.sequence}"
-        case events.FundMoved():
+        case events.FundMoved() | events.Recovered() | events.WrittenOff():
             return f"fund#{event.sequence}"
         case events.InstrumentListed():
             return event.instrument.name
@@ -264,7 +268,7 @@ def record_of(event: events.AnyEvent) -> str:
             return event.profile.name
         case events.PoolState() | events.InterestAccrued():
             return event.pool
-        case events.TimePassed():
+        case events.TimePassed() | events.SessionClosed():
             return ""
         case _:
             return event.symbol

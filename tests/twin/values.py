@@ -279,11 +279,11 @@ def restored(world: World, group: Group, now: Health) -> bool:
     whole = lending is not None and isinstance(lending.repay, WholeAccount)
     if whole and group.debts() and liquidation is not None and liquidation.opened:
         return False
-    return not breached(world, group, now) and meets_stop(world, group)
+    return not breached(world, group, now) and shortage(world, group) <= 0
 
 
-def meets_stop(world: World, group: Group) -> bool:
-    """Tell whether a priced group has what a liquidation stops at, buffers included."""
+def shortage(world: World, group: Group) -> Fraction:
+    """Return by how much a priced group misses what a liquidation stops at, buffers included."""
     trigger = world.rules.source.trigger
     there = health(world, group, trigger.stop_at)
     assert there is not None
@@ -292,4 +292,4 @@ def meets_stop(world: World, group: Group) -> bool:
         ZERO,
     )
     enough = there.requirement * (1 + Fraction(trigger.stop_buffer))
-    return there.margin_equity >= enough + Fraction(trigger.stop_notional_buffer) * size
+    return enough + Fraction(trigger.stop_notional_buffer) * size - there.margin_equity

@@ -1,0 +1,170 @@
+"""Which fund pays for a market and how far, and what follows from what the funds hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from engine.decisions import WithdrawalGate
+from engine.waterfall_profile import Drawdown
+from tests.twin.amounts import ZERO, decimal
+from tests.twin.books import World
+
+VENUE = ""
+
+
+@dataclass
+class Draw:
+    """What a fund paid, and what it could have paid."""
+
+    fund: str
+    amount: Fraction
+    capacity: Fraction
+
+
+def fund_of(world: World, market: str) -> str:
+    """Return the name of the fund of a market, the venue's where it has none of its own."""
+    rule = world.rules.source.waterfall.fund
+    own = {"venue": VENUE, "market": market, "group": rule.groups.get(market, VENUE)}
+    return own[rule.by]
+
+
+def layers_of(world: World, market: str) -> list[str]:
+    """Return the funds that pay for a market, in their order."""
+    first = fund_of(world, market)
+    if first != VENUE and world.rules.source.waterfall.fund.then_venue:
+        return [first, VENUE]
+    return [first]
+
+
+def held(world: World, name: str, asset: str) -> Fraction:
+    """Return what a fund has of an asset."""
+    if name == VENUE:
+        return world.ledger.fund.get(asset, ZERO)
+    return world.ledger.named_funds.get((asset, name), ZERO)
+
+
+def capacity(world: World, name: str, asset: str, market: str, amount: Fraction) -> Fraction:
+    """Return what a fund can pay of an amount for a market."""
+    has = min(held(world, name, asset), _uncapped(world, asset, market))
+    if world.rules.source.waterfall.fund.whole and has < amount:
+        return ZERO
+    return max(has, ZERO)
+
+
+def capacities(world: World, asset: str, market: str) -> list[tuple[str, Fraction]]:
+    """Return what each fund of a market can give for positions."""
+    found, most = [], _uncapped(world, asset, market)
+    for name in layers_of(world, market):
+        can = max(ZERO, min(held(world, name, asset), most))
+        most -= can
+        found.append((name, can))
+    return found
+
+
+def _uncapped(world: World, asset: str, market: str) -> Fraction:
+    """Return what may still be paid for a market in all."""
+    caps = world.rules.source.waterfall.fund.caps
+    if market not in caps:
+        return world.assets[asset].largest * 10
+    return Fraction(caps[market]) - world.ledger.paid_by_fund.get((asset, market), ZERO)
+
+
+def pay(world: World, asset: str, market: str, amount: Fraction) -> Iterator[Draw]:
+    """Take an amount from the funds of a market, as far as they can."""
+    for name in layers_of(world, market):
+        can = capacity(world, name, asset, market, amount)
+        paid = min(amount, can)
+        if paid > 0:
+            amount -= paid
+            change_fund(world, name, asset, -paid)
+            yield Draw(name, paid, can)
+
+
+def change_fund(world: World, name: str, asset: str, amount: Fraction) -> None:
+    """Add to a fund, or take from it; deleveraging follows the venue's."""
+    if name != VENUE:
+        world.ledger.named_funds[asset, name] += amount
+        return
+    before = world.ledger.fund[asset]
+    world.ledger.fund[asset] += amount
+    if amount:
+        _follow(world, asset, before)
+
+
+def _drawdown(world: World) -> Drawdown | None:
+    if world.policy is None or world.rules.source.waterfall.adl is None:
+        return None
+    return world.rules.source.waterfall.adl.drawdown
+
+
+def _follow(world: World, asset: str, before: Fraction) -> None:
+    rule = _drawdown(world)
+    if rule is None:
+        world.fund_samples.pop(asset, None)
+        world.deleveraging.discard(asset)
+        return
+    if not deleverages(world, asset, before):
+        world.deleveraging.discard(asset)
+    after = world.ledger.fund[asset]
+    samples = world.fund_samples.setdefault(asset, [(world.time, before)])
+    samples.append((world.time, after))
+    peak = _peak(world, asset)
+    if peak - after > Fraction(rule.start) * peak:
+        world.deleveraging.add(asset)
+    elif peak - after < Fraction(rule.stop) * peak:
+        world.deleveraging.discard(asset)
+
+
+def _peak(world: World, asset: str) -> Fraction:
+    rule = _drawdown(world)
+    assert rule is not None
+    samples = world.fund_samples[asset]
+    recent = [amount for time, amount in samples if time > world.time - rule.window]
+    old = [amount for time, amount in samples if time <= world.time - rule.window]
+    return max([*recent, *old[-1:], samples[-1][1]])
+
+
+def deleverages(world: World, asset: str, fund: Fraction | None = None) -> bool:
+    """Tell whether the venue's fund has fallen so far that positions in profit are closed."""
+    rule = _drawdown(world)
+    if rule is None:
+        return True
+    if asset not in world.deleveraging:
+        return False
+    has, peak = world.ledger.fund[asset] if fund is None else fund, _peak(world, asset)
+    return not peak - has < Fraction(rule.stop) * peak
+
+
+# --- what nobody paid
+
+
+def outstanding(world: World, asset: str, market: str) -> Fraction:
+    """Return what of the bad debt of a market neither came in nor was given up."""
+    ledger, key = world.ledger, (asset, market)
+    gone = ledger.recovered.get(key, ZERO) + ledger.written_off.get(key, ZERO)
+    return ledger.bad_debt.get(key, ZERO) - gone
+
+
+def review_gates(world: World) -> None:
+    """Stop withdrawals while more is unpaid than all funds hold, and let them go on again."""
+    if world.policy is None:
+        return
+    ledger = world.ledger
+    for asset in sorted(world.assets):
+        keys = [key for key in ledger.bad_debt if key[0] == asset]
+        unpaid = sum((outstanding(world, *key) for key in keys), ZERO)
+        fund = ledger.fund.get(asset, ZERO)
+        funds = ledger.named_funds.items()
+        fund += sum((part for (named, _), part in funds if named == asset), ZERO)
+        closed = world.rules.source.waterfall.gate and unpaid > fund
+        if closed != (asset in world.gated):
+            world.gated ^= {asset}
+            world.emit(
+                WithdrawalGate,
+                asset=asset,
+                closed=closed,
+                outstanding=decimal(unpaid),
+                fund=decimal(fund),
+            )

@@ -1,0 +1,296 @@
+"""Which legs a liquidation closes, how much of each, and whether that would make things worse."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from engine.liquidation_profile import (
+    Everything,
+    LeastReduction,
+    LiquidationRule,
+    LowerTier,
+    Portion,
+    Sizing,
+    WholeLegs,
+)
+from engine.profile import Bracket, Requirement
+from tests.twin.amounts import ONE, ZERO, ceil, clamp, floor
+from tests.twin.books import Group, Leg, World
+from tests.twin.terms import named
+from tests.twin.values import Health, LegHealth, health, notional, shortage, value
+
+
+@dataclass
+class Part:
+    """How much of a leg is to be closed, and at which liquidation fee."""
+
+    leg: LegHealth
+    size: Fraction
+    rate: Fraction
+
+
+@dataclass
+class Plan:
+    """What is to be closed, in order; `toxic` where that lowers health."""
+
+    parts: list[Part]
+    toxic: bool = False
+
+
+def rule_of_liquidation(world: World) -> LiquidationRule:
+    """Return how the profile in force liquidates."""
+    return world.rules.source.liquidation
+
+
+def slippage(world: World, symbol: str) -> Fraction:
+    """Return the part of notional that closing in a market is expected to cost."""
+    table = rule_of_liquidation(world).slippage
+    return Fraction(named(table, symbol, world.contracts[symbol]) or 0)
+
+
+def urgent(world: World, group: Group, now: Health) -> bool:
+    """Tell whether nothing but whole legs will do, and without waiting."""
+    assert group.liquidation is not None
+    rule = rule_of_liquidation(world).cooldown
+    critical = rule is not None and now.margin_equity < Fraction(rule.critical) * now.requirement
+    return now.equity <= 0 or group.liquidation.backstop or critical
+
+
+def make_plan(world: World, group: Group, now: Health) -> Plan | None:
+    """Plan what to close; none where nothing may be closed yet."""
+    rule, whole = rule_of_liquidation(world), urgent(world, group, now)
+    sizing = rule.sizing
+    if whole and not isinstance(sizing, Everything):
+        sizing = WholeLegs()
+    enough = _enough(world, group, sizing)
+    if enough is None:
+        return None
+    plan = Plan(_parts(world, group, now, sizing, enough))
+    if not whole and _toxic(world, group, now, plan.parts):
+        if rule.toxic == "full":
+            plan.parts = _parts(world, group, now, Everything(), enough)
+        else:
+            plan.toxic = True
+    return plan
+
+
+# --- which
+
+
+def _parts(world: World, group: Group, now: Health, sizing: Sizing, enough: Fraction) -> list[Part]:
+    left, parts = copy_of(group), list[Part]()
+    rest = [leg for leg in now.legs if leg.symbol not in world.halted]
+    while rest:
+        leg = _next(world, now, left, rest)
+        rest.remove(leg)
+        rate = fee_rate(world, now, leg)
+        size = _size(world, left, leg, sizing, enough, rate)
+        parts.append(Part(leg, size, rate))
+        _close(world, left, parts[-1])
+        if not isinstance(sizing, Everything) and shortage(world, left) <= enough:
+            break
+    return parts
+
+
+def copy_of(group: Group) -> Group:
+    """Return a group whose cash and legs may be changed to see what would come of it."""
+    return replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
+
+
+def _next(world: World, now: Health, left: Group, rest: list[LegHealth]) -> LegHealth:
+    by_need = min(rest, key=lambda leg: (-leg.required, leg.symbol))
+    if rule_of_liquidation(world).legs == "maintenance":
+        return by_need
+    freed = {leg.symbol: _freed(world, left, leg) for leg in rest}
+    cost = {leg.symbol: _cost(world, now, leg) for leg in rest}
+    best: LegHealth | None = None
+    for leg in sorted(rest, key=lambda leg: leg.symbol):
+        mine = freed[leg.symbol]
+        if mine > 0 and best is None:
+            best = leg
+        elif mine > 0 and best is not None:
+            its = freed[best.symbol]
+            worth = mine * cost[best.symbol] - its * cost[leg.symbol]
+            best = leg if worth > 0 or (worth == 0 and mine > its) else best
+    return by_need if best is None else best
+
+
+def _freed(world: World, left: Group, leg: LegHealth) -> Fraction:
+    """Return by how much the requirement falls without a leg."""
+    without = copy_of(left)
+    del without.legs[leg.symbol]
+    before, after = health(world, left), health(world, without)
+    assert before is not None
+    assert after is not None
+    return before.requirement - after.requirement
+
+
+def _cost(world: World, now: Health, leg: LegHealth) -> Fraction:
+    """Return what closing a whole leg is expected to cost, in the numeraire."""
+    terms = world.contracts[leg.symbol]
+    rate = terms.fee + fee_rate(world, now, leg) + slippage(world, leg.symbol)
+    return rate * leg.notional * now.price[terms.settle]
+
+
+def _close(world: World, left: Group, part: Part, more: Fraction = ZERO) -> None:
+    """Close a part of a leg at its mark, at the expected fees and `more` of its notional."""
+    leg, size = part.leg, part.size
+    terms = world.contracts[leg.symbol]
+    unit, whole = world.unit(terms.settle), left.legs[leg.symbol]
+    signed = size if whole.size > 0 else -size
+    released = whole.cost
+    if signed != whole.size:
+        released = ceil(whole.cost * size / abs(whole.size), unit)
+    paid = (terms.fee + part.rate + more) * notional(terms, size, leg.mark, unit)
+    left.cash[terms.settle] += value(terms, signed, leg.mark, unit) - released - paid
+    del left.legs[leg.symbol]
+    if signed != whole.size:
+        left.legs[leg.symbol] = Leg(whole.size - signed, whole.cost - released)
+
+
+# --- the goal
+
+
+def _enough(world: World, group: Group, sizing: Sizing) -> Fraction | None:
+    """Return the shortage at which a plan is done; none where nothing may be closed yet."""
+    missing, liquidation = shortage(world, group), group.liquidation
+    assert liquidation is not None
+    ramp = sizing.ramp if isinstance(sizing, LeastReduction) else None
+    if ramp is None or missing <= 0 or missing < ramp.whole_below:
+        return ZERO
+    elapsed = Fraction(world.time - liquidation.opened_at, ramp.duration)
+    share = min(ONE, Fraction(ramp.initial) + elapsed)
+    allowed = max(ZERO, (missing + liquidation.freed) * share - liquidation.freed)
+    return missing - allowed if allowed else None
+
+
+# --- how much
+
+
+def _size(
+    world: World,
+    left: Group,
+    leg: LegHealth,
+    sizing: Sizing,
+    enough: Fraction,
+    rate: Fraction,
+) -> Fraction:
+    whole, lot = abs(leg.leg.size), world.contracts[leg.symbol].lot
+    size = whole
+    if isinstance(sizing, LeastReduction):
+        size = _least(world, left, leg, enough, rate)
+    elif isinstance(sizing, LowerTier):
+        size = _lower_tier(world, leg)
+    elif isinstance(sizing, Portion):
+        size = _portion(world, leg, sizing)
+    return whole if whole - size < lot else size
+
+
+def _least(world: World, left: Group, leg: LegHealth, enough: Fraction, rate: Fraction) -> Fraction:
+    """Return the fewest lots that meet the goal, all of them where all do not."""
+    size, lot = abs(leg.leg.size), world.contracts[leg.symbol].lot
+    lots = max(1, int(floor(size, lot) / lot))
+
+    def missing(count: int) -> Fraction:
+        after = copy_of(left)
+        if count:
+            closed = size if count == lots else count * lot
+            _close(world, after, Part(leg, closed, rate))
+        return shortage(world, after) - enough
+
+    low, high, looks = 0, lots, 0
+    at_low, at_high = missing(low), missing(high)
+    if at_low <= 0 or at_high > 0:
+        return size
+    while high - low > 1:
+        looks += 1
+        middle = (low + high) // 2
+        if looks % 3:
+            middle = min(high - 1, low + ceil_of((high - low) * at_low / (at_low - at_high)))
+        found = missing(middle)
+        if found <= 0:
+            high, at_high = middle, found
+        else:
+            low, at_low = middle, found
+    return size if high == lots else high * lot
+
+
+def ceil_of(number: Fraction) -> int:
+    """Round up to a whole number."""
+    return int(ceil(number, ONE))
+
+
+def _lower_tier(world: World, leg: LegHealth) -> Fraction:
+    terms, size = world.contracts[leg.symbol], abs(leg.leg.size)
+    rule = world.rules.rule_of(leg.symbol, terms)
+    if not isinstance(rule, Requirement):
+        return size
+    place = _place(rule.brackets, _measured(world, rule, leg, size))
+    if place == 0:
+        return size
+    cap = Fraction(rule.brackets[place - 1].cap)
+    below, above = 0, ceil_of(size / terms.lot)
+    while above - below > 1:
+        middle = (below + above) // 2
+        if _measured(world, rule, leg, size - middle * terms.lot) <= cap:
+            above = middle
+        else:
+            below = middle
+    return min(size, above * terms.lot)
+
+
+def _place(brackets: tuple[Bracket, ...], measured: Fraction) -> int:
+    for place, bracket in enumerate(brackets):
+        if measured <= bracket.cap:
+            return place
+    return len(brackets) - 1
+
+
+def _measured(world: World, rule: Requirement, leg: LegHealth, size: Fraction) -> Fraction:
+    """Return what the caps of a curve measure of a size at the mark."""
+    terms = world.contracts[leg.symbol]
+    if rule.measure == "size" and not terms.inverse:
+        return size * terms.multiplier
+    return notional(terms, size, leg.mark, world.unit(terms.settle))
+
+
+def _portion(world: World, leg: LegHealth, rule: Portion) -> Fraction:
+    size, whole = abs(leg.leg.size), leg.notional
+    if whole <= rule.whole_below:
+        return size
+    part = max(Fraction(rule.share) * whole, min(Fraction(rule.least), whole))
+    lot = world.contracts[leg.symbol].lot
+    return min(size, max(lot, floor(size * part / whole, lot)))
+
+
+# --- whether it helps
+
+
+def _toxic(world: World, group: Group, now: Health, parts: list[Part]) -> bool:
+    after = copy_of(group)
+    for part in parts:
+        _close(world, after, part, slippage(world, part.leg.symbol))
+    then = health(world, after)
+    assert then is not None
+    return then.requirement > 0 and (
+        then.margin_equity * now.requirement < now.margin_equity * then.requirement
+    )
+
+
+# --- the fee
+
+
+def fee_rate(world: World, now: Health, leg: LegHealth) -> Fraction:
+    """Return the liquidation fee of an order, at most a part of what closing frees."""
+    rule = rule_of_liquidation(world)
+    if rule.fee_adaptive is None:
+        return Fraction(rule.fee_rate)
+    terms = world.contracts[leg.symbol]
+    worth = leg.notional * now.price[terms.settle]
+    if not worth:
+        return ZERO
+    missing = max(ZERO, now.requirement - now.margin_equity)
+    free = Fraction(rule.fee_adaptive) * (leg.required - terms.fee * worth - missing)
+    return clamp(floor(free / worth, Fraction(1, 10**6)), ZERO, Fraction(rule.fee_rate))
