@@ -76,7 +76,7 @@ def plan_orders(
     parts, after = _choose(now, sizing, goal, rules, markets)
     toxic = not whole and _lowers_health(state, slipped(parts, after, rules, markets).state)
     if toxic and rule.toxic == "halt":
-        return Plan(waits="toxic")
+        return Plan(waits="cooldown" if goal.numerator > 0 else "toxic")
     if toxic and rule.toxic == "full":
         parts, toxic = _choose(now, Everything(), goal, rules, markets)[0], False
     return _plan(parts, state, rules, markets, liquidation, toxic=toxic)
