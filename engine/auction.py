@@ -6,13 +6,14 @@ its start, prices are of one unit of collateral in the debt's asset.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from engine.interest import INDEX_STEP, power
-from engine.money import ONE, ZERO, exact, floor_to
+from engine.lending import HEALTH_STEP
+from engine.money import ONE, ZERO, ceil_to, exact, floor_to
 
 
 class Decay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -205,3 +206,27 @@ def storefront_amount(paid: Decimal, paid_price: Decimal, price: Decimal, unit: 
     """Return the collateral that a payment buys, down to its unit, against the buyer (Compound III,
     Comet.sol:1274)."""
     return floor_to(paid * paid_price, unit, price)
+
+
+# --- how long a chain of them takes
+
+_LOGARITHMS = Context(prec=50)
+"""What logarithms are rounded in: they are never whole numbers of a unit."""
+
+
+@exact
+def decay_time(cut: Decimal, buffer: Decimal, interval: Decimal) -> Decimal:
+    """Return how long a price that starts at `buffer` times the market's takes to come down to it:
+    ln(1 ÷ buffer) ÷ ln(cut) intervals, 0 < cut < 1.
+
+    In the interval's unit, up to 10⁻¹⁸ (BlockAnalitica, maker/modules/auctions.py:24).
+    """
+    fall = _LOGARITHMS.ln(buffer) * interval
+    return ceil_to(-fall, HEALTH_STEP, _LOGARITHMS.ln(cut)) if buffer > 1 else ZERO
+
+
+@exact
+def throughput_time(debt: Decimal, limit: Decimal, cycle: Decimal) -> Decimal:
+    """Return how long a debt takes to be auctioned of which only `limit` may be on auction at once:
+    a cycle for each batch, one that is begun whole (BlockAnalitica, maker/modules/auctions.py)."""
+    return ceil_to(debt, ONE, limit) * cycle
