@@ -26,6 +26,9 @@ CASES = read(FILE)
 VENUES = read(FILE.with_name("venues.json"))
 """More of the same sources, by the same adapters."""
 
+LIQUIDATIONS = read(FILE.with_name("liquidations.json"))
+"""More about liquidations and losses."""
+
 LENDING = read(FILE.with_name("lending.json"))
 """Numbers of contracts, in their own units."""
 
@@ -43,6 +46,14 @@ REQUIRED = {
     "liquidation_limit_price",
     "portfolio_margin",
     "risk_rank",
+    "partial_size",
+    "insurance_delta",
+    "insurance_fee_rate",
+    "liquidation_fee_rate",
+    "adl_rank",
+    "adl_trigger",
+    "bad_debt",
+    "collateral_seized",
 }
 OF_LENDING = {
     "max_repay",
@@ -61,14 +72,31 @@ OF_LENDING = {
     "utilization",
     "rounding",
     "bad_debt",
+    "adl_overshoot",
+    "adl_prorata_fraction",
+    "auction_throughput",
+    "loss_waterfall",
 }
 EXPRESSIBLE = [case for case in CASES if case["kind"] in REQUIRED]
 LOANS = [case for case in LENDING if case["kind"] in OF_LENDING]
-EVERY = [*EXPRESSIBLE, *VENUES, *LOANS]
+DEFECTS = {
+    "percolator_test_burn_all_warming_then_insurance": "equity_haircut_ratio 0.5, not 1: "
+    "(1000000 − 0 − 500000) ÷ 1000000 covers all; "
+    "(1000000 − 0) ÷ 1000000 takes what the fund paid a second time",
+    "percolator_test_full_waterfall_with_equity_haircut": "equity_haircut_ratio "
+    "0.416666666666666667, not 0.583333333333333334: "
+    "(1200000 − 500000 − 200000) ÷ 1200000 covers all; "
+    "(1200000 − 500000) ÷ 1200000 takes what the fund paid a second time",
+}
+"""Cases of which the venue's number is wrong: all that its fund paid is cut from equity again."""
+
+CHOSEN = [*EXPRESSIBLE, *VENUES, *LIQUIDATIONS, *LOANS]
+EVERY = [case for case in CHOSEN if case["id"] not in DEFECTS]
 
 
 def test_every_required_kind_has_its_function_and_its_cases() -> None:
     assert set(KINDS) == REQUIRED | OF_LENDING
+    assert {case["kind"] for case in LIQUIDATIONS} <= REQUIRED
     assert {case["kind"] for case in EXPRESSIBLE} == REQUIRED
     assert {case["kind"] for case in LOANS} == OF_LENDING
     assert {case["kind"] for case in [*CASES, *LENDING]} <= set(KINDS) | set(NOT_YET)
@@ -79,6 +107,21 @@ def test_every_required_kind_has_its_function_and_its_cases() -> None:
 def test_the_engine_gives_the_venues_number(case: Any) -> None:
     assert str(run(case)) == f"pass {case['id']}"
     assert case["source"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CHOSEN if case["id"] in DEFECTS], ids=lambda case: case["id"]
+)
+def test_a_number_that_is_wrong_is_listed_with_its_arithmetic(case: Any) -> None:
+    name, key = case["id"], "equity_haircut_ratio"
+    assert str(run(case)) == f"defect {name}: {DEFECTS[name]}"
+    # The engine's own number would pass, and another fails whatever the venue gives.
+    right, _ = DEFECTS[name].removeprefix(f"{key} ").split(",", 1)
+    assert run({**case, "expected": {**case["expected"], key: right}}).verdict == "pass"
+    wrong = run({**case, "expected": {**case["expected"], key: "0.9"}})
+    assert wrong.said.startswith(f"expected {key} 0.9 got {right} ")
+    off = run({**case, "expected": {**case["expected"], "insurance_draw": 1}})
+    assert off.verdict == "fail"
 
 
 @pytest.mark.parametrize("case", EVERY, ids=lambda case: case["id"])
@@ -101,20 +144,26 @@ def _wrong(expected: Any) -> Any:
         return not expected
     if isinstance(expected, list):
         return [*expected[:-1], _wrong(expected[-1])]
+    if isinstance(expected, dict):
+        name = min(expected)
+        return {**expected, name: _wrong(expected[name])}
     whole = int(float(expected))
     return str(whole + max(FAR, abs(whole)))
 
 
-@pytest.mark.parametrize(
-    ("cases", "kinds"), [(CASES, REQUIRED), (LENDING, OF_LENDING)], ids=["derivatives", "lending"]
-)
-def test_the_rest_is_not_expressible_and_says_why(cases: list[Any], kinds: set[str]) -> None:
-    rest = [run(case) for case in cases if case["kind"] not in kinds]
+def test_the_rest_is_not_expressible_and_says_why() -> None:
+    rest = [run(case) for case in LENDING if case["kind"] not in OF_LENDING]
     assert rest
     assert {outcome.verdict for outcome in rest} == {"not expressible"}
     assert all(outcome.said for outcome in rest)
-    passed = len(cases) - len(rest)
-    assert summary(map(run, cases)) == f"{passed} passed, 0 failed, {len(rest)} not expressible"
+    passed = len(LENDING) - len(rest)
+    assert summary(map(run, LENDING)) == f"{passed} passed, 0 failed, {len(rest)} not expressible"
+
+
+def test_of_derivatives_every_case_is_expressible() -> None:
+    assert {case["kind"] for case in CASES} == REQUIRED
+    passed = len(CASES) - 1
+    assert summary(map(run, CASES)) == f"{passed} passed, 0 failed, 1 defect, 0 not expressible"
 
 
 # --- what cases alone do not show

@@ -38,7 +38,7 @@ class Inputs(dict[str, Any]):
 
 class Position(NamedTuple):
     """One leg: its rule, and its cost, as itself or as the price of entry (neither: all of it is
-    in the balance)."""
+    in the balance), in the asset it settles in."""
 
     symbol: str
     size: Decimal
@@ -47,6 +47,7 @@ class Position(NamedTuple):
     entry: Decimal | None = None
     cost: Decimal = ZERO
     taker_fee: Decimal = ZERO
+    settle: str = USD
 
 
 class Account(NamedTuple):
@@ -119,7 +120,7 @@ def account(
         rules.list_instrument(listed)
         cost = one.cost
         if one.entry is not None:
-            cost = fill_cost(listed, one.size, one.entry, rules.assets[USD].unit)
+            cost = fill_cost(listed, one.size, one.entry, rules.assets[one.settle].unit)
         legs[one.symbol] = Leg(one.size, cost)
         markets.prices[one.symbol, "mark"] = MarkUsed(one.symbol, "mark", one.mark, "case", 0)
         if interest is not None:
@@ -131,7 +132,7 @@ def _perpetual(one: Position) -> Perpetual:
     finest = Decimal(1).scaleb(-PRICE_DECIMALS)
     return Perpetual(
         name=one.symbol,
-        settle=USD,
+        settle=one.settle,
         size_decimals=FINEST,
         price_decimals=PRICE_DECIMALS,
         tick=finest,

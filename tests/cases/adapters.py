@@ -16,10 +16,7 @@ from engine.liquidation import compare_risk
 from engine.liquidation_price import liquidation_prices
 from engine.liquidation_profile import Fillable, LiquidationRule
 from engine.margin import (
-    Health,
-    LegHealth,
     liquidatable,
-    notional,
 )
 from engine.money import ONE, ZERO, floor_to
 from engine.options import volatility_move
@@ -27,7 +24,6 @@ from engine.profile import (
     Bracket,
     Collateral,
     Entry,
-    OpenInterest,
     Profit,
     Requirement,
     Trigger,
@@ -54,19 +50,30 @@ from tests.cases.accounts import (
     number,
 )
 from tests.cases.auctions import AUCTIONS
+from tests.cases.deleverage import DELEVERAGING
+from tests.cases.described import (
+    PPM,
+    SYMBOL,
+    Results,
+    caps_of,
+    described,
+    dydx_rule,
+    interest_of,
+    leg_of,
+    mark_of,
+    positions_of,
+    rule_of,
+    size_of,
+    worth_of,
+)
+from tests.cases.fees import FEES
 from tests.cases.lending import LENDING
+from tests.cases.losses import LOSSES
 from tests.cases.seizures import SEIZURES
-
-Results = dict[str, Any]
-
-PPM = Decimal("0.000001")
-"""What dYdX keeps rates to, rounded down, and quote amounts, rounded up; Drift rounds both down."""
+from tests.cases.sizes import SIZES
 
 DRIFT_WEIGHT = Decimal("0.0001")
 """What Drift keeps weights and margin ratios to, rounded down."""
-
-SYMBOL = "X"
-
 
 # --- requirements
 
@@ -75,13 +82,13 @@ def margin_requirement(inputs: Inputs) -> Results:
     """Give initial and maintenance margin of one position."""
     if "imf_factor" in inputs:
         return _drift_requirement(inputs)
-    size, mark = _size(inputs), _mark(inputs)
+    size, mark = size_of(inputs), mark_of(inputs)
     if "notional" in inputs:
         size, mark = number(inputs["notional"]), ONE
-    rule, interest = _rule(inputs), None
+    rule, interest = rule_of(inputs), None
     dydx = {"quote_step", "maintenance_fraction"} & inputs.keys()
     if dydx:
-        rule, interest = _dydx_rule(inputs), _interest(inputs, mark)
+        rule, interest = dydx_rule(inputs), interest_of(inputs, mark)
     made = account({}, [Position(SYMBOL, size, mark, rule)])
     results = {"maintenance_margin": made.health.maintenance}
     if interest is not None and rule.open_interest is not None:
@@ -93,10 +100,10 @@ def margin_requirement(inputs: Inputs) -> Results:
 
 def _drift_requirement(inputs: Inputs) -> Results:
     """Give the initial margin by Drift, which rounds ratio, notional and product down, each."""
-    size, mark = _size(inputs), _mark(inputs)
+    size, mark = size_of(inputs), mark_of(inputs)
     base, factor = number(inputs["base_im_ratio"]), number(inputs["imf_factor"])
     rate = size_premium(base, factor, abs(size), step=DRIFT_WEIGHT)
-    worth = floor_to(_notional(size, mark), PPM)
+    worth = floor_to(worth_of(size, mark), PPM)
     required = RequirementCurve(flat(rate)).initial(Exposure(abs(size), worth, mark))
     return {"initial_margin": floor_to(required, PPM)}
 
@@ -104,7 +111,7 @@ def _drift_requirement(inputs: Inputs) -> Results:
 def initial_fraction(inputs: Inputs) -> Results:
     """Give the initial rate as open interest raises it."""
     found = initial_margin_fraction(
-        number(inputs["base_imf"]), _caps(inputs), number(inputs["open_interest_notional"]), PPM
+        number(inputs["base_imf"]), caps_of(inputs), number(inputs["open_interest_notional"]), PPM
     )
     return {"imf": found}
 
@@ -136,7 +143,7 @@ def collateral_haircut(inputs: Inputs) -> Results:
     """Give what a unit of an asset that is owned counts."""
     weight = number(inputs["base_asset_weight"])
     if "scale_start" in inputs:
-        worth = _notional(number(inputs["total_deposits"]), number(inputs["oracle_price"]))
+        worth = worth_of(number(inputs["total_deposits"]), number(inputs["oracle_price"]))
         scaled = deposits_scale(weight, number(inputs["scale_start"]), worth)
         return {"asset_weight": floor_to(scaled, DRIFT_WEIGHT)}
     size = number(inputs["unrealized_pnl" if "unrealized_pnl" in inputs else "size"])
@@ -148,7 +155,7 @@ def liability_weight(inputs: Inputs) -> Results:
     """Give what a unit of an asset that is owed counts."""
     weight = number(inputs["base_liability_weight"])
     if "scale_start" in inputs:
-        worth = _notional(number(inputs["total_borrows"]), number(inputs["oracle_price"]))
+        worth = worth_of(number(inputs["total_borrows"]), number(inputs["oracle_price"]))
         return {"liability_weight": borrows_scale(weight, number(inputs["scale_start"]), worth)}
     factor, size = number(inputs["imf_factor"]), number(inputs["size"])
     return {"liability_weight": size_premium(weight, factor, size, step=DRIFT_WEIGHT)}
@@ -210,9 +217,9 @@ def is_liquidatable(inputs: Inputs) -> Results:
     if "net_collateral" in inputs:
         made = _bare(inputs["net_collateral"], inputs["maintenance_margin"])
     else:
-        made = _account(inputs)
+        made = described(inputs)
     state = made.health
-    alone = account({}, _positions(inputs)).health
+    alone = account({}, positions_of(inputs)).health
     return {
         "pnl": alone.equity,
         "equity": state.equity,
@@ -240,13 +247,13 @@ def _bare(equity: Any, required: Any) -> Account:
 
 def bankruptcy(inputs: Inputs) -> Results:
     """Give the price, or the quote of a part, at which a leg's share of equity is used up."""
-    made = _account(inputs)
+    made = described(inputs)
     if "close_delta" in inputs:
         delta = number(inputs["close_delta"])
         quote = bankruptcy_quote(inputs["close_market"], delta, *made)
         return {"bankruptcy_quote_delta": quote}
-    state, (position,) = made.health, _positions(inputs)
-    price = bankruptcy_price(_leg(state, position.symbol), state, made.rules)
+    state, (position,) = made.health, positions_of(inputs)
+    price = bankruptcy_price(leg_of(state, position.symbol), state, made.rules)
     results = {"equity": state.equity, "bankruptcy_price": price}
     if price is not None:
         opposite = position._replace(size=-position.size, mark=price)
@@ -257,19 +264,19 @@ def bankruptcy(inputs: Inputs) -> Results:
 def limit(inputs: Inputs) -> Results:
     """Give the limit that widens with distress."""
     rule = Fillable(number(inputs["bankruptcy_adjustment"]), number(inputs["spread_to_mm_ratio"]))
-    made = _account(inputs, liquidation=LiquidationRule(price=rule))
+    made = described(inputs, liquidation=LiquidationRule(price=rule))
     state = made.health
-    leg = _leg(state, inputs["close_market"])
+    leg = leg_of(state, inputs["close_market"])
     return {"fillable_price": fillable_price(leg, state, made.rules)}
 
 
 def liquidation(inputs: Inputs) -> Results:
     """Give the mark at which an account is liquidated."""
-    size, results = _size(inputs), {}
+    size, results = size_of(inputs), {}
     if "leverage" in inputs and "wallet_balance" not in inputs:
         made, results = _opened_at_leverage(inputs, size)
     else:
-        made = _account(inputs)
+        made = described(inputs)
     found = liquidation_prices(SYMBOL, *made)
     return {**results, "liquidation_price": found.below if size > 0 else found.above}
 
@@ -283,7 +290,7 @@ def _opened_at_leverage(inputs: Inputs, size: Decimal) -> tuple[Account, Results
     entry, rate = number(inputs["entry_price"]), number(inputs["mmr"])
     opening = Bracket(ONE, max_leverage=number(inputs["leverage"]), maintenance_rate=rate)
     curve = RequirementCurve(Requirement((opening,)))
-    at_entry = Exposure(abs(size), _notional(size, entry), entry)
+    at_entry = Exposure(abs(size), worth_of(size, entry), entry)
     wallet = curve.initial(at_entry)
     fee = number(inputs.get("taker_fee", 0))
     rule, trigger = flat(None, rate), Trigger(taker_fee=bool(fee))
@@ -295,119 +302,6 @@ def _opened_at_leverage(inputs: Inputs, size: Decimal) -> tuple[Account, Results
     cash = {USD: wallet, "ADDED": number(inputs.get("extra_margin", 0))}
     leg = Position(SYMBOL, size, entry, rule, entry, taker_fee=fee)
     return account(cash, [leg], prices={"ADDED": ONE}, trigger=trigger), results
-
-
-# --- accounts
-
-
-def _account(inputs: Inputs, **policies: Any) -> Account:
-    """Return the account that a case describes."""
-    names = ("quote_balance", "collateral", "wallet_balance", "equity")
-    name = next((name for name in names if name in inputs), None)
-    if name is None:
-        raise NotExpressible(f"no balance among the inputs: {', '.join(names)}")
-    cash = {USD: number(inputs[name])}
-    # dYdX' balances are whole numbers of its quote step.
-    decimals = {"decimals": -PPM.adjusted()} if "quote_balance" in inputs else {}
-    others = list(_others(inputs.get("other_positions", ())))
-    results = dict(_results(inputs.get("other_positions", ())))
-    return account(
-        {**cash, **results},
-        [*_positions(inputs), *others],
-        prices=dict.fromkeys(results, ONE),
-        **decimals,
-        **policies,
-    )
-
-
-def _positions(inputs: Inputs) -> list[Position]:
-    if "positions" in inputs:
-        return [
-            Position(
-                one["market"],
-                number(one["size"]),
-                number(one["mark_price"]),
-                flat(number(one["imf"]), number(one["mmf"]), step=PPM),
-            )
-            for one in inputs["positions"]
-        ]
-    return [_position(SYMBOL, inputs)] if "size" in inputs else []
-
-
-def _position(symbol: str, inputs: Inputs) -> Position:
-    entry = _first(inputs, "entry_price", "entry")
-    mark = _first(inputs, "mark_price", "mark")
-    found = entry if mark is None else mark
-    if found is None:
-        raise NotExpressible("neither a mark nor a price of entry among the inputs")
-    return Position(symbol, _size(inputs), found, _rule(inputs), entry)
-
-
-def _others(positions: list[Inputs]) -> Iterator[Position]:
-    for place, one in enumerate(positions):
-        name = f"OTHER{place}"
-        if "size" in one:
-            yield _position(name, one)
-        else:
-            yield Position(name, ONE, ZERO, flat(fixed=number(one["maintenance_margin"])))
-
-
-def _results(positions: list[Inputs]) -> Iterator[tuple[str, Decimal]]:
-    """Yield what other positions have gained or lost where that is all that is told of them."""
-    for place, one in enumerate(positions):
-        if "size" not in one:
-            yield f"RESULT{place}", number(one["unrealized_pnl"])
-
-
-def _rule(inputs: Inputs) -> Requirement:
-    """Return the requirement by the names that venues have for its parts."""
-    initial = _first(inputs, "base_imf", "imf", "base_im_ratio", "imr")
-    maintenance = _first(inputs, "base_mmf", "mmf", "mmr")
-    # A maintenance amount comes off the requirement: it is a fixed part with its sign turned.
-    amount = _first(inputs, "maintenance_amount", "mm_deduction") or ZERO
-    slope = _first(inputs, "slope_per_unit") or ZERO
-    return flat(initial, maintenance, slope=slope, fixed=-amount)
-
-
-def _dydx_rule(inputs: Inputs) -> Requirement:
-    share = _first(inputs, "maintenance_fraction") or ZERO
-    rate, step = number(inputs["base_imf"]), _first(inputs, "quote_step") or PPM
-    scale = _caps(inputs) if "oi_upper_cap" in inputs else None
-    return flat(rate, maintenance_share=share, step=step, open_interest=scale)
-
-
-def _caps(inputs: Inputs) -> OpenInterest:
-    return OpenInterest(number(inputs["oi_lower_cap"]), number(inputs["oi_upper_cap"]))
-
-
-def _interest(inputs: Inputs, mark: Decimal) -> Decimal | None:
-    """Return the open interest as a notional, told as one or as a size."""
-    if "open_interest_notional" in inputs:
-        return number(inputs["open_interest_notional"])
-    return _notional(number(inputs["oi_base"]), mark) if "oi_base" in inputs else None
-
-
-def _size(inputs: Inputs) -> Decimal:
-    size = number(inputs.get("size", 1))
-    return -size if inputs.get("side") == "short" else size
-
-
-def _mark(inputs: Inputs) -> Decimal:
-    found = _first(inputs, "mark_price", "index_price", "mark", "entry_price")
-    return ONE if found is None else found
-
-
-def _notional(size: Decimal, price: Decimal) -> Decimal:
-    made = account({}, [Position(SYMBOL, size, price, flat())])
-    return notional(made.rules.derivatives[SYMBOL], size, price, made.rules.assets[USD].unit)
-
-
-def _leg(state: Health, symbol: str) -> LegHealth:
-    return next(leg for leg in state.legs if leg.symbol == symbol)
-
-
-def _first(inputs: Inputs, *names: str) -> Decimal | None:
-    return next((number(inputs[name]) for name in names if inputs.get(name) is not None), None)
 
 
 KINDS: dict[str, Callable[[Inputs], Results]] = {
@@ -427,25 +321,19 @@ KINDS: dict[str, Callable[[Inputs], Results]] = {
     **LENDING,
     **SEIZURES,
     **AUCTIONS,
+    **SIZES,
+    **FEES,
+    **DELEVERAGING,
+    **LOSSES,
 }
 """The adapter of each kind that the engine has rules for."""
 
 NOT_YET = {
-    "partial_size": "liquidations close whole legs, the least part that restores is not sized yet",
-    "insurance_delta": "the fund pays shortfalls when they are booked, not fill by fill",
-    "insurance_fee_rate": "the liquidation fee does not adapt to the shortage yet",
-    "liquidation_fee_rate": "the liquidation fee does not grow with time yet",
-    "adl_rank": "counterparties are not deleveraged yet",
-    "adl_trigger": "counterparties are not deleveraged yet",
-    "adl_overshoot": "counterparties are not deleveraged yet",
-    "adl_prorata_fraction": "counterparties are not deleveraged yet",
-    "auction_throughput": "how long a chain of auctions takes is not estimated yet",
     "cascade": "what liquidations do to prices is not simulated yet",
     "clearing_payment": "what accounts owe to each other is not cleared yet",
     "debtrank": "what accounts owe to each other is not cleared yet",
     "expected_loss": "losses are not estimated yet",
     "loss_frontier": "losses are not estimated yet",
-    "loss_waterfall": "losses beyond the fund stay bad debt, they are not shared yet",
     "merkle_sum": "liabilities are not proved yet",
     "stress_ladder": "books are not stressed yet",
 }

@@ -7,6 +7,7 @@ their product.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from engine.auction import (
@@ -14,6 +15,7 @@ from engine.auction import (
     InFlight,
     KeeperPay,
     Reset,
+    decay_time,
     keeper_pay,
     keeper_pay_again,
     needs_reset,
@@ -23,11 +25,15 @@ from engine.auction import (
     storefront_amount,
     storefront_price,
     take,
+    throughput_time,
 )
-from tests.cases.accounts import Inputs, NotExpressible, complement
-from tests.cases.units import RAD, RAY, USD8, WAD, microseconds, of, step_of, unit_of
+from engine.money import floor_to
+from tests.cases.accounts import Inputs, NotExpressible, complement, number
+from tests.cases.units import RAD, RAY, USD8, WAD, as_float, microseconds, of, step_of, unit_of
 
 Results = dict[str, Any]
+
+MINUTE = Decimal(60)
 
 
 def into_auction(inputs: Inputs) -> Results:
@@ -124,10 +130,23 @@ def liquidator_incentive(inputs: Inputs) -> Results:
     return {"coin": found.scaleb(RAD)}
 
 
+def auction_throughput(inputs: Inputs) -> Results:
+    """Give how long a debt takes to be auctioned that is more than may be on auction at once."""
+    debt, limit = number(inputs["debt"]), number(inputs["hole"])
+    cycle = decay_time(*(as_float(inputs, name) for name in ("cut", "buf", "step")))
+    in_all = throughput_time(debt * number(inputs["percent_liquidated"]), limit, cycle)
+    return {
+        "auction_cycle_min": floor_to(cycle, step_of(WAD), MINUTE),
+        "duration_h": floor_to(in_all, step_of(WAD), MINUTE * MINUTE),
+        "debt_exposure_share_pct": floor_to(limit * 100, step_of(WAD), debt),
+    }
+
+
 AUCTIONS: dict[str, Callable[[Inputs], Results]] = {
     "auction_price": auction_price,
     "auction_reset": auction_reset,
     "auction_take": auction_take,
+    "auction_throughput": auction_throughput,
     "liquidator_incentive": liquidator_incentive,
 }
 """The adapter of each kind of auction case that the engine has rules for."""

@@ -295,7 +295,7 @@ def silo_repay(inputs: Inputs) -> Decimal:
 # --- bad debt
 
 
-def bad_debts(inputs: Inputs) -> Results:
+def deficit(inputs: Inputs) -> Results:
     """Give what an absorbed account leaves uncovered, or whether a deficit is recognised."""
     if "base_principal" in inputs:
         debt = _comet_debt(inputs)
@@ -306,8 +306,6 @@ def bad_debts(inputs: Inputs) -> Results:
             "base_paid_out": found.credited / debt.unit,
             "uncovered": found.uncovered / debt.unit,
         }
-    if "active_collateral_count" not in inputs:
-        raise NotExpressible("losses beyond the fund stay bad debt, they are not socialised yet")
     others = [int(number(inputs[name])) - 1 for name in ("active_collateral_count", "borrow_count")]
     held = [ZERO if inputs["collateral_position_empty"] else ONE, Decimal(max(others[0], 0))]
     owed = (ZERO if inputs["debt_position_empty"] else ONE) + max(others[1], 0)
@@ -334,7 +332,6 @@ LENDING: dict[str, Callable[[Inputs], Results]] = {
     "health_factor": health,
     "liquidatable": is_undercollateralized,
     "max_repay": max_repay,
-    "bad_debt": bad_debts,
     "rounding": rounding,
 }
 """The adapter of each kind of case about loans that the engine has rules for."""

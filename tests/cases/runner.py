@@ -12,8 +12,17 @@ from typing import Any, Literal, NamedTuple
 from engine.money import EXACT, ZERO, exact, plain
 from tests.cases.accounts import Inputs, NotExpressible, number
 from tests.cases.adapters import KINDS, NOT_YET
+from tests.cases.defects import Defect
 
-Verdict = Literal["pass", "fail", "not expressible"]
+Verdict = Literal["pass", "fail", "defect", "not expressible"]
+
+TOLD: dict[Verdict, str] = {
+    "pass": "passed",
+    "fail": "failed",
+    "defect": "defect",
+    "not expressible": "not expressible",
+}
+"""What the summary calls each verdict; defects of venues only where there are some."""
 
 DIGITS_SHOWN = 30
 
@@ -26,7 +35,7 @@ class Malformed(ValueError):
 
 
 class Outcome(NamedTuple):
-    """What came of one case; `said` is empty when it passes."""
+    """What came of one case; `said` is empty when it passes, and the arithmetic of a defect."""
 
     id: str
     verdict: Verdict
@@ -80,12 +89,18 @@ def run(case: Inputs) -> Outcome:
         return Outcome(name, "fail", f"{type(error).__name__}: {error}")
     if unknown := sorted(case["expected"].keys() - results.keys()):
         return Outcome(name, "not expressible", f"{kind} does not give {', '.join(unknown)}")
-    differences = [
-        said
-        for key, expected in case["expected"].items()
-        for said in _differences(key, expected, results[key], tolerance)
-    ]
-    return Outcome(name, "fail" if differences else "pass", "; ".join(differences))
+    differences, defects = [], []
+    for key, expected in case["expected"].items():
+        got = results[key]
+        if isinstance(got, Defect):
+            if not [*_differences(key, expected, got.asserted, tolerance)]:
+                defects.append(f"{key} {_shown(got.value)}, not {_shown(expected)}: {got.why}")
+                continue
+            got = got.value
+        differences += _differences(key, expected, got, tolerance)
+    if differences or not defects:
+        return Outcome(name, "fail" if differences else "pass", "; ".join(differences))
+    return Outcome(name, "defect", "; ".join(defects))
 
 
 class Tolerance(NamedTuple):
@@ -112,6 +127,10 @@ def _differences(key: str, expected: Any, got: Any, tolerance: Tolerance) -> Ite
     if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         for place, (one, other) in enumerate(zip(expected, got, strict=True), start=1):
             yield from _differences(f"{key}[{place}]", one, other, tolerance)
+        return
+    if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
+        for name, one in expected.items():
+            yield from _differences(f"{key}.{name}", one, got[name], tolerance)
         return
     if isinstance(got, bool) or not isinstance(got, Decimal | int):
         if expected != got:
@@ -149,7 +168,8 @@ def _shown(value: Any) -> str:
 def summary(outcomes: Iterable[Outcome]) -> str:
     """Return how many of each verdict there are."""
     counts = Counter(outcome.verdict for outcome in outcomes)
-    return (
-        f"{counts['pass']} passed, {counts['fail']} failed, "
-        f"{counts['not expressible']} not expressible"
+    return ", ".join(
+        f"{counts[verdict]} {said}"
+        for verdict, said in TOLD.items()
+        if counts[verdict] or verdict != "defect"
     )

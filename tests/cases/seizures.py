@@ -24,9 +24,19 @@ from engine.seizure import (
     toxic_above,
     toxic_above_decaying,
 )
-from tests.cases.accounts import Inputs, NotExpressible, complement, number
+from tests.cases.accounts import Inputs, complement, number
 from tests.cases.lending import LEAST_LEFT, morpho_pool, silo_repay, target_health
-from tests.cases.units import BPS, RAY, USD8, WAD, of, step_of, unit_of, whole
+from tests.cases.units import (
+    BPS,
+    RAY,
+    USD8,
+    WAD,
+    of,
+    step_of,
+    unit_of,
+    unit_of_decimals,
+    whole,
+)
 
 Results = dict[str, Any]
 
@@ -43,7 +53,19 @@ def collateral_seized(inputs: Inputs) -> Results:
         return _silo_preview(inputs)
     if "target_ltv_wad" in inputs:
         return _silo_largest(inputs)
-    raise NotExpressible("collateral is sold on the market, not seized at the liquidator's price")
+    return _drift_seized(inputs)
+
+
+def _drift_seized(inputs: Inputs) -> Results:
+    """Give what Drift takes for a liability: prices at the liquidator's multipliers, no bonus
+    besides, and no rest that is worth less than a dollar."""
+    unit, liability = unit_of_decimals(inputs, "asset"), of(inputs, "liability_transferred")
+    price, paid = (of(inputs, f"{name}_price") for name in ("asset", "liability"))
+    paid *= of(inputs, "asset_liq_multiplier")
+    held = Side(of(inputs, "asset_balance"), price, unit)
+    at = held._replace(price=price * of(inputs, "liability_liq_multiplier"))
+    found = seize(liability, ZERO, at, Side(liability, paid, unit))
+    return {"asset_seized": without_dust(found.seized, held, ONE)}
 
 
 def _aave_seized(inputs: Inputs) -> Results:

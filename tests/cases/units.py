@@ -33,6 +33,18 @@ def unit_of(inputs: Inputs, name: str) -> Decimal:
     return step_of(number(inputs[name]).adjusted())
 
 
+def unit_of_decimals(inputs: Inputs, name: str) -> Decimal:
+    """Return the smallest unit of a token by its decimals, six where they are not told, as a
+    dollar's are."""
+    return step_of(int(number(inputs.get(f"{name}_decimals", 6))))
+
+
+def as_float(inputs: Inputs, name: str) -> Decimal:
+    """Return a number just as a source that computes in floats has it: of a logarithm the sixteenth
+    digit of what it is taken of is the fifteenth of the result."""
+    return Decimal.from_float(float(number(inputs[name])))
+
+
 def microseconds(inputs: Inputs, name: str) -> int:
     """Return a time that a contract keeps in seconds."""
     return int(number(inputs[name])) * SECOND
