@@ -120,10 +120,13 @@ def _dydx_block(inputs: Inputs) -> Results:
         "notional": ("max_notional_liquidated_per_block", "already_liquidated_notional"),
         "insurance": ("max_insurance_lost_per_block", "already_lost_insurance"),
     }
-    return {
-        f"remaining_{what}": left_of_limit(*(number(inputs[name]) for name in names))
-        for what, names in limits.items()
-    }
+    try:
+        return {
+            f"remaining_{what}": left_of_limit(*(number(inputs[name]) for name in names))
+            for what, names in limits.items()
+        }
+    except ValueError:
+        return {"rejected": True}
 
 
 def _synthetix_window(inputs: Inputs) -> Results:
