@@ -15,7 +15,14 @@ from typing import Any, cast
 import click
 
 from consumers import mishaps
-from consumers.cli_options import FILE, LOG, Finite, config_option, json_option, source_options
+from consumers.cli_crashes import compare, demo
+from consumers.cli_options import (
+    FILE,
+    LOG,
+    config_option,
+    json_option,
+    source_options,
+)
 from consumers.cli_profiles import profiles
 from consumers.cli_waterfall import waterfall
 
@@ -41,69 +48,6 @@ def main() -> None:
 
     New here? `liquidator demo` plays a real market crash in a minute and needs nothing else.
     """
-
-
-@main.command()
-@click.option(
-    "--speed",
-    type=Finite(min=0, min_open=True),
-    help="Seconds of the day in one second; as fast as possible when not given.",
-)
-@click.option(
-    "--shards",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Spread the accounts over this many engines.",
-)
-@click.option(
-    "--log",
-    type=click.Path(dir_okay=False),
-    help="Keep the event log here (.gz and .zst are packed), for `liquidator replay`.",
-)
-@click.option(
-    "--kafka",
-    metavar="HOST:PORT",
-    help="Play through real topics into a daemon that runs elsewhere, instead of in this process.",
-)
-@click.option(
-    "--book",
-    type=click.Choice(["thin", "deep", "lending"]),
-    default="thin",
-    show_default=True,
-    help="How much a market of perpetuals takes before its price gives way; or a lending market.",
-)
-@click.option(
-    "--day",
-    type=click.Choice(["2021-05-19", "2022-05-luna"]),
-    default="2021-05-19",
-    show_default=True,
-    help="Which crash: Bitcoin's of 19 May 2021, or LUNA's and UST's of 8 to 13 May 2022.",
-)
-@click.option(
-    "--profile",
-    metavar="NAME",
-    help="Margin the day by this profile, shipped or a file, instead of the demo's own.",
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the population.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help="Serve metrics on this port meanwhile; 0 takes a free one.",
-)
-@json_option
-def demo(**options: Any) -> None:
-    """Play a crash that was, 19 May 2021: who is liquidated, what is lost, who pays."""
-    from consumers import demo as day
-    from consumers.toml_file import FileFaults
-
-    try:
-        with mishaps.unfinished(options["log"]):
-            day.run(**options)
-    except FileFaults:
-        raise
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 @main.command()
@@ -414,6 +358,8 @@ def rules_show(config_file: Path, as_json: bool) -> None:
         rules_report.show(report.console(), engine.rules)
 
 
+main.add_command(demo)
+main.add_command(compare)
 main.add_command(profiles)
 main.add_command(waterfall)
 

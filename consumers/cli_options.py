@@ -18,6 +18,13 @@ Command = Callable[..., Any]
 config_option = click.option(
     "--config", "config_file", type=FILE, required=True, help="The daemon's file (TOML)."
 )
+day_option = click.option(
+    "--day",
+    type=click.Choice(["2021-05-19", "2022-05-luna"]),
+    default="2021-05-19",
+    show_default=True,
+    help="Which crash: Bitcoin's of 19 May 2021, or LUNA's and UST's of 8 to 13 May 2022.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON; it is exact.")
 
 

@@ -22,6 +22,7 @@ from consumers.crashes import CRASHES, MAY_2021, Crash, DayName
 from consumers.exchange import Exchange
 from consumers.feed import Clock, Record, Shards, Ticker
 from consumers.fitting import Terms, fitted
+from consumers.policies import Policy
 from consumers.rules import FundDeposit, Rules
 from engine.decisions import Decision
 from engine.events import PositionEvent
@@ -54,7 +55,7 @@ class Stall(msgspec.Struct, frozen=True):
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """Which world: its crash, its size (all symbols, if not so many), its minutes since the crash
     begins (to its end), its book, the seed of its people, and the profile by which it is margined
-    (the demo's own)."""
+    (the demo's own), changed by a policy."""
 
     day: DayName = MAY_2021.name
     seed: int = 1
@@ -66,6 +67,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     shards: int = 1
     stall: Stall | None = Stall()
     profile: str | None = None
+    policy: Policy | None = None
 
     @property
     def crash(self) -> Crash:
@@ -82,7 +84,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is the full world, of which the figures in docs/demo.md speak."""
         wanted = (WHOLE_DAY, None, 0, None)
         given = (self.accounts, self.symbols, self.start_minute, self.end_minute)
-        return given == wanted and self.profile is None
+        return given == wanted and self.profile is None and self.policy is None
 
 
 @cache
@@ -107,6 +109,9 @@ class World:
         self.clock = Clock(self.crash.begin + scene.start_minute * 60 * SECOND)
         self.prices: dict[str, Decimal] = {}
         whole = venue_rules(scene.profile, scene.day)
+        if scene.policy is not None:
+            changed = scene.policy.applied(whole.profile, scene.scale)
+            whole = msgspec.structs.replace(whole, profile=changed)
         self.rules = msgspec.structs.replace(
             whole, perpetuals=whole.perpetuals[: scene.symbols], fund=_fund(scene)
         )
