@@ -84,7 +84,13 @@ def demo(**options: Any) -> None:
     show_default=True,
     help="Size of the world, which has 20,000; book and funds shrink with it.",
 )
-@click.option("--book", type=click.Choice(["thin", "deep"]), default="thin", show_default=True)
+@click.option(
+    "--book",
+    type=click.Choice(["thin", "deep"]),
+    default="thin",
+    show_default=True,
+    help="How much a market takes before its price gives way.",
+)
 @click.option(
     "--profile",
     metavar="NAME",
