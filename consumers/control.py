@@ -16,7 +16,13 @@ from consumers.rules import Rules
 from engine import wire
 from engine.core import Engine
 from engine.decisions import Refused
-from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
+from engine.events import (
+    ControlEvent,
+    FundMoved,
+    InstrumentListed,
+    ProfileChanged,
+    TreasuryEvent,
+)
 from engine.money import plain
 from producers.topics import Client
 
@@ -90,10 +96,12 @@ def _told(event: ControlEvent, engine: Engine, published: Sequence[ControlEvent]
 
 def _moved(event: FundMoved, published: Sequence[ControlEvent]) -> bool:
     """Tell whether a fund was already moved so; raises `WouldBeRefused` if otherwise so far."""
-    moves = [move for move in published if isinstance(move, FundMoved)]
+    moves = [move for move in published if isinstance(move, TreasuryEvent)]
     moves = [move for move in moves if move.shard == event.shard]
     if any(
-        (move.sequence, move.asset, move.amount) == (event.sequence, event.asset, event.amount)
+        isinstance(move, FundMoved)
+        and (move.sequence, move.asset, move.amount, move.fund)
+        == (event.sequence, event.asset, event.amount, event.fund)
         for move in moves
     ):
         return True
@@ -125,7 +133,7 @@ def _named(event: ControlEvent) -> str:
         case InstrumentListed():
             return f"InstrumentListed {event.instrument.name}"
         case FundMoved():
-            return (
-                f"FundMoved {plain(event.amount)} {event.asset} in the fund of shard {event.shard}"
-            )
+            fund = f"fund {event.fund}" if event.fund else "fund"
+            where = f"in the {fund} of shard {event.shard}"
+            return f"FundMoved {plain(event.amount)} {event.asset} {where}"
     return type(event).__name__

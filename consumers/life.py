@@ -19,6 +19,7 @@ from engine import state, wire
 from engine.core import Engine
 from engine.decisions import Decision, Refused
 from engine.events import AccountEvent, Event, ProfileChanged, TimePassed
+from engine.profile import RiskProfile
 from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
 from producers.metric_families import UNREADABLE
 from producers.metrics import Metrics, View, look
@@ -170,10 +171,9 @@ class Life:
 
     def _misplaced(self, event: Event, key: bytes | None) -> str:
         """Say why an event is not this shard's: an account in two of them would be liquidated
-        twice, and no shard of several sees all of a pool."""
-        if isinstance(event, ProfileChanged) and event.profile.lending is not None:
-            count = self._progress.partitions
-            return f"lending: a pool needs one shard, and these are {count}" if count > 1 else ""
+        twice, and no shard of several sees all of a pool, or who else bears a loss."""
+        if isinstance(event, ProfileChanged):
+            return beyond_one_shard(event.profile, self._progress.partitions)
         if (
             self._settings.partitioner == "any"
             or not isinstance(event, AccountEvent)
@@ -302,3 +302,16 @@ class Life:
             view = self._look()
             if view is not None:
                 self._metrics.show(self._number, view)
+
+
+def beyond_one_shard(profile: RiskProfile, count: int) -> str:
+    """Say which rule of a profile several shards cannot follow: none of them sees all accounts."""
+    waterfall = profile.waterfall
+    rules = {
+        "lending: a pool needs": profile.lending is not None,
+        "waterfall takers: who takes positions needs": bool(waterfall.takers),
+        "waterfall socialised: who else bears a loss needs": bool(waterfall.socialised),
+        "waterfall gate: what is unpaid in all needs": waterfall.gate,
+    }
+    found = next((rule for rule, given in rules.items() if given), "")
+    return f"{found} one shard, and these are {count}" if found and count > 1 else ""

@@ -20,12 +20,14 @@ from engine.profile import RiskProfile, margin_rule
 
 
 class FundDeposit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`amount` comes into (> 0) or leaves (< 0) the fund of `shard`, once a `sequence`."""
+    """`amount` comes into (> 0) or leaves (< 0) the fund of `shard`, or that of a market or group
+    of markets which is named, once a `sequence`."""
 
     shard: int
     asset: str
     amount: Decimal
     sequence: int
+    fund: str = ""
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

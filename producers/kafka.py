@@ -26,14 +26,19 @@ from engine.decisions import (
     CollateralLiquidation,
     CollateralSale,
     Decision,
+    Deleverage,
     LiquidationOrder,
     SetOff,
     SupplyDrawn,
+    TakeOver,
+    WithdrawalGate,
 )
 from producers.topics import Client, Topics
 
 ORDERS = (
     LiquidationOrder,
+    TakeOver,
+    Deleverage,
     CancelOrder,
     CancelOpenOrders,
     CollateralSale,
@@ -43,6 +48,7 @@ ORDERS = (
     AuctionEnded,
     SetOff,
     SupplyDrawn,
+    WithdrawalGate,
 )
 """The decisions that a venue carries out."""
 

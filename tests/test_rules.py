@@ -10,7 +10,7 @@ from consumers import rules
 from consumers.control import WouldBeRefused, changes
 from consumers.toml_file import FileFaults
 from engine import profile
-from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
+from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged, Recovered
 from engine.liquidation_profile import LiquidationRule
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "rules.toml"
@@ -227,6 +227,21 @@ def test_publishing_sends_what_changed() -> None:
     ]
     (again,) = sent(whole, text.replace("sequence = 1\n", "sequence = 2\n"))
     assert (type(again), again.sequence) == (FundMoved, 2)
+
+
+def test_a_deposit_may_name_a_fund() -> None:
+    text = EXAMPLE.read_text().replace("sequence = 1\n", 'sequence = 1\nfund = "BTC-PERP"\n')
+    whole = sent([], text)
+    assert (type(whole[-1]), whole[-1].fund) == (FundMoved, "BTC-PERP")
+    with pytest.raises(WouldBeRefused, match="sequence 1 is taken, the next one is 2"):
+        sent(whole)
+
+
+def test_what_was_recovered_counts_in_the_sequence_of_deposits() -> None:
+    told = {"time": 3, "shard": 0, "asset": "USDT", "market": "BTC-PERP", "amount": Decimal(1)}
+    published = [*sent([])[:-1], Recovered(sequence=1, **told)]
+    with pytest.raises(WouldBeRefused, match="sequence 1 is taken, the next one is 2"):
+        sent(published)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from typing import get_args
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from engine.decisions import AnyDecision, CancelOpenOrders, CancelOrder, SetOff, SupplyDrawn
+from engine.decisions import (
+    AnyDecision,
+    CancelOpenOrders,
+    CancelOrder,
+    SetOff,
+    SupplyDrawn,
+    WithdrawalGate,
+)
 from producers import topics
 from producers.kafka import ORDERS
 from tests.broker import Broker
@@ -23,13 +30,15 @@ def test_outputs_have_as_many_partitions_as_there_are_shards() -> None:
 
 
 def test_what_a_venue_carries_out_is_told_to_it() -> None:
-    """Whatever expires, is cancelled, is auctioned or moves what a customer has in a pool."""
+    """Whatever expires, is cancelled, is auctioned, moves what a customer has in a pool, or stops
+    withdrawals."""
     acts = {
         kind
         for kind in get_args(AnyDecision)
         if {"expires", "auction_id"} & {*kind.__struct_fields__}
     }
-    assert acts | {CancelOrder, CancelOpenOrders, SetOff, SupplyDrawn} == {*ORDERS}
+    others = {CancelOrder, CancelOpenOrders, SetOff, SupplyDrawn, WithdrawalGate}
+    assert acts | others == {*ORDERS}
 
 
 @pytest.mark.kafka
