@@ -58,6 +58,8 @@ class Story:
         """Tell an event and return what is decided."""
         self.time += 1
         series = fields.get("account") or f"{kind.__name__} {fields.get('symbol')}"
+        if "shard" in fields:
+            series = "fund"  # What is moved, recovered and written off counts in one series.
         if "sequence" in kind.__struct_fields__:
             self.sequences[series] = self.sequences.get(series, 0) + 1
             fields["sequence"] = self.sequences[series]

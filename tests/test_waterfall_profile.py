@@ -8,7 +8,7 @@ from msgspec import structs
 from engine.liquidation_profile import SECOND
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile
 from engine.profile_faults import faults
-from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, Waterfall
+from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Waterfall
 
 BACKSTOP = Backstop("vault", D(1_000_000), below=D("0.66"))
 ADL = Deleveraging(drawdown=Drawdown())
@@ -38,7 +38,14 @@ def backstop(**changes: object) -> dict[str, object]:
     return {"backstop": structs.replace(BACKSTOP, **changes)}
 
 
-@pytest.mark.parametrize("waterfall", [Waterfall(), SOUND])
+def fund(**rule: object) -> dict[str, object]:
+    return {"fund": FundRule(**rule)}
+
+
+BY_GROUP = FundRule("group", {"BTCUSDT": "majors"}, then_venue=True, caps={"BTCUSDT": D(0)})
+
+
+@pytest.mark.parametrize("waterfall", [Waterfall(), SOUND, Waterfall(fund=BY_GROUP)])
 def test_a_sound_waterfall_has_no_fault(waterfall: Waterfall) -> None:
     assert faults_of(waterfall) == []
 
@@ -73,6 +80,17 @@ def test_a_sound_waterfall_has_no_fault(waterfall: Waterfall) -> None:
             adl(stop=D("0.3")),
             "adl: drawdown: stop 0.3 not below start 0.3: a start would be at once a stop",
         ),
+        (fund(groups={"BTCUSDT": "m"}), "fund: groups: given, and by is venue"),
+        (fund(by="group"), "fund: by group, and no groups are given"),
+        (
+            fund(by="group", groups={"BTCUSDT": "the majors"}),
+            "fund: groups BTCUSDT: 'the majors' is no name of a fund",
+        ),
+        (
+            fund(then_venue=True),
+            "fund: then_venue: given, and the venue's fund is the only one",
+        ),
+        (fund(caps={"BTCUSDT": D(-1)}), "fund: caps BTCUSDT -1 negative"),
     ],
 )
 def test_an_unsound_waterfall_is_refused_in_words(changes: dict[str, object], fault: str) -> None:
