@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 Stage = Literal["limit", "backstop"]
-Waits = Literal["", "halted", "gap", "capped", "cooldown", "toxic"]
+Waits = Literal["", "halted", "gap", "capped", "promised", "cooldown", "toxic"]
 StartReason = Literal["breach", "auto_convert"]
 EndReason = Literal["healthy", "flat", "converted", "superseded"]
 CancelReason = Literal["expired", "healthy", "halted"]

@@ -118,10 +118,11 @@ class FallingPrice(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="rule", tag="auction"
 ):
     """A limit that starts `premium` better than the mark and decays from there since the
-    liquidation was opened (a Dutch auction, re-issued as orders expire), never beyond the one at
-    bankruptcy."""
+    liquidation was opened, for `duration` (a Dutch auction, re-issued as orders expire), never
+    beyond the one at bankruptcy."""
 
     decay: Decay
+    duration: int
     premium: Decimal = ZERO
 
 
@@ -188,3 +189,12 @@ class LiquidationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def fillable(self) -> Fillable | None:
         """The rule of a limit that widens with distress, if that is how limits are set."""
         return self.price if isinstance(self.price, Fillable) else None
+
+    @property
+    def patience(self) -> int:
+        """The time since a liquidation was opened within which an order that expires is issued
+        again by the same rules, not at any price: as long as size or limit still give way."""
+        ramps = [self.price.duration] if isinstance(self.price, PriceRamp | FallingPrice) else []
+        if isinstance(self.sizing, LeastReduction) and self.sizing.ramp is not None:
+            ramps.append(self.sizing.ramp.duration)
+        return max(ramps, default=0)

@@ -36,7 +36,7 @@ BANDS = {
 }
 """Bands of the health factor by name, each up to a bound that is no part of it."""
 
-UNDER_WAY = ("liquidating", "halted", "gap", "capped", "cooldown", "toxic")
+UNDER_WAY = ("liquidating", "halted", "gap", "capped", "promised", "cooldown", "toxic")
 """What a group with a liquidation is counted as."""
 
 

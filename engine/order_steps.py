@@ -51,6 +51,11 @@ def cool(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation_of(group).waits = "cooldown"
 
 
+def stand_by(engine: Engine, group: Group, state: Health | None) -> None:
+    """Note that somebody else's transfer is to close a leg of the group first."""
+    liquidation_of(group).waits = "promised"
+
+
 def hold_back(engine: Engine, group: Group, state: Health | None) -> None:
     """Note that what comes next would lower health, and is held back."""
     liquidation_of(group).waits = "toxic"

@@ -58,7 +58,7 @@ class Situation(NamedTuple):
     live: bool  # some order or sale is live
     cooling: bool  # its next orders wait for a time
     toxic: bool  # its next orders or seizure would lower health, and are held back for that
-    noted: bool  # already noted as cooling, or as held back
+    noted: bool  # already noted as promised, as cooling, or as held back
     halted_live: bool  # some live order, not yet cancelling, is under a halt
     orders_live: bool  # some order or seizure (not sale) is not yet cancelling
     auctions: bool  # something of it is on auction
@@ -166,7 +166,9 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
     outlook = NO_LOANS
     if indebted and state and liquidation and liquidation.reason == "breach" and not (legs or live):
         outlook = _outlook(engine, group, state)
+    promised = legs and _promised(engine, group)
     cooling, toxic = _pauses(engine, group, state) if legs else (False, outlook.toxic)
+    pause: Waits = "promised" if promised else "cooldown" if cooling else "toxic"
     owes, convertible = bool(owed_assets(cash, reason_of(group), rules)), _convertible(cash, rules)
     alone = owes and rules.lending is not None and not (legs or convertible)
     return Situation(
@@ -203,7 +205,7 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         live=bool(live),
         cooling=cooling,
         toxic=toxic,
-        noted=liquidation is not None and liquidation.waits == ("cooldown" if cooling else "toxic"),
+        noted=liquidation is not None and liquidation.waits == pause,
         halted_live=any(under_halt(order, rules) for order in active),
         orders_live=any(not order.is_sale for order in active),
         auctions=liquidation is not None and bool(liquidation.auctions),
@@ -213,7 +215,7 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         full=outlook.full,
         sellable=outlook.sellable,
         lost=outlook.lost,
-        promised=legs and _promised(engine, group),
+        promised=promised,
     )
 
 

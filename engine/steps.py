@@ -16,7 +16,7 @@ from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Liquidation, Order, Step
 from engine.loan_steps import LOAN_STEPS
 from engine.margin import Health
-from engine.order_steps import cool, hold_back, orders
+from engine.order_steps import cool, hold_back, orders, stand_by
 from engine.planning import plan_sales
 from engine.shortfalls import book
 from engine.situation import block_of, owed_assets, owed_to_pools, under_halt
@@ -201,6 +201,7 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "open": _open,
     "cool": cool,
     "hold_back": hold_back,
+    "stand_by": stand_by,
     "orders": orders,
     "sales": _sales,
     "end_flat": _end_flat,

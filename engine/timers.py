@@ -133,7 +133,9 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
     if order.cancelling_until is None and order.expires == timer.due:
         engine.time = max(engine.time, timer.due)
         engine.cancel(group, order, "expired")
-        liquidation.backstop = liquidation.backstop or order.closes_leg
+        patience = engine.rules.in_force.liquidation.patience
+        if order.closes_leg and engine.time >= liquidation.opened_at + patience:
+            liquidation.backstop = True
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)

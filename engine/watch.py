@@ -59,7 +59,8 @@ ROUNDINGS = 16
 their worth may have grown by the factor above, in its price and in its settlement asset's."""
 
 STANDINGS = (
-    "healthy", "called", "liquidating", "halted", "gap", "capped", "cooldown", "toxic", "unpriced"
+    "healthy", "called", "liquidating", "halted", "gap", "capped", "promised", "cooldown",
+    "toxic", "unpriced"
 )  # fmt: skip
 """What a margin group is counted as; a row that holds none has place 0 before them."""
 

@@ -77,7 +77,7 @@ def shard_data(engine: Engine, glance: Survey) -> dict[str, Any]:
 def state_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
     """Return where the shards stand, and their margin groups by state."""
     lent = any(engine.rules.lending for engine in engines)
-    rare = {"cooldown", "toxic"} if lent else {"capped", "cooldown", "toxic"}
+    rare = {"promised", "cooldown", "toxic"} | (set() if lent else {"capped"})
     found = {state for glance in surveys for state, count in glance.accounts.items() if count}
     states = [state for state in surveys[0].accounts if state not in rare or state in found]
     columns = ["Shard", "Time (UTC)", "Events", *map(str.capitalize, states)]

@@ -41,7 +41,9 @@ LARGEST = Decimal(10) ** 9
 LISTED: tuple[Instrument, ...] = (
     Asset("USDT", 2, LARGEST),
     Asset("ETH", 4, LARGEST, price_decimals=2),
-    Perpetual("X", "USDT", 0, 2, Decimal("0.1"), Decimal(1), LARGEST, taker_fee=Decimal(0)),
+    Perpetual(
+        "X", "USDT", 0, 2, Decimal("0.1"), Decimal(1), LARGEST, taker_fee=Decimal(0), underlying="X"
+    ),
     Perpetual("Y", "USDT", 0, 2, Decimal("0.1"), Decimal(1), LARGEST, taker_fee=Decimal(0)),
     Perpetual("XF", "USDT", 0, 2, Decimal("0.1"), Decimal(1), LARGEST, underlying="X"),
 )

@@ -1,0 +1,126 @@
+"""Draws the rules of liquidation and of who pays, every policy about as often as the others."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from random import Random
+
+from engine.auction import Decay
+from engine.liquidation_profile import (
+    AtBankruptcy,
+    Bounded,
+    Cooldown,
+    Everything,
+    FallingPrice,
+    Fillable,
+    Fuses,
+    LeastReduction,
+    LiquidationRule,
+    LowerTier,
+    Pace,
+    Portion,
+    PriceRamp,
+    SizeRamp,
+    WholeLegs,
+)
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
+from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Waterfall
+
+SECOND = 1_000_000
+BACKSTOP, FUND = "bank", "house"
+SYMBOLS = ("X", "Y", "I")
+
+
+def draw_rules(chance: Random) -> RiskProfile:
+    """Draw a profile for two linear perpetuals in USDT and an inverse one in BTC."""
+    steep = (
+        Bracket(D(1000), initial_rate=D("0.04"), maintenance_rate=D("0.02")),
+        Bracket(D(5000), initial_rate=D("0.1"), maintenance_rate=D("0.05")),
+        Bracket(D(10**9), initial_rate=D("0.4"), maintenance_rate=D("0.2")),
+    )
+    flat = (Bracket(D(10**9), initial_rate=D("0.1"), maintenance_rate=D("0.05")),)
+    return RiskProfile(
+        name="crisis",
+        numeraire="USDT",
+        requirements={"*": Requirement(chance.choice((steep, flat)))},
+        collateral={"USDT": Collateral(), "BTC": Collateral(haircut=D("0.1"))},
+        conversion=("USDT", "BTC"),
+        trigger=Trigger(stop_buffer=chance.choice((D(0), D("0.1")))),
+        liquidation=_liquidation(chance),
+        waterfall=_waterfall(chance),
+    )
+
+
+def _liquidation(chance: Random) -> LiquidationRule:
+    return LiquidationRule(
+        order_ttl=chance.choice((1, 5)) * SECOND,
+        sizing=chance.choice(
+            (
+                WholeLegs(),
+                Everything(),
+                LeastReduction(),
+                LeastReduction(SizeRamp(D("0.2"), 20 * SECOND, D(chance.choice((0, 20))))),
+                LowerTier(),
+                Portion(D("0.2"), D(chance.choice((0, 100))), D(chance.choice((0, 500)))),
+            )
+        ),
+        cooldown=chance.choice((None, None, Cooldown(10 * SECOND))),
+        legs=chance.choice(("maintenance", "cost")),
+        slippage=chance.choice(({}, {"*": D("0.002"), "X": D("0.03")})),
+        netting=chance.random() < 0.3,
+        price=chance.choice(
+            (
+                AtBankruptcy(),
+                Fillable(D(1), D("1.5")),
+                Bounded(D("0.02")),
+                PriceRamp(D(0), D("0.05"), 10 * SECOND),
+                FallingPrice(Decay("linear", 60 * SECOND), 10 * SECOND, D("0.01")),
+            )
+        ),
+        toxic=chance.choice(("tag", "tag", "halt", "full", "take_over")),
+        fee_rate=chance.choice((D(0), D("0.01"))),
+        fee_adaptive=chance.choice((None, D("0.95"))),
+        fee_to_venue=chance.choice((D(0), D("0.2"))),
+        fee_to_liquidator=chance.choice((D(0), D("0.3"))),
+        pace=chance.choice(
+            (
+                Pace(),
+                Pace(),
+                Pace(per_event=1),
+                Pace(per_second=2),
+                Pace(in_flight={"*": D(3000)}),
+                Pace(unfilled=2),
+            )
+        ),
+        fuses=chance.choice(
+            (Fuses(), Fuses(), Fuses(D("0.3")), Fuses(None, D("0.2")), Fuses(D("0.2"), D("0.5")))
+        ),
+    )
+
+
+def _waterfall(chance: Random) -> Waterfall:
+    takers = chance.choice(
+        ((), ("adl",), ("fund", "adl"), ("backstop", "adl"), ("fund", "backstop", "adl"), ("fund",))
+    )
+    below = chance.choice((None, D("0.6667")))
+    ranking = chance.choice(("binance", "bitmex", "hyperliquid", "pro_rata", "water_fill"))
+    backstop = Backstop(BACKSTOP, D(chance.choice((500, 20_000))), below)
+    adl = Deleveraging(
+        ranking, chance.choice(("bankruptcy", "mark")), chance.choice((None, None, Drawdown()))
+    )
+    by = chance.choice(("venue", "market", "group"))
+    return Waterfall(
+        takers=takers,
+        fund_account=FUND if "fund" in takers else "",
+        backstop=backstop if "backstop" in takers else None,
+        adl=adl if "adl" in takers else None,
+        fund=FundRule(
+            by=by,
+            groups={"X": "majors", "Y": "majors"} if by == "group" else {},
+            then_venue=by != "venue" and chance.random() < 0.5,
+            caps=chance.choice(({}, {"X": D(50)})),
+            whole=chance.random() < 0.3,
+        ),
+        socialised=chance.choice(("", "open_interest", "winners")),
+        gate=chance.random() < 0.5,
+    )

@@ -1,0 +1,65 @@
+"""Ten thousand seeded crises, a share of them here: what must hold after every event does.
+
+`LIQUIDATOR_SEEDS` times five crises run in `make test`, twenty in `make check`.
+"""
+
+import os
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.crises import Crisis
+from tests.crises.checks import check
+
+MANY = 5 * int(os.environ.get("LIQUIDATOR_SEEDS", "100"))
+PART = 50
+
+
+def play(seed: int) -> Counter[str]:
+    """Play a crisis, checking all after every event; return how often each decision was made."""
+    crisis = Crisis(seed)
+    found: Counter[str] = Counter()
+    for _, decided in crisis:
+        check(crisis.engine, decided)
+        found.update(type(one).__name__ for one in decided)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_crisis(seed: int) -> None:
+    play(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(0, MANY, PART))
+def test_many_crises(part: int) -> None:
+    for seed in range(part, part + PART):
+        try:
+            play(seed)
+        except Exception as error:
+            raise AssertionError(f"crisis {seed}") from error
+
+
+@pytest.mark.slow
+def test_crises_have_everything_in_them() -> None:
+    found: Counter[Any] = sum((play(seed) for seed in range(150)), Counter())
+    for name in WANTED:
+        assert found[name] >= 3, (name, found)
+
+
+WANTED = (
+    "LiquidationOrder",
+    "TakeOver",
+    "Deleverage",
+    "CollateralSale",
+    "Shortfall",
+    "FundDraw",
+    "LossShared",
+    "LossCharged",
+    "BadDebt",
+    "WithdrawalGate",
+    "PriceHeld",
+    "BreakerTripped",
+    "FeeCharged",
+)
