@@ -1,5 +1,5 @@
-"""Every scenario of tests/scenarios, told to the engine, to one that is restored before every event,
-and to the naive twin."""
+"""Every scenario of tests/scenarios, told to the engine, to one that is restored before every
+event, and to the naive twin."""
 
 from pathlib import Path
 from typing import Any
