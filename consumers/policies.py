@@ -120,6 +120,7 @@ POLICIES = (
         FallingPrice(
             # Linear to nothing in twenty minutes: 5 % a minute.
             decay=Decay(duration=1200 * SECOND),
+            duration=60 * SECOND,
             premium=Decimal("0.01"),
         ),
     ),

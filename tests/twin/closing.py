@@ -5,12 +5,30 @@ from __future__ import annotations
 from fractions import Fraction
 
 from engine.auction import price_at
-from engine.liquidation_profile import AtBankruptcy, Bounded, FallingPrice, Fillable, PriceRamp
+from engine.liquidation_profile import (
+    AtBankruptcy,
+    Bounded,
+    FallingPrice,
+    Fillable,
+    LeastReduction,
+    PriceRamp,
+)
 from engine.money import ONE as EXACT_ONE
 from tests.twin.amounts import ONE, ZERO, ceil, clamp, decimals_of, floor
 from tests.twin.books import Liquidation, World
 from tests.twin.terms import ContractTerms
 from tests.twin.values import Health, LegHealth, cost, exact_value, notional
+
+
+def patience(world: World) -> int:
+    """Return how long after its opening a liquidation's size or limit still gives way."""
+    rule = world.rules.source.liquidation
+    durations = [0]
+    if isinstance(rule.price, PriceRamp | FallingPrice):
+        durations.append(rule.price.duration)
+    if isinstance(rule.sizing, LeastReduction) and rule.sizing.ramp is not None:
+        durations.append(rule.sizing.ramp.duration)
+    return max(durations)
 
 
 def bankruptcy_price(world: World, now: Health, leg: LegHealth) -> Fraction | None:

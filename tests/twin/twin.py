@@ -12,6 +12,7 @@ from engine.decisions import AnyDecision, Duplicate, Gap, Ignored, Refused
 from tests.twin.amounts import decimal
 from tests.twin.auctions import reset, reset_due
 from tests.twin.books import Account, Auction, Group, Order, World
+from tests.twin.closing import patience
 from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
 from tests.twin.funds import review_gates
@@ -148,7 +149,9 @@ class Twin:
         def fire() -> None:
             assert group.liquidation is not None
             cancel(self.world, group, order, "expired")
-            group.liquidation.backstop |= not order.for_asset and not order.collateral
+            due = group.liquidation.opened_at + patience(self.world)
+            if not order.for_asset and not order.collateral and self.world.time >= due:
+                group.liquidation.backstop = True
 
         return fire
 
