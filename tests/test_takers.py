@@ -322,6 +322,41 @@ def test_a_restart_while_transfers_are_live_changes_nothing(ranking: Any) -> Non
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("ranking", ["binance", "bitmex", "hyperliquid", "pro_rata", "water_fill"])
+def test_a_restart_between_two_slices_changes_nothing(ranking: Any) -> None:
+    """A hundred are bankrupt at once: more than one slice decides."""
+    adl = Deleveraging(ranking=ranking)
+    outcomes = []
+    for cut in (False, True):
+        story = venue(structs.replace(AT_BANKRUPTCY, adl=adl))
+        for number in range(100):
+            story.deposit(f"more{number}", "USDT", "20")
+            story.fill(f"more{number}", "X", "2", "100")
+            story.deposit(f"other{number}", "USDT", str(100 + number))
+            story.fill(f"other{number}", "X", "-1.5", "100")
+        engine = engine_of(story)
+        price = events.PriceUpdate(
+            time=story.time + 1,
+            symbol="X",
+            kind="mark",
+            source="venue",
+            sequence=story.sequences["PriceUpdate X"] + 1,
+            price=D(80),
+        )
+        decided = engine.apply(price)
+        slices = 1
+        while True:
+            if cut:
+                engine = state.restore(0, state.records(engine).items())
+            more = engine.proceed()
+            if not more:
+                break
+            decided, slices = decided + more, slices + 1
+        assert slices > 1
+        outcomes.append((decided, state.digest(engine)))
+    assert outcomes[0] == outcomes[1]
+
+
 def test_profiles_without_takers_do_as_before() -> None:
     story = venue(Waterfall())
     decided = story.price("X", "80")

@@ -1,0 +1,141 @@
+"""When deleveraging begins and ends by what the insurance fund has lost."""
+
+from decimal import Decimal as D
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import decisions, events, state
+from engine.drawdown import NO_HISTORY, FundHistory, begins, deleverages, ends, followed
+from engine.instruments import Perpetual
+from engine.waterfall_profile import HOUR, Deleveraging, Drawdown, Waterfall
+from tests.story import Story, WholeEngine, of
+from tests.test_takers import engine_of
+
+RULE = Drawdown()
+X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0))
+Changes = list[tuple[int, D]]
+
+
+def history_of(changes: Changes, rule: Drawdown = RULE) -> FundHistory:
+    found, amount = NO_HISTORY, D(0)
+    for time, after in changes:
+        found = followed(found, rule, time, amount, after)
+        amount = after
+    return found
+
+
+def test_it_begins_beyond_the_start_and_ends_short_of_the_stop():
+    assert not begins(RULE, D(100), D(70))
+    assert begins(RULE, D(100), D("69.99"))
+    assert not ends(RULE, D(100), D(75))
+    assert ends(RULE, D(100), D("75.01"))
+    assert not begins(RULE, D(0), D(0))
+    assert not ends(RULE, D(0), D(0))
+
+
+def test_between_stop_and_start_it_goes_on_as_it_was():
+    assert not history_of([(0, D(100)), (1, D(72))]).deleveraging
+    assert history_of([(0, D(100)), (1, D(69)), (2, D(72))]).deleveraging
+    assert not history_of([(0, D(100)), (1, D(69)), (2, D(76))]).deleveraging
+
+
+def test_a_peak_counts_until_the_fund_has_been_below_it_for_the_window():
+    day = 24 * HOUR
+    changes = [(0, D(100)), (day, D(71))]
+    # All the day it was 100: that is the last sample before the window.
+    assert history_of([*changes, (day + 1, D(69))]).deleveraging
+    assert not history_of([*changes, (day + RULE.window, D(69))]).deleveraging
+    assert history_of([*changes, (day + RULE.window - 1, D(69))]).deleveraging
+
+
+def test_time_alone_ends_it():
+    found = history_of([(0, D(100)), (10, D(50))])
+    assert deleverages(found, RULE, 9 + RULE.window, D(50))
+    assert not deleverages(found, RULE, 10 + RULE.window, D(50))
+    # And a change then begins from there.
+    assert not followed(found, RULE, 10 + RULE.window, D(50), D(40)).deleveraging
+
+
+@st.composite
+def fund_changes(draw: st.DrawFn) -> Changes:
+    gaps = draw(st.lists(st.integers(0, 6 * HOUR), min_size=1, max_size=12))
+    amounts = draw(st.lists(st.integers(0, 100), min_size=len(gaps), max_size=len(gaps)))
+    time, found = 0, []
+    for gap, amount in zip(gaps, amounts, strict=True):
+        time += gap
+        found.append((time, D(amount)))
+    return found
+
+
+def naive(changes: Changes, now: int) -> bool:
+    """Tell whether deleveraging is on, by keeping everything that the fund ever was."""
+
+    def peak(known: Changes, at: int) -> D:
+        older = [amount for time, amount in known if time <= at - RULE.window]
+        recent = [amount for time, amount in known if time > at - RULE.window]
+        return max(older[-1:] + recent)
+
+    known: Changes = [(changes[0][0], D(0))]
+    on = False
+    for time, amount in changes:
+        on = on and not ends(RULE, peak(known, time), known[-1][1])
+        known.append((time, amount))
+        top = peak(known, time)
+        on = begins(RULE, top, amount) or (on and not ends(RULE, top, amount))
+    return on and not ends(RULE, peak(known, now), known[-1][1])
+
+
+@given(fund_changes(), st.integers(0, 20 * HOUR))
+def test_samples_that_are_dropped_are_no_peaks(changes: Changes, later: int) -> None:
+    found, now = history_of(changes), changes[-1][0] + later
+    assert deleverages(found, RULE, now, changes[-1][1]) is naive(changes, now)
+
+
+def story_of(drawdown: Drawdown | None = RULE) -> Story:
+    story = Story(WholeEngine())
+    adl = Deleveraging(drawdown=drawdown)
+    story.rules(X, rate="0.01", waterfall=Waterfall(takers=("adl",), adl=adl))
+    fund(story, "100")
+    for account, money, size in (("long", "100", "10"), ("short", "1000", "-10")):
+        story.deposit(account, "USDT", money)
+        story.fill(account, "X", size, "100")
+    return story
+
+
+def fund(story: Story, amount: str, **fields: Any) -> None:
+    story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(amount), **fields)
+
+
+def test_positions_are_deleveraged_only_once_the_fund_has_fallen_far_enough():
+    story = story_of()
+    assert not of(decisions.Deleverage, story.price("X", "80"))
+    story = story_of()
+    fund(story, "-31")
+    assert of(decisions.Deleverage, story.price("X", "80"))
+    story = story_of(drawdown=None)
+    assert of(decisions.Deleverage, story.price("X", "80"))
+
+
+def test_a_fund_of_a_market_is_not_the_venue_s():
+    story = story_of()
+    fund(story, "100", fund="X")
+    fund(story, "-100", fund="X")
+    assert not of(decisions.Deleverage, story.price("X", "80"))
+
+
+def test_the_history_of_the_fund_is_state():
+    story = story_of()
+    fund(story, "-31")
+    engine = engine_of(story)
+    again = state.restore(0, state.records(engine).items())
+    assert state.digest(again) == state.digest(engine)
+    machine = story.machine
+    assert isinstance(machine, WholeEngine)
+    machine.engine = again
+    assert of(decisions.Deleverage, story.price("X", "80"))
+
+
+def test_without_the_rule_nothing_is_remembered():
+    assert engine_of(story_of(drawdown=None)).ledger.histories == {}
