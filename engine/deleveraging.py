@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.book import Account, Group
-from engine.closing import shares
+from engine.closing import shares as shares_of_equity
 from engine.decisions import Side
 from engine.fills import fill_effect
-from engine.holdings import Holdings, Leg
+from engine.holdings import Leg
 from engine.instruments import Listed, Option
 from engine.margin import Health, LegHealth, breached, health
 from engine.money import ONE, RATE_STEP, ZERO, floor_to
@@ -58,7 +58,7 @@ def score(ranking: Ranking, leg: LegHealth, state: Health, unit: Decimal) -> Dec
         held = max(held, price)
         return floor_to(profit * state.maintenance * price, RATE_STEP, held * state.equity)
     if ranking == "bitmex":
-        part, whole = shares(leg, state)
+        part, whole = shares_of_equity(leg, state)
         if not whole:
             return ZERO  # Nothing of the group has a worth, nor is anything required of it.
         used = max(state.equity * part, unit * price * whole)
@@ -180,33 +180,35 @@ def shared_out(
     size: Decimal,
     lot: Decimal,
     candidates: Sequence[Candidate],
-    free: Sequence[Decimal],
-    safely: Callable[[int, Decimal, Decimal], Decimal],
-) -> list[Decimal]:
-    """Return how much of each candidate's free size is closed, `size` in all if they have it.
+    free: Callable[[Candidate], Decimal],
+    safely: Callable[[Candidate, Decimal, Decimal], Decimal],
+) -> dict[int, Decimal]:
+    """Return how much is closed of each candidate of whom something is, by its place; `size` in all
+    if they have it.
 
     First what the ranking gives each, then in order what leaves each above its own maintenance,
-    then in order what is left. `safely(place, taken, wanted)` is the part of a size wanted beside
-    what is taken already that does so.
+    then in order what is left. `free(candidate)` is what it can give at all, `safely(candidate,
+    given, wanted)` the part of a size wanted beside what it gives already that leaves it so.
     """
-    taken = [
-        safely(place, ZERO, share)
-        for place, share in enumerate(_first_shares(ranking, size, lot, candidates, free))
-    ]
-    left = size - sum(taken, ZERO)
-    for place in range(len(taken)):
-        if left <= 0:
-            break
-        part = safely(place, taken[place], min(left, free[place] - taken[place]))
-        taken[place] += part
-        left -= part
-    for place in range(len(taken)):
-        if left <= 0:
-            break
-        part = min(left, free[place] - taken[place])
-        taken[place] += part
-        left -= part
-    return taken
+    given = {
+        place: safely(candidates[place], ZERO, share)
+        for place, share in _first_shares(ranking, size, lot, candidates, free)
+    }
+    left = size - sum(given.values(), ZERO)
+
+    def everything(one: Candidate, given: Decimal, wanted: Decimal) -> Decimal:
+        return wanted
+
+    for limited in (safely, everything):
+        for place, one in enumerate(candidates):
+            if left <= 0:
+                break
+            before = given.get(place, ZERO)
+            part = limited(one, before, min(left, free(one) - before))
+            if part:
+                given[place] = before + part
+                left -= part
+    return {place: part for place, part in sorted(given.items()) if part}
 
 
 def _first_shares(
@@ -214,19 +216,22 @@ def _first_shares(
     size: Decimal,
     lot: Decimal,
     candidates: Sequence[Candidate],
-    free: Sequence[Decimal],
-) -> list[Decimal]:
-    """Return what each candidate is to give before the ranking counts."""
+    free: Callable[[Candidate], Decimal],
+) -> list[tuple[int, Decimal]]:
+    """Return what candidates are to give before the ranking counts, by place."""
+    if ranking not in ("pro_rata", "water_fill"):
+        return []
+    most = [free(one) for one in candidates]
     if ranking == "pro_rata":
-        whole = sum(free, ZERO)
-        return [min(one, floor_to(size * one, lot, whole)) if one else ZERO for one in free]
-    if ranking == "water_fill":
-        return _down_to_a_level(size, lot, candidates, free)
-    return [ZERO] * len(free)
+        whole = sum(most, ZERO)
+        shares = [min(one, floor_to(size * one, lot, whole)) if one else ZERO for one in most]
+    else:
+        shares = _down_to_a_level(size, lot, candidates, most)
+    return [(place, share) for place, share in enumerate(shares) if share]
 
 
 def _down_to_a_level(
-    size: Decimal, lot: Decimal, candidates: Sequence[Candidate], free: Sequence[Decimal]
+    size: Decimal, lot: Decimal, candidates: Sequence[Candidate], most: Sequence[Decimal]
 ) -> list[Decimal]:
     """Return what brings every leverage down to the lowest level that `size` is enough for.
 
@@ -235,7 +240,7 @@ def _down_to_a_level(
 
     def taken_at(steps: int) -> list[Decimal]:
         level = steps * LEVEL_STEP
-        return [_above(level, one, most, lot) for one, most in zip(candidates, free, strict=True)]
+        return [_above(level, one, free, lot) for one, free in zip(candidates, most, strict=True)]
 
     top = max((one.score for one in candidates), default=ZERO)
     low, high = -1, int(floor_to(top, ONE, LEVEL_STEP)) + 1
@@ -270,30 +275,38 @@ def most_lots(wanted: Decimal, lot: Decimal, holds: Callable[[Decimal], bool]) -
     return low * lot
 
 
-def reduced(
-    holdings: Holdings, symbol: str, size: Decimal, price: Decimal, rules: Rules
-) -> Holdings:
-    """Return what a group would hold if up to `size` of a leg were closed at a price, no fee
-    paid."""
-    leg = holdings.legs.get(symbol)
-    if leg is None:
-        return holdings
-    instrument, cash, legs = rules.derivatives[symbol], dict(holdings.cash), dict(holdings.legs)
-    closed = min(size, abs(leg.size)).copy_sign(-leg.size)
-    effect = fill_effect(instrument, rules.settle_of(symbol).unit, leg, closed, price)
-    cash[instrument.settle] = cash.get(instrument.settle, ZERO) + effect.cash
-    legs[symbol] = Leg(effect.size, effect.cost)
-    if not effect.size:
-        del legs[symbol]
-    return holdings._replace(cash=cash, legs=legs)
-
-
 def stands(engine: Engine, group: Group, symbol: str, size: Decimal, price: Decimal) -> bool:
-    """Tell whether a group is not breached with `size` of a leg closed at a price, and the live
-    transfers against it filled at theirs."""
+    """Tell whether a group is not breached with `size` of a leg closed at a price, and before that
+    the live transfers against it filled at theirs, as far as they reduce; no fee paid."""
     rules, holdings = engine.rules, group.holdings
+    cash, legs = dict(holdings.cash), dict(holdings.legs)
     for order in engine.transfers.against(group.key):
-        holdings = reduced(holdings, order.symbol, order.unfilled, order.limit, rules)
-    holdings = reduced(holdings, symbol, size, price, rules)
-    state = health(holdings, rules, engine.markets)
+        filled = order.unfilled if order.side == "sell" else -order.unfilled
+        _reduce(cash, legs, order.symbol, filled, order.limit, rules)
+    if symbol in legs:
+        _reduce(cash, legs, symbol, size.copy_sign(-legs[symbol].size), price, rules)
+    state = health(holdings._replace(cash=cash, legs=legs), rules, engine.markets)
     return state is not None and not breached(state, rules)
+
+
+def _reduce(
+    cash: dict[str, Decimal],
+    legs: dict[str, Leg],
+    symbol: str,
+    size: Decimal,
+    price: Decimal,
+    rules: Rules,
+) -> None:
+    """Fill a signed size as far as it reduces a leg."""
+    leg = legs.get(symbol)
+    if leg is None or not size or (size > 0) == (leg.size > 0):
+        return
+    instrument = rules.derivatives[symbol]
+    unit = rules.assets[instrument.settle].unit
+    closed = size if abs(size) < abs(leg.size) else -leg.size
+    effect = fill_effect(instrument, unit, leg, closed, price)
+    cash[instrument.settle] = cash.get(instrument.settle, ZERO) + effect.cash
+    if effect.size:
+        legs[symbol] = Leg(effect.size, effect.cost)
+    else:
+        del legs[symbol]

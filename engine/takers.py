@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from engine import funds
 from engine.book import Group
 from engine.decisions import Side
-from engine.deleveraging import most_lots, shared_out, stands
+from engine.deleveraging import Candidate, most_lots, shared_out, stands
 from engine.drawdown import deleveraging
 from engine.events import CROSS
 from engine.instruments import Listed
 from engine.margin import notional
 from engine.money import ZERO, ceil_to, floor_to
+from engine.rules import Rules
 from engine.transfers import Closing, Transfer
 from engine.waterfall_profile import Taker
 
@@ -131,29 +132,32 @@ def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) 
         price = closing.mark
     opposite: Side = "buy" if closing.side == "sell" else "sell"
     found = engine.candidates.of(engine, symbol, opposite, group.account)
-    free = [max(one.size - engine.transfers.unfilled(one.group.key, symbol), ZERO) for one in found]
-    instrument = rules.derivatives[symbol]
+    lot = rules.derivatives[symbol].lot
 
-    def safely(place: int, taken: Decimal, wanted: Decimal) -> Decimal:
-        one = found[place].group
+    def free(one: Candidate) -> Decimal:
+        return max(one.size - engine.transfers.unfilled(one.group.key, symbol), ZERO)
+
+    def safely(one: Candidate, given: Decimal, wanted: Decimal) -> Decimal:
         return most_lots(
-            wanted, instrument.lot, lambda size: stands(engine, one, symbol, taken + size, price)
+            wanted, lot, lambda size: stands(engine, one.group, symbol, given + size, price)
         )
 
-    parts = shared_out(adl.ranking, closing.size, instrument.lot, found, free, safely)
-    transfers: list[Transfer] = []
-    for rank, (one, part) in enumerate(zip(found, parts, strict=True), start=1):
-        if part:
-            signed = part if closing.side == "sell" else -part
-            forgone = instrument.value(signed, price, asset.unit)
-            forgone -= instrument.value(signed, closing.mark, asset.unit)
-            transfers.append(
-                Transfer(
-                    "adl", one.group.key, part, price,
-                    rank=rank, score=one.score, forgone=max(forgone, ZERO),
-                )
-            )  # fmt: skip
-    return transfers
+    parts = shared_out(adl.ranking, closing.size, lot, found, free, safely)
+    return [
+        Transfer(
+            "adl", found[place].group.key, part, price,
+            rank=place + 1, score=found[place].score, forgone=_forgone(rules, closing, part, price),
+        )
+        for place, part in parts.items()
+    ]  # fmt: skip
+
+
+def _forgone(rules: Rules, closing: Closing, size: Decimal, price: Decimal) -> Decimal:
+    """Return what a counterparty would have had more at the mark, in the settlement asset."""
+    instrument, unit = rules.derivatives[closing.symbol], rules.settle_of(closing.symbol).unit
+    signed = size if closing.side == "sell" else -size
+    gap = instrument.value(signed, price, unit) - instrument.value(signed, closing.mark, unit)
+    return max(gap, ZERO)
 
 
 TAKERS: dict[Taker, Callable[[Engine, Group, Closing, Decimal], list[Transfer]]] = {

@@ -24,6 +24,7 @@ RANKINGS = ("binance", "bitmex", "hyperliquid", "pro_rata", "water_fill")
 X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0), underlying="X")
 XQ = structs.replace(X, name="XQ")
 XI = structs.replace(X, name="XI", settle="BTC", style="inverse", size_decimals=0, lot=D(1))
+XJ = structs.replace(XI, name="XJ")
 
 
 def venue(ranking: str, *perpetuals: Perpetual, price: str = "bankruptcy", **rules: Any) -> Story:
@@ -287,41 +288,50 @@ def test_the_most_lots_that_hold():
 
 @st.composite
 def books(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a bankrupt account and who stands on the other side, linear or inverse."""
+    """Draw a bankrupt account and who stands on the other side, linear or inverse: the size against
+    it, which way, what is held of another market, and what they have beyond what all that needs."""
     inverse = draw(st.booleans())
     side = draw(st.sampled_from((1, -1)))
-    count = draw(st.integers(1, 5))
-    people = [
-        (draw(st.integers(1, 40)), draw(st.integers(1, 60)), draw(st.sampled_from((1, 1, 1, -1))))
-        for _ in range(count)
-    ]
+    person = st.tuples(
+        st.integers(1, 30), st.sampled_from((1, 1, 1, -1)), st.integers(0, 300), st.integers(0, 100)
+    )
+    people = draw(st.lists(person, min_size=1, max_size=5))
     return {
         "inverse": inverse,
         "side": side,
         "people": people,
-        "size": draw(st.integers(1, 60)),
+        "size": draw(st.integers(1, 120)),
         "ranking": draw(st.sampled_from(RANKINGS)),
-        "price": draw(st.sampled_from(("bankruptcy", "mark"))),
+        "price": draw(st.sampled_from(("bankruptcy", "bankruptcy", "mark"))),
         "jump": draw(st.integers(3, 40)),
     }
 
 
 def told(book: dict[str, Any]) -> tuple[Story, str, Any]:
-    """Tell a book, and a price at which its first account is bankrupt."""
-    inverse, side = book["inverse"], book["side"]
-    listed, asset = (XI, "BTC") if inverse else (X, "USDT")
-    story = venue(book["ranking"], listed, price=book["price"])
-    contracts, scale = (100, D("0.1")) if inverse else (1, D(10))
+    """Tell a book, the other market's fall that only profit bears, and who then is bankrupt."""
+    inverse, side, jump = book["inverse"], book["side"], book["jump"]
+    listed, other, asset = (XI, XJ, "BTC") if inverse else (X, XQ, "USDT")
+    story = venue(book["ranking"], listed, other, price=book["price"])
+    contracts = 100 if inverse else 1
     story.price("BTC", "100", "index")
+    story.price(other.name, "100")
 
-    def add(name: str, money: D, size: int) -> None:
-        story.deposit(name, asset, str(money))
-        story.fill(name, listed.name, str(size * contracts), "100")
+    def add(name: str, money: int, size: int, beside: int) -> None:
+        """Give an account money in units of what one of size is worth at 100, in hundredths."""
+        story.deposit(name, asset, str(D(money) * (D("0.01") if inverse else 1)))
+        for symbol, held in ((listed.name, size), (other.name, beside)):
+            if held:
+                story.fill(name, symbol, str(held * contracts), "100")
 
-    add("bankrupt", scale / 10, side * book["size"])
-    for number, (money, size, way) in enumerate(book["people"]):
-        add(f"p{number}", money * scale, -side * size * way)
-    return story, listed.name, story.price(listed.name, str(100 - side * book["jump"]))
+    for number, (size, way, beside, money) in enumerate(book["people"]):
+        # What stands beside it needs 1 %; who is on the losing side has what the jump takes.
+        lost = 0 if way > 0 else size * (jump + 10)
+        add(f"p{number}", size + beside + money + lost + 1, -side * size * way, beside)
+    story.price(listed.name, str(100 - side * jump))
+    story.price(other.name, "99")
+    add("bankrupt", book["size"], side * book["size"], 0)
+    last = story.decided[-1].seq
+    return story, listed.name, [one for one in story.decided if one.seq == last]
 
 
 def winners(engine: Engine, symbol: str, size: D) -> dict[str, Group]:
@@ -344,7 +354,8 @@ def test_no_more_than_is_left_and_only_of_who_is_in_profit(book: dict[str, Any])
     engine = engine_of(story)
     legs = {group.account.id: group.legs[symbol].size for group in engine.book.holders(symbol)}
     closed, asked = dict.fromkeys(legs, D(0)), dict.fromkeys(legs, D(0))
-    for one in of(decisions.Deleverage, decided) + of(decisions.LiquidationOrder, decided):
+    orders = [one for one in of(decisions.LiquidationOrder, decided) if one.symbol == symbol]
+    for one in of(decisions.Deleverage, decided) + orders:
         closed[one.account] += one.size
         assert (one.side == "sell") is (legs[one.account] > 0)
     for one in of(decisions.Deleverage, decided):
@@ -362,7 +373,7 @@ def test_no_more_than_is_left_and_only_of_who_is_in_profit(book: dict[str, Any])
 def test_nobody_is_pushed_under_while_another_could_give_a_lot(book: dict[str, Any]) -> None:
     story, symbol, decided = told(book)
     engine, asked = engine_of(story), dict(deleveraged(decided))
-    assume(asked and len(of(decisions.LiquidationStarted, decided)) == 1)
+    assume(asked and len(of(decisions.LiquidationStarted, story.decided)) == 1)
     first = of(decisions.Deleverage, decided)[0]
     size = engine.group_of("bankrupt", "cross").legs[symbol].size
     lot = engine.rules.derivatives[symbol].lot
