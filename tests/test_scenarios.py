@@ -30,7 +30,6 @@ CASES = [
     pytest.param(told, machine, id=f"{told[0]}: {told[1].name} ({machine.__name__})")
     for told in TOLD
     for machine in (WholeEngine, Restarted, Twin)
-    if machine is not Twin or told[0] in ("life", "loans")
 ]
 
 
@@ -39,8 +38,15 @@ def test_a_scenario(told: tuple[str, Scenario], machine: type[Any]) -> None:
     file, scenario = told
     teller = Teller(machine())
     for line in scenario.lines:
-        decided = teller.tell(line.event)
-        assert decided == line.expected, f"{file}.txt:{line.number}: {line.event}"
+        decided, expected = teller.tell(line.event), line.expected
+        if machine is Twin:
+            # The twin refuses what the engine does, and has its own words for why.
+            decided, expected = map(_without_reasons, (decided, expected))
+        assert decided == expected, f"{file}.txt:{line.number}: {line.event}"
+
+
+def _without_reasons(decided: list[str]) -> list[str]:
+    return [one.partition(":")[0] if one.startswith("refused") else one for one in decided]
 
 
 def test_names_are_told_once_and_there_are_enough() -> None:
