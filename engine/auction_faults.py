@@ -10,7 +10,7 @@ from engine.ranges import Faults, at, not_negative, part, positive, step, within
 
 def auction_faults(rule: DutchAuction) -> Faults:
     """Yield every fault of how collateral is auctioned."""
-    yield from at("decay", _decay(rule.decay))
+    yield from at("decay", decay_faults(rule.decay))
     yield from at("reset", _reset(rule.reset, rule.decay))
     yield from positive("start_factor", rule.start_factor)
     yield from not_negative("pay: flat", rule.pay.flat)
@@ -27,7 +27,8 @@ def auction_faults(rule: DutchAuction) -> Faults:
         yield f"most_resets {rule.most_resets} negative"
 
 
-def _decay(rule: Decay) -> Faults:
+def decay_faults(rule: Decay) -> Faults:
+    """Yield every fault of how an auction's price falls."""
     yield from step("step", rule.step)
     if rule.shape == "linear":
         yield from positive("duration", rule.duration)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.lending_faults import lending_faults
-from engine.liquidation_profile import Fuses, LiquidationRule, Pace
+from engine.liquidation_faults import liquidation_faults
 from engine.money import ONE, ZERO, exact
 from engine.profile import (
     DAY,
@@ -30,7 +30,7 @@ from engine.profile import (
     Trigger,
     Volatility,
 )
-from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, step, within
+from engine.ranges import HUNDRED, Faults, at, fraction, not_negative, positive, within
 from engine.requirement import initial_rate
 from engine.waterfall_faults import waterfall_faults
 
@@ -81,10 +81,8 @@ def _all(profile: RiskProfile) -> Faults:
     yield from at("margin_call", _threshold(profile.margin_call))
     if profile.cancel_orders is not None:
         yield from at("cancel_orders", _threshold(profile.cancel_orders))
-    yield from at("liquidation", _liquidation(profile.liquidation))
+    yield from at("liquidation", liquidation_faults(profile.liquidation))
     yield from at("waterfall", waterfall_faults(profile.waterfall))
-    yield from at("liquidation: pace", _pace(profile.liquidation.pace))
-    yield from at("liquidation: fuses", _fuses(profile.liquidation.fuses))
     yield from at("lending", lending_faults(profile))
 
 
@@ -325,30 +323,3 @@ def _volatility(rule: Volatility) -> Faults:
 def _threshold(rule: Threshold) -> Faults:
     if not within(rule.at, 0, 1) or not within(rule.reset, 0, 1) or rule.reset >= rule.at:
         yield f"needs 0 <= reset < at < 1, has {rule.reset} and {rule.at}"
-
-
-def _liquidation(rule: LiquidationRule) -> Faults:
-    for field in ("order_ttl", "ack_timeout", "gap_timeout"):
-        if not SECOND // 1000 <= getattr(rule, field) <= HOUR:
-            yield f"{field} {getattr(rule, field)} µs not in a millisecond to an hour"
-    for field in ("max_slippage", "fee_rate"):
-        if not within(getattr(rule, field), 0, 1):
-            yield f"{field} {getattr(rule, field)} not in [0, 1)"
-    if rule.fillable is not None:
-        for field in ("adjustment", "spread"):
-            if not within(getattr(rule.fillable, field), 0, HUNDRED):
-                yield f"price: {field} {getattr(rule.fillable, field)} not in [0, 100)"
-
-
-def _pace(rule: Pace) -> Faults:
-    for field in ("per_event", "per_second", "unfilled"):
-        yield from positive(field, getattr(rule, field))
-    for symbol, limit in sorted(rule.in_flight.items()):
-        yield from positive(f"in_flight {symbol}:", limit)
-
-
-def _fuses(rule: Fuses) -> Faults:
-    for field in ("max_jump", "max_share_of_oi_per_minute"):
-        value: Decimal | None = getattr(rule, field)
-        if value is not None:
-            yield from step(field, value)
