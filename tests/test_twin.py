@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal, localcontext
 from itertools import zip_longest
@@ -12,22 +12,14 @@ import msgspec
 import pytest
 
 from engine.core import Engine
-from engine.decisions import (
-    Anomaly,
-    AuctionEnded,
-    BadDebtRecovered,
-    CancelOpenOrders,
-    Decision,
-    LiquidationOrder,
-    LiquidationStarted,
-    Refused,
-)
+from engine.decisions import Anomaly, Decision, Refused
 from engine.margin import level
 from engine.money import EXACT
 from tests.histories import History
 from tests.story import WholeEngine
 from tests.twin import Twin
 from tests.twin.identities import broken_identities
+from tests.twin_coverage import COVERED, circumstances, kinds_of
 
 FAST = 30
 LEVELS_EVERY = 25
@@ -67,155 +59,6 @@ POOL_FIELDS = (
     "adjusted",
 )
 
-POLICIES = (
-    "options",
-    "portfolios",
-    "requirements by underlying",
-    'requirements under "*"',
-    "brackets marginal",
-    "brackets whole position",
-    "brackets by size",
-    "max_leverage",
-    "maintenance_share",
-    "slope",
-    "slope_per",
-    "root_factor",
-    "fixed",
-    "step",
-    "open_interest",
-    "initial weights",
-    "size_factor",
-    "deposits_from",
-    "borrows_from",
-    "profit weight",
-    "profit initial_weight",
-    "profit initial_size_factor",
-    "profit initial_cap",
-    "profit after_requirement",
-    "trigger at_equality",
-    "trigger taker_fee",
-    "trigger liquidation_fee",
-    "trigger fixed_cost",
-    "stop_at initial",
-    "stop_notional_buffer",
-    "open_orders worst_case",
-    "average_window",
-    "cancel_orders",
-    "fillable",
-    "volatility",
-    "volatility maintenance_ramp",
-)
-"""What histories draw, each in a good share of them (tests/histories/policies.py)."""
-
-LENDING_POLICIES = (
-    "lending",
-    "repay close_factor",
-    "repay target_health",
-    "repay target_ltv",
-    "repay full",
-    "repay whole_account",
-    "repay by auction",
-    "auction linear",
-    "auction stair_step",
-    "auction exponential",
-    "in_flight",
-    "most_resets",
-    "bad debt no_collateral",
-    "bad debt no_value",
-    "bad debt insolvent",
-    "bad debt charged to fund",
-    "bad debt charged to reserve",
-    "bad debt charged to lenders",
-    "dust",
-    "value_step",
-    "rounded_in",
-    "quoted",
-    "categories",
-    "indices of the venue",
-    "accrual linear",
-    "accrual compound",
-    "accrual taylor",
-    "accrual taylor_nested",
-    "supply by its own index",
-    "supply by its own curve",
-    "utilization of what is supplied",
-    "isolation",
-    "caps",
-    "least_debt",
-    "ramp",
-    "bonus fixed",
-    "bonus by_health",
-    "bonus by_threshold",
-    "bonus discount",
-)
-"""What those draw that lend, three of five."""
-
-COVERED = {
-    "RequirementChanged initial": 500,
-    "RequirementChanged maintenance": 300,
-    "RequirementChanged pushes under": 50,
-    "CancelOpenOrders before a liquidation": 80,
-    "LiquidationOrder of an option": 500,
-    **{f"histories of {policy}": 80 for policy in POLICIES},
-    **{f"histories of {policy}": 25 for policy in LENDING_POLICIES},
-    "LiquidationStarted of loans": 1000,
-    "LiquidationStarted of legs and loans": 500,
-    "CollateralLiquidation cash": 800,
-    "CollateralLiquidation supply": 20,
-    "CollateralLiquidation toxic": 100,
-    "AuctionStarted": 100,
-    "AuctionReset": 100,
-    "AuctionEnded raised": 30,
-    "AuctionEnded sold_out": 30,
-    "AuctionEnded uncovered": 30,
-    "SetOff": 200,
-    "SupplyDrawn": 300,
-    "ReserveDraw": 15,
-    "LossSocialised": 150,
-    "BadDebtRecovered": 8,
-    "BadDebtRecovered outstanding": 3,
-    "WithdrawalUnpaid": 10,
-    "Anomaly beyond_cap": 800,
-    "Anomaly beyond_opening": 400,
-    "Anomaly isolation": 150,
-    "Anomaly exceeds_supply": 300,
-    "Anomaly exceeds_debt": 20,
-    "MarginCall": 200,
-    "LiquidationStarted breach": 1000,
-    "LiquidationStarted auto_convert": 1000,
-    "LiquidationStarted waits halted": 50,
-    "LiquidationStarted waits gap": 50,
-    "LiquidationEnded healthy": 200,
-    "LiquidationEnded flat": 500,
-    "LiquidationEnded converted": 500,
-    "LiquidationEnded superseded": 20,
-    "CancelOpenOrders": 1000,
-    "LiquidationOrder limit": 1000,
-    "LiquidationOrder backstop": 1000,
-    "LiquidationOrder without a bankruptcy price": 20,
-    "CancelOrder expired": 1000,
-    "CancelOrder healthy": 200,
-    "CancelOrder halted": 100,
-    "CollateralSale": 1000,
-    "FeeCharged": 500,
-    "Shortfall": 1000,
-    "FundDraw": 500,
-    "BadDebt breach": 500,
-    "BadDebt negative_balance": 200,
-    "SnapshotDifference": 500,
-    "Refused": 1000,
-    "Duplicate": 500,
-    "Ignored": 500,
-    "Gap": 500,
-    "Anomaly late": 500,
-    "Anomaly exceeds_order": 500,
-    "Anomaly exceeds_position": 500,
-    "Anomaly beyond_limit": 500,
-    "Anomaly filled_size": 200,
-    "Anomaly unacknowledged": 500,
-}
-"""How often each thing happens at least, in a thousand histories."""
-
 
 @pytest.mark.parametrize("first", range(0, FAST, 5))
 def test_a_few_histories(first: int) -> None:
@@ -246,6 +89,7 @@ def compare(seed: int) -> tuple[str | None, Counter[str]]:
     seen.update(f"histories of {policy}" for policy in history.policies)
     for place, (event, expected) in enumerate(history, start=1):
         seen.update(kind for decision in expected for kind in kinds_of(decision))
+        seen.update(circumstances(history.twin, expected))
         decided = whole.apply(event)
         if difference := first_difference(decided, expected):
             return f"seed {seed}, event {place}: {event}\n{difference}", seen
@@ -295,41 +139,6 @@ def comparable(decision: Decision) -> Decision:
     if isinstance(decision, Anomaly):
         return msgspec.structs.replace(decision, detail="")
     return decision
-
-
-def kinds_of(decision: Decision) -> Iterator[str]:
-    """Name a decision as the coverage counts it."""
-    name = type(decision).__name__
-    kind = {
-        "LiquidationStarted": "reason",
-        "LiquidationEnded": "reason",
-        "LiquidationOrder": "stage",
-        "CancelOrder": "reason",
-        "BadDebt": "cause",
-        "Anomaly": "kind",
-        "RequirementChanged": "requirement",
-        "AuctionEnded": "reason",
-        "CollateralLiquidation": "paid_in",
-    }.get(name)
-    yield f"{name} {getattr(decision, kind)}" if kind else name
-    if waits := getattr(decision, "waits", ""):
-        yield f"{name} waits {waits}"
-    if getattr(decision, "bankruptcy_price", "") is None:
-        yield f"{name} without a bankruptcy price"
-    if getattr(decision, "pushed_under", 0):
-        yield f"{name} pushes under"
-    if getattr(decision, "toxic", False):
-        yield f"{name} toxic"
-    if isinstance(decision, LiquidationStarted) and decision.loans:
-        yield f"{name} of {'legs and loans' if decision.legs else 'loans'}"
-    if isinstance(decision, AuctionEnded) and decision.uncovered:
-        yield f"{name} uncovered"
-    if isinstance(decision, BadDebtRecovered) and decision.outstanding:
-        yield f"{name} outstanding"
-    if isinstance(decision, CancelOpenOrders) and decision.number == 0:
-        yield f"{name} before a liquidation"
-    if isinstance(decision, LiquidationOrder) and decision.symbol.endswith(("-CALL", "-PUT")):
-        yield f"{name} of an option"
 
 
 def zip_pairs(one: dict[str, Any], other: dict[str, Any]) -> Iterable[tuple[str, tuple[Any, Any]]]:

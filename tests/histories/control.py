@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -48,6 +49,9 @@ class Control:
             self._send(events.InstrumentListed, instrument=contract)
         if self.chance.random() < 0.7:
             self._do(self._fund)
+        if self.history.controls:
+            for name in self.listing.contracts:
+                self._do(partial(self._interest_in, name))
         for make in (self._interest, self._pool, self._pool):
             if self.chance.random() < 0.7:
                 self._do(make)
@@ -225,7 +229,9 @@ class Control:
         return self._of(events.Settled, symbol=symbol, price=quantity(price, decimals))
 
     def _interest(self) -> events.AnyEvent:
-        symbol = self.chance.choice(list(self.listing.contracts))
+        return self._interest_in(self.chance.choice(list(self.listing.contracts)))
+
+    def _interest_in(self, symbol: str) -> events.AnyEvent:
         contract = self.listing.contracts[symbol]
         coin = self.history.market.prices[self.listing.underlying[symbol]]
         each = 1.0 if contract.inverse else coin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,36 @@ class Customers:
             if margin != "cross":
                 self._do(partial(self._move, name, symbol))
             self._do(partial(self.history.fill, name, margin, contract, signed, price))
+
+    def hedge(self) -> None:
+        """Let somebody hold both sides of a market, one of them isolated."""
+        held = [(name, leg) for name in self.names for leg in self._group(name, "cross").legs]
+        if not held:
+            return
+        name, symbol = self.chance.choice(held)
+        contract = self.listing.contracts[symbol]
+        cross = float(self._group(name, "cross").legs[symbol].size)
+        size = quantity(-cross * self.chance.choice((0.3, 1, 1.5)), contract.size_decimals)
+        price, margin = self._price(symbol, 0.002), f"isolated:{symbol}"
+        if size:
+            self._do(partial(self._move, name, symbol))
+            self._do(partial(self.history.fill, name, margin, contract, size, price))
+
+    def nudge(self) -> None:
+        """Let somebody who has positions withdraw what leaves a little less than they need."""
+        held = [name for name in self.names if self._group(name, "cross").legs]
+        if held:
+            self._do(partial(self._overdraw, self.chance.choice(held)))
+
+    def _overdraw(self, name: str) -> events.AnyEvent:
+        now = health(self.twin.world, self._group(name, "cross"))
+        if now is None or now.requirement <= 0:
+            return self._trade(name)
+        kept = now.requirement * Fraction(self.chance.choice((0.5, 0.7, 0.9, 0.95, 0.99)))
+        amount = floor(now.margin_equity - kept, self.twin.world.unit(USDT))
+        if amount <= 0:
+            return self._trade(name)
+        return self._of(name, events.Withdrawal, asset=USDT, amount=decimal(amount))
 
     def act(self) -> None:
         """Let somebody do something."""

@@ -133,9 +133,11 @@ class History:
                 (0.08, self.mistakes.act_on_loans),
             ]
         if self.controls:
-            actors.append((0.05, self.market.misprint))
+            actors += [(0.05, self.market.misprint), (0.1, self.customers.nudge)]
+            if self.listing.profile.liquidation.netting:
+                actors.append((0.08, self.customers.hedge))
         if self.shares:
-            actors += [(0.12, self.customers.pair), (0.1, self.control.act_on_losses)]
+            actors += [(0.16, self.customers.pair), (0.1, self.control.act_on_losses)]
         weights, acts = zip(*actors, strict=True)
         self.chance.choices(acts, weights)[0]()
 

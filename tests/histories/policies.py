@@ -13,8 +13,22 @@ from engine.lending import (
     WholeAccount,
 )
 from engine.lending_profile import Lending, PoolRule
+from engine.liquidation_profile import (
+    AtBankruptcy,
+    Bounded,
+    Everything,
+    FallingPrice,
+    Fillable,
+    LeastReduction,
+    LiquidationRule,
+    LowerTier,
+    Portion,
+    PriceRamp,
+    WholeLegs,
+)
 from engine.profile import Requirement, RiskProfile, Volatility
 from engine.seizure import FixedBonus, HealthBonus, HealthDiscount, ThresholdBonus
+from engine.waterfall_profile import Waterfall
 
 REPAYMENTS = {
     CloseFactor: "close_factor",
@@ -22,6 +36,22 @@ REPAYMENTS = {
     TargetLoanToValue: "target_ltv",
     FullRepayment: "full",
     WholeAccount: "whole_account",
+}
+
+SIZINGS = {
+    WholeLegs: "whole_legs",
+    Everything: "everything",
+    LeastReduction: "least",
+    LowerTier: "lower_tier",
+    Portion: "portion",
+}
+
+PRICINGS = {
+    AtBankruptcy: "bankruptcy",
+    Fillable: "fillable",
+    Bounded: "bounded",
+    PriceRamp: "ramp",
+    FallingPrice: "auction",
 }
 
 BONUSES = {
@@ -63,6 +93,8 @@ def policies(
     yield from (name for name, drawn in found.items() if drawn)
     if profile.lending is not None:
         yield from _of_lending(profile.lending)
+    yield from _of_liquidation(profile.liquidation)
+    yield from _of_waterfall(profile.waterfall)
     if profile.volatility is not None:
         yield from _of_volatility(profile.volatility)
     for requirement in profile.requirements.values():
@@ -114,6 +146,49 @@ def _of_pool(rule: PoolRule) -> Iterator[str]:
         yield f"bonus {BONUSES[type(rule.collateral.bonus)]}"
         if rule.collateral.ramp is not None:
             yield "ramp"
+
+
+def _of_liquidation(rule: LiquidationRule) -> Iterator[str]:
+    yield f"sizing {SIZINGS[type(rule.sizing)]}"
+    yield f"price {PRICINGS[type(rule.price)]}"
+    yield f"toxic {rule.toxic}"
+    found = {
+        "sizing by a ramp": isinstance(rule.sizing, LeastReduction)
+        and rule.sizing.ramp is not None,
+        "cooldown": rule.cooldown is not None,
+        "legs by cost": rule.legs == "cost",
+        "slippage": any(rule.slippage.values()),
+        "netting": rule.netting,
+        "fee_adaptive": rule.fee_adaptive is not None,
+        "fee_to_venue": rule.fee_to_venue != 0,
+        "fee_to_liquidator": rule.fee_to_liquidator != 0,
+        "per_event": rule.pace.per_event is not None,
+        "per_second": rule.pace.per_second is not None,
+        "in_flight of orders": bool(rule.pace.in_flight),
+        "unfilled": rule.pace.unfilled is not None,
+        "max_jump": rule.fuses.max_jump is not None,
+        "fuse on forced flow": rule.fuses.max_share_of_oi_per_minute is not None,
+    }
+    yield from (name for name, drawn in found.items() if drawn)
+
+
+def _of_waterfall(rule: Waterfall) -> Iterator[str]:
+    yield from (f"taker {taker}" for taker in rule.takers)
+    yield f"fund by {rule.fund.by}"
+    if rule.adl is not None:
+        yield f"ranking {rule.adl.ranking}"
+        yield f"adl at {rule.adl.price}"
+    if rule.socialised:
+        yield f"losses shared by {rule.socialised}"
+    found = {
+        "backstop below": rule.backstop is not None and rule.backstop.below is not None,
+        "drawdown": rule.adl is not None and rule.adl.drawdown is not None,
+        "then_venue": rule.fund.then_venue,
+        "caps of funds": bool(rule.fund.caps),
+        "whole": rule.fund.whole,
+        "gate": rule.gate,
+    }
+    yield from (name for name, drawn in found.items() if drawn)
 
 
 def _of_volatility(rule: Volatility) -> Iterator[str]:

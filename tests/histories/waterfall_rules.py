@@ -60,7 +60,7 @@ def draw_liquidation(chance: Random, plain: LiquidationRule, names: list[str]) -
         sizing=_sizing(chance),
         cooldown=_cooldown(chance) if chance.random() < 0.4 else None,
         legs=chance.choice(("maintenance", "cost")),
-        slippage=_by_name(chance, names, "0", "0.001", "0.02", "0.1"),
+        slippage=_by_name(chance, ["*", *names], "0", "0.001", "0.02", "0.1"),
         netting=chance.random() < 0.4,
         price=_pricing(chance, plain.price),
         toxic=chance.choice(("tag", "halt", "full", "take_over")),
@@ -71,7 +71,7 @@ def draw_liquidation(chance: Random, plain: LiquidationRule, names: list[str]) -
         fuses=Fuses(
             max_jump=one(chance, "0.01", "0.05", "0.1") if chance.random() < 0.35 else None,
             max_share_of_oi_per_minute=(
-                one(chance, "0.0005", "0.005", "0.05") if chance.random() < 0.4 else None
+                one(chance, "0.00005", "0.0005", "0.005") if chance.random() < 0.4 else None
             ),
         ),
     )
@@ -83,7 +83,8 @@ def _by_name(chance: Random, names: list[str], *values: str) -> dict[str, Decima
 
 
 def _sizing(chance: Random) -> Sizing:
-    kind = chance.choice(("whole", "everything", "least", "least", "ramp", "ramp", "tier", "part"))
+    kinds = ("whole", "everything", "least", "ramp", "tier", "part")
+    kind = chance.choices(kinds, (1, 1, 2, 2, 4, 3))[0]
     if kind == "least":
         return LeastReduction()
     if kind == "ramp":
@@ -136,7 +137,9 @@ def draw_waterfall(chance: Random, symbols: list[str], settles: dict[str, str]) 
     """Draw who takes positions and who pays, for the markets listed."""
     layers: list[Taker] = ["fund", "backstop", "adl"]
     chance.shuffle(layers)
-    takers = tuple(layers[: chance.choice((0, 1, 1, 2, 2, 3))])
+    if chance.random() < 0.5:
+        layers.sort(key=lambda layer: layer != "adl")
+    takers = tuple(layers[: chance.choice((0, 1, 1, 2, 3, 3))])
     return Waterfall(
         takers=takers,
         fund_account=chance.choice((INSURANCE, INSURANCE, INSURANCE, "trader-0", "ghost")),

@@ -110,6 +110,8 @@ class Liquidation:
     opened_at: int = 0
     freed: Fraction = ZERO
     cooling_until: int | None = None
+    awaits: set[str] = field(default_factory=set)
+    deep: bool = False
 
 
 @dataclass

@@ -13,7 +13,7 @@ from tests.twin.amounts import ZERO, decimal, floor
 from tests.twin.auctions import apply_take, resume
 from tests.twin.books import Account, Group, Leg, OptionInputs, World, margin_order
 from tests.twin.funds import change_fund
-from tests.twin.guards import clear_flow, holds
+from tests.twin.guards import clear_flow, forget_control, holds
 from tests.twin.loans import apply_loan_fact, put_loans_right
 from tests.twin.options import mark_of, payoff
 from tests.twin.payers import close_session, note_flow
@@ -257,6 +257,7 @@ def _change_rules(world: World, policy: Policy) -> None:
     world.policy = policy
     begin_anew(world)
     forget(world)
+    forget_control(world)
     if policy.source.waterfall.socialised != "winners" or not counted:
         close_session(world)
 

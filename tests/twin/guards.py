@@ -62,3 +62,14 @@ def clear_flow(world: World, symbol: str) -> None:
     """Count forced fills anew once a halt of a market, or of all, ends."""
     for name in [symbol] if symbol else list(world.forced):
         world.forced.pop(name, None)
+
+
+def forget_control(world: World) -> None:
+    """Drop what the rules in force do not ask for."""
+    rule = world.rules.source.liquidation
+    if rule.fuses.max_jump is None:
+        world.held.clear()
+    if rule.fuses.max_share_of_oi_per_minute is None:
+        world.forced.clear()
+    if rule.pace.unfilled is None:
+        world.unfilled.clear()

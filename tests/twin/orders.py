@@ -8,7 +8,7 @@ from engine.decisions import CollateralSale, Deleverage, LiquidationOrder, TakeO
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price, order_price
-from tests.twin.pace import SECOND, count_order, room
+from tests.twin.pace import SECOND, count_order, is_deep, is_open, most
 from tests.twin.planning import Part, Plan, make_plan, urgent
 from tests.twin.pools import rule_of
 from tests.twin.takers import Offer, Transfer, transfers
@@ -21,11 +21,15 @@ def send_orders(world: World, group: Group, now: Health) -> None:
     promised = world.transfers_to(group.account, group.margin)
     if any(order.symbol in group.legs for order in promised):
         return
+    if _rests(world, group, now):
+        return
     until = liquidation.cooling_until
     if until is not None and world.time < until and not urgent(world, group, now):
         liquidation.waits = "cooldown"
         return
-    if rule.netting and not liquidation.backstop and _net(world, group, now):
+    if found := _nettings(world, group, now):
+        for leg, transfer in found:
+            _send_transfer(world, group, leg, transfer, bankruptcy_price(world, now, leg))
         liquidation.waits = ""
         return
     plan = make_plan(world, group, now)
@@ -37,34 +41,45 @@ def send_orders(world: World, group: Group, now: Health) -> None:
         return
     sent = [_send_part(world, group, now, plan, part) for part in plan.parts]
     if plan.parts and not any(sent):
-        liquidation.waits = "capped"
+        liquidation.waits, liquidation.deep = "capped", is_deep(world, group, now)
+        liquidation.awaits = {part.leg.symbol for part in plan.parts}
         return
     liquidation.waits = ""
     if rule.cooldown is not None and any(part.size < abs(part.leg.leg.size) for part in plan.parts):
         liquidation.cooling_until = world.time + rule.cooldown.time
 
 
-def _net(world: World, group: Group, now: Health) -> bool:
-    """Set legs against those of the account's other groups; tell whether there were some."""
-    account, sent = world.accounts[group.account], False
+def _rests(world: World, group: Group, now: Health) -> bool:
+    """Tell whether what held orders back still does."""
+    liquidation = _of(group)
+    if liquidation.waits != "capped" or not liquidation.awaits:
+        return False
+    deeper = is_deep(world, group, now) and not liquidation.deep
+    opened = any(is_open(world, symbol) for symbol in liquidation.awaits)
+    return not (opened or deeper or _nettings(world, group, now))
+
+
+def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, Transfer]]:
+    """Return what can be set against legs of the account's other groups."""
+    found = list[tuple[LegHealth, Transfer]]()
+    if not world.rules.source.liquidation.netting or _of(group).backstop:
+        return found
     for leg in now.legs:
-        for other in account.ordered_groups():
+        for other in world.accounts[group.account].ordered_groups():
             held, size = other.legs.get(leg.symbol), abs(leg.leg.size)
             if leg.symbol in world.halted or held is None or held.size * leg.leg.size > 0:
                 continue
-            if other.liquidation and any(
-                order.symbol == leg.symbol for order in other.liquidation.live.values()
-            ):
+            own = other.liquidation.live.values() if other.liquidation else ()
+            if any(order.symbol == leg.symbol for order in own):
                 continue
-            most = abs(held.size)
+            can = abs(held.size)
             for order in world.transfers_to(other.account, other.margin):
-                most -= order.size - order.filled if order.symbol == leg.symbol else ZERO
-            if most > 0:
-                size = min(size, most)
-                found = Transfer("netting", group.account, other.margin, size, leg.mark, most)
-                _send_transfer(world, group, leg, found, bankruptcy_price(world, now, leg))
-                sent = True
-    return sent
+                can -= order.size - order.filled if order.symbol == leg.symbol else ZERO
+            if can > 0:
+                size = min(size, can)
+                transfer = Transfer("netting", group.account, other.margin, size, leg.mark, can)
+                found.append((leg, transfer))
+    return found
 
 
 def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) -> bool:
@@ -86,7 +101,8 @@ def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) 
                 left -= found.size
     if not left:
         return True
-    size = room(world, leg, left)
+    limited = most(world, leg.symbol)
+    size = left if limited is None else min(left, limited)
     if not size:
         return left != part.size
     price = None if backstop else order_price(world, liquidation, leg, limit)

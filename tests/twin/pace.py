@@ -5,35 +5,54 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tests.twin.amounts import ZERO, floor
-from tests.twin.books import World
+from tests.twin.books import Group, World
 from tests.twin.terms import named
-from tests.twin.values import LegHealth, notional
+from tests.twin.values import Health, notional
 
 SECOND = 1_000_000
 
 
-def room(world: World, leg: LegHealth, size: Fraction) -> Fraction:
-    """Return how much of a size an order to the market may have now, 0 where none may go out."""
-    pace, symbol = world.rules.source.liquidation.pace, leg.symbol
+def most(world: World, symbol: str) -> Fraction | None:
+    """Return the largest size of an order that may go out in a symbol now: 0 where it is not open,
+    none where nothing limits it."""
+    pace = world.rules.source.liquidation.pace
     in_event = _sent(world.sent_in_event, world.seq)
     in_second = _sent(world.sent_in_second, world.time // SECOND)
-    if pace.per_event is not None and in_event >= pace.per_event:
-        return ZERO
-    if pace.per_second is not None and in_second >= pace.per_second:
-        return ZERO
     live = [order for _, order in world.live_orders() if order.in_market and order.symbol == symbol]
-    if pace.unfilled is not None and world.unfilled[symbol] >= pace.unfilled and live:
+    stuck = pace.unfilled is not None and world.unfilled[symbol] >= pace.unfilled and bool(live)
+    if (
+        world.is_halted(symbol)
+        or (pace.per_event is not None and in_event >= pace.per_event)
+        or (pace.per_second is not None and in_second >= pace.per_second)
+        or stuck
+    ):
         return ZERO
-    terms = world.contracts[symbol]
+    terms, mark = world.contracts[symbol], world.price(symbol, "mark")
     limit = named(pace.in_flight, symbol, terms)
     if limit is None:
-        return size
+        return None
+    assert mark is not None
     unit = world.unit(terms.settle)
-    free = Fraction(limit) - sum(
-        (notional(terms, order.size - order.filled, leg.mark, unit) for order in live), ZERO
-    )
-    each = notional(terms, Fraction(1), leg.mark, unit)
-    return min(size, max(ZERO, floor(free / each, terms.lot))) if each else size
+    flying = sum((max(ZERO, order.size - order.filled) for order in live), ZERO)
+    left = Fraction(limit) - notional(terms, flying, mark, unit)
+    if left < Fraction(limit) / 100:
+        return ZERO
+    each = notional(terms, Fraction(1), mark, unit)
+    return floor(left / each, terms.lot) if each else None
+
+
+def is_open(world: World, symbol: str) -> bool:
+    """Tell whether an order may go out in a symbol now."""
+    return most(world, symbol) != 0
+
+
+def is_deep(world: World, group: Group, now: Health) -> bool:
+    """Tell whether a group is one for those who take positions."""
+    waterfall = world.rules.source.waterfall
+    if not waterfall.takers or group.liquidation is None:
+        return False
+    below = waterfall.backstop.below if waterfall.backstop is not None else None
+    return group.liquidation.backstop or now.margin_equity <= Fraction(below or 0) * now.requirement
 
 
 def count_order(world: World) -> None:

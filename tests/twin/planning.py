@@ -71,6 +71,8 @@ def make_plan(world: World, group: Group, now: Health) -> Plan | None:
     if not whole and _toxic(world, group, now, plan.parts):
         if rule.toxic == "full":
             plan.parts = _parts(world, group, now, Everything(), enough)
+        elif rule.toxic == "halt" and enough > 0:
+            return None
         else:
             plan.toxic = True
     return plan

@@ -122,7 +122,8 @@ def _book_on_order(world: World, group: Group, fill: Fill, order: Order, closed:
 
 def note_unfilled(world: World, order: Order) -> None:
     """Count an order to the market that ended without a fill."""
-    if order.in_market and not order.filled:
+    kept = world.rules.source.liquidation.pace.unfilled is not None
+    if kept and order.in_market and not order.filled:
         world.unfilled[order.symbol] += 1
 
 
