@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine import drawdown
 from engine.decisions import FundDraw
-from engine.money import ZERO
+from engine.money import ZERO, floor_to
 from engine.waterfall import Layer, Payment, allocate
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def capacities(
     rule, ledger = engine.rules.in_force.waterfall.fund, engine.ledger
     room: Decimal | None = None
     if market in rule.caps:
-        room = max(rule.caps[market] - ledger.paid_by_fund.get((asset, market), ZERO), ZERO)
+        cap = floor_to(rule.caps[market], engine.rules.assets[asset].unit)
+        room = max(cap - ledger.paid_by_fund.get((asset, market), ZERO), ZERO)
     found: dict[Layer, Decimal] = {}
     for name in payers(engine.rules, market):
         capacity = held(ledger, asset, name)

@@ -110,7 +110,7 @@ LOAN_MUTATIONS = (
     Mutation(
         "what was given up is never recovered",
         "loans",
-        "outstanding = min(amount, pool.state.deficit)",
+        "outstanding = min(amount, pool.state.deficit, left)",
         "outstanding = ZERO",
     ),
     Mutation(

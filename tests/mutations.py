@@ -2,6 +2,7 @@
 
 from tests.loan_mutations import LOAN_MUTATIONS
 from tests.mutation import Mutation
+from tests.waterfall_mutations import WATERFALL_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
 
@@ -22,11 +23,11 @@ MUTATIONS = (
     Mutation("inverse as linear", "instruments", "if self.inverse:", "if False:"),
     Mutation(
         "wallet pays an isolated loss",
-        "steps",
-        "        engine.book.set_cash(group, asset, Decimal(0))\n",
-        "        engine.book.set_cash(group, asset, Decimal(0))\n"
+        "shortfalls",
+        "        engine.book.set_cash(group, asset, ZERO)\n",
+        "        engine.book.set_cash(group, asset, ZERO)\n"
         "        cross = engine.group_of(group.account.id, 'cross')\n"
-        "        taken = min(-amount, max(engine.book.cash_of(cross, asset), Decimal(0)))\n"
+        "        taken = min(-amount, max(engine.book.cash_of(cross, asset), ZERO))\n"
         "        if cross is not group and taken:\n"
         "            engine.book.add_cash(cross, asset, -taken)\n"
         "            amount += taken\n"
@@ -113,13 +114,13 @@ MUTATIONS = (
     ),
     Mutation(
         "a fee that leaves less than nothing",
-        "fills",
+        "forced_fills",
         "fee = min(fee, credit(max(state.equity, ZERO), asset.unit, price))",
         "fee = min(fee, asset.largest)",
     ),
     Mutation(
         "a sale that falls a unit short",
-        "liquidation",
+        "planning",
         "charge(need * debt_price, sold.unit, price)",
         "credit(need * debt_price, sold.unit, price)",
     ),
@@ -308,4 +309,5 @@ MUTATIONS = (
         "self.owed = 0.0",
     ),
     *LOAN_MUTATIONS,
+    *WATERFALL_MUTATIONS,
 )

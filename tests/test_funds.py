@@ -17,6 +17,7 @@ from tests.loss_story import LossStory, layers
 from tests.story import of, only
 
 BY_GROUP = {"by": "group", "groups": {"BTCUSDT": "majors", "ETHUSDT": "majors"}}
+NEARLY = D("9.99999999")
 CAP = {"BTCUSDT": D(70)}
 
 
@@ -49,6 +50,7 @@ def drawn(story: LossStory, amount: str) -> list[tuple[str, D, D]]:
         ({"by": "market", "caps": {"BTCUSDT": D(0)}}, "100", [], 100),
         ({"by": "market", "caps": {"ETHUSDT": D(0)}}, "100", [("BTCUSDT", 60, 60)], 40),
         ({"by": "market", "caps": {"BTCUSDT": D(50)}}, "100", [("BTCUSDT", 50, 50)], 50),
+        ({"caps": {"BTCUSDT": D("9.999999999")}}, "10", [("", NEARLY, NEARLY)], 10 - NEARLY),
         (
             {"by": "market", "then_venue": True, "caps": CAP},
             "100",

@@ -179,7 +179,9 @@ def _fund(chance: Random, symbols: list[str], settles: dict[str, str]) -> FundRu
     if chance.random() < 0.35:
         capped = chance.sample(symbols, chance.randint(1, len(symbols)))
         drawn["caps"] = {
-            name: one(chance, "0", "5", "60") if settles[name] == "USDT" else Decimal("0.01")
+            name: one(chance, "0", "5", "60.123456789")
+            if settles[name] == "USDT"
+            else Decimal("0.01")
             for name in capped
         }
     then_venue = drawn["by"] != "venue" and chance.random() < 0.5

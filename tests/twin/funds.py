@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from engine.decisions import WithdrawalGate
 from engine.waterfall_profile import Drawdown
-from tests.twin.amounts import ZERO, decimal
+from tests.twin.amounts import ZERO, decimal, floor
 from tests.twin.books import World
 
 VENUE = ""
@@ -68,7 +68,8 @@ def _uncapped(world: World, asset: str, market: str) -> Fraction:
     caps = world.rules.source.waterfall.fund.caps
     if market not in caps:
         return world.assets[asset].largest * 10
-    return Fraction(caps[market]) - world.ledger.paid_by_fund.get((asset, market), ZERO)
+    cap = floor(Fraction(caps[market]), world.unit(asset))
+    return cap - world.ledger.paid_by_fund.get((asset, market), ZERO)
 
 
 def pay(world: World, asset: str, market: str, amount: Fraction) -> Iterator[Draw]:
