@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from consumers import rules as rules_file
@@ -21,7 +22,9 @@ from engine.events import (
     FundMoved,
     InstrumentListed,
     ProfileChanged,
+    Recovered,
     TreasuryEvent,
+    WrittenOff,
 )
 from engine.money import plain
 from producers.topics import Client
@@ -74,8 +77,8 @@ def changes(
         decide(engine, event)
     found = [event for event in events if not _told(event, engine, published)]
     for event in found:
-        # What a fund holds is known to its shard alone.
-        refusals = [] if isinstance(event, FundMoved) else decide(engine, event)
+        # What a fund holds, and what is owed to it, is known to its shard alone.
+        refusals = [] if isinstance(event, TreasuryEvent) else decide(engine, event)
         for refusal in refusals:
             if isinstance(refusal, Refused):
                 raise WouldBeRefused(f"{_named(event)}: {refusal.rule}: {refusal.detail}")
@@ -89,21 +92,16 @@ def _told(event: ControlEvent, engine: Engine, published: Sequence[ControlEvent]
             return engine.rules.profile == event.profile
         case InstrumentListed():
             return engine.rules.definition(event.instrument.name) == event.instrument
-        case FundMoved():
+        case FundMoved() | Recovered() | WrittenOff():
             return _moved(event, published)
     return False
 
 
-def _moved(event: FundMoved, published: Sequence[ControlEvent]) -> bool:
-    """Tell whether a fund was already moved so; raises `WouldBeRefused` if otherwise so far."""
+def _moved(event: TreasuryEvent, published: Sequence[ControlEvent]) -> bool:
+    """Tell whether a treasury was already moved so; raises `WouldBeRefused` if otherwise so far."""
     moves = [move for move in published if isinstance(move, TreasuryEvent)]
     moves = [move for move in moves if move.shard == event.shard]
-    if any(
-        isinstance(move, FundMoved)
-        and (move.sequence, move.asset, move.amount, move.fund)
-        == (event.sequence, event.asset, event.amount, event.fund)
-        for move in moves
-    ):
+    if any(msgspec.structs.replace(move, time=event.time) == event for move in moves):
         return True
     last = max((move.sequence for move in moves), default=None)
     if last is not None and event.sequence <= last:
@@ -133,7 +131,11 @@ def _named(event: ControlEvent) -> str:
         case InstrumentListed():
             return f"InstrumentListed {event.instrument.name}"
         case FundMoved():
-            fund = f"fund {event.fund}" if event.fund else "fund"
-            where = f"in the {fund} of shard {event.shard}"
-            return f"FundMoved {plain(event.amount)} {event.asset} {where}"
+            fund = f'the fund "{event.fund}"' if event.fund else "the fund"
+            return f"FundMoved {plain(event.amount)} {event.asset} in {fund} of shard {event.shard}"
+        case Recovered() | WrittenOff():
+            return (
+                f"{type(event).__name__} {plain(event.amount)} {event.asset} of {event.market} in "
+                f"shard {event.shard}"
+            )
     return type(event).__name__

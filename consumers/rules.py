@@ -13,21 +13,47 @@ import msgspec
 from consumers import profiles, toml_file
 from consumers.drafts import Table, tables
 from engine import instruments, profile_faults, wire
-from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged
+from engine.events import (
+    ControlEvent,
+    FundMoved,
+    InstrumentListed,
+    ProfileChanged,
+    Recovered,
+    TreasuryEvent,
+    WrittenOff,
+)
 from engine.instruments import Asset, Future, Listed, Option, Perpetual
 from engine.money import fits, plain
 from engine.profile import RiskProfile, margin_rule
 
 
 class FundDeposit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`amount` comes into (> 0) or leaves (< 0) the fund of `shard`, or that of a market or group
-    of markets which is named, once a `sequence`."""
+    """`amount` comes into (> 0) or leaves (< 0) a fund of `shard`, the venue's or the one named,
+    once a `sequence`."""
 
     shard: int
     asset: str
     amount: Decimal
     sequence: int
     fund: str = ""
+
+
+class DebtSettled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`amount` of the bad debt of a market is recovered, or written off, in `shard`; counted in the
+    sequence of its funds."""
+
+    shard: int
+    asset: str
+    market: str
+    amount: Decimal
+    sequence: int
+
+
+TREASURY: dict[str, type[Recovered | WrittenOff]] = {
+    "recovered": Recovered,
+    "written_off": WrittenOff,
+}
+"""What settles bad debt, by table."""
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +65,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     futures: tuple[Future, ...] = ()
     options: tuple[Option, ...] = ()
     fund: tuple[FundDeposit, ...] = ()
+    recovered: tuple[DebtSettled, ...] = ()
+    written_off: tuple[DebtSettled, ...] = ()
 
     @property
     def derivatives(self) -> tuple[Listed, ...]:
@@ -85,9 +113,21 @@ def events(rules: Rules, time: int) -> list[ControlEvent]:
         InstrumentListed(time=time, instrument=instrument) for instrument in listed
     ]
     found.insert(_place_of_profile(rules), profile)
-    for deposit in rules.fund:
-        found.append(FundMoved(time=time, **msgspec.structs.asdict(deposit)))
-    return found
+    # A shard counts all of its treasury in one sequence: the tables go out as one.
+    return found + [event for _, event in sorted(_treasury(rules, time), key=_sequence)]
+
+
+def _treasury(rules: Rules, time: int) -> Iterator[tuple[str, TreasuryEvent]]:
+    """Yield what moves funds and settles bad debt, each with its place in the file."""
+    for place, deposit in enumerate(rules.fund, start=1):
+        yield f"fund[{place}]", FundMoved(time=time, **msgspec.structs.asdict(deposit))
+    for name, kind in TREASURY.items():
+        for place, settled in enumerate(getattr(rules, name), start=1):
+            yield f"{name}[{place}]", kind(time=time, **msgspec.structs.asdict(settled))
+
+
+def _sequence(placed: tuple[str, TreasuryEvent]) -> int:
+    return placed[1].sequence
 
 
 def _place_of_profile(rules: Rules) -> int:
@@ -102,7 +142,7 @@ def _refusals(rules: Rules) -> Iterator[str]:
     paths += [f"futures[{future.name}]" for future in rules.futures]
     paths += [f"options[{option.name}]" for option in rules.options]
     paths.insert(_place_of_profile(rules), "profile")
-    paths += [f"fund[{place}]" for place, _ in enumerate(rules.fund, start=1)]
+    paths += [path for path, _ in sorted(_treasury(rules, 0), key=_sequence)]
     for path, event in zip(paths, events(rules, time=0), strict=True):
         try:
             wire.read_event(wire.write_event(event), "control")
@@ -127,6 +167,7 @@ class _Draft(NamedTuple):
     assets: list[Table[Asset]]
     derivatives: list[Table[Perpetual] | Table[Future] | Table[Option]]
     fund: list[Table[FundDeposit]]
+    settled: list[list[Table[DebtSettled]]]
     asset_names: list[str]
     symbols: list[str]
 
@@ -141,6 +182,7 @@ class _Draft(NamedTuple):
             assets=tables(tree.get("assets"), Asset, "assets"),
             derivatives=[*perpetuals, *futures, *options],
             fund=tables(tree.get("fund"), FundDeposit, "fund"),
+            settled=[tables(tree.get(name), DebtSettled, name) for name in TREASURY],
             asset_names=_names(tree.get("assets")),
             symbols=[
                 name
@@ -173,7 +215,7 @@ def _faults(draft: _Draft) -> Iterator[str]:
     if venue is not None:
         yield from venue.faults(profile_faults.faults(venue.item))
         yield from _reference_faults(draft, venue)
-    yield from _fund_faults(draft)
+    yield from _treasury_faults(draft)
 
 
 def _has_margin(venue: Table[RiskProfile], instrument: Listed) -> bool:
@@ -202,38 +244,53 @@ def _reference_faults(draft: _Draft, table: Table[RiskProfile]) -> Iterator[str]
     for name, pool in pools.items():
         if pool.asset not in draft.asset_names:
             yield f"profile.lending.pools.{name}.asset: {pool.asset} is not among the assets"
+    fund = venue.waterfall.fund
+    for key, named in (("groups", fund.groups), ("caps", fund.caps)):
+        for market in named:
+            if market not in [*draft.symbols, *pools]:
+                yield f"profile.waterfall.fund.{key}.{market}: nothing is listed under that name"
     for symbol in venue.prices.symbols:
         if symbol not in draft.asset_names + draft.symbols:
             yield f"profile.prices.symbols.{symbol}: nothing is listed under that name"
 
 
-def _fund_faults(draft: _Draft) -> Iterator[str]:
-    last: dict[int, int] = {}
-    for table in draft.fund:
-        for key, fault in _deposit_faults(draft, table.item, last):
-            if table.has(key):
-                yield f"{table.path}.{key}: {fault}"
-        if table.has("shard") and table.has("sequence"):
-            last[table.item.shard] = table.item.sequence
+def _treasury_faults(draft: _Draft) -> Iterator[str]:
+    taken: dict[tuple[int, int], str] = {}
+    lists: list[list[Table[FundDeposit]] | list[Table[DebtSettled]]] = [draft.fund, *draft.settled]
+    for of in lists:
+        last: dict[int, int] = {}
+        for table in of:
+            item: FundDeposit | DebtSettled = table.item
+            for key, fault in _move_faults(draft, item, last):
+                if table.has(key):
+                    yield f"{table.path}.{key}: {fault}"
+            if not (table.has("shard") and table.has("sequence")):
+                continue
+            last[item.shard] = item.sequence
+            other = taken.setdefault((item.shard, item.sequence), table.path)
+            if not other.startswith(table.path.partition("[")[0]):
+                yield f"{table.path}.sequence: {item.sequence} of that shard is that of {other}"
 
 
-def _deposit_faults(
-    draft: _Draft, deposit: FundDeposit, last: dict[int, int]
+def _move_faults(
+    draft: _Draft, move: FundDeposit | DebtSettled, last: dict[int, int]
 ) -> Iterator[tuple[str, str]]:
     """Yield each fault with its key; `last` is the sequence before, of each shard."""
-    if deposit.asset not in draft.asset_names:
-        yield "asset", f"{deposit.asset} is not among the assets"
+    if move.asset not in draft.asset_names:
+        yield "asset", f"{move.asset} is not among the assets"
     for asset in draft.assets:
         decimals = asset.item.decimals if asset.has("decimals") else -1
-        if asset.item.name == deposit.asset and 0 <= decimals <= 18:
-            if not fits(deposit.amount, decimals):
-                yield "amount", f"{plain(deposit.amount)} has more than {decimals} decimals"
+        if asset.item.name == move.asset and 0 <= decimals <= 18:
+            if not fits(move.amount, decimals):
+                yield "amount", f"{plain(move.amount)} has more than {decimals} decimals"
             break
-    if deposit.amount == 0:
+    if move.amount == 0:
         yield "amount", "zero"
+    if isinstance(move, DebtSettled) and move.amount < 0:
+        yield "amount", f"{plain(move.amount)} is negative"
     for key in ("shard", "sequence"):
-        if (number := getattr(deposit, key)) < 0:
+        if (number := getattr(move, key)) < 0:
             yield key, f"{number} is negative"
-    before = last.get(deposit.shard)
-    if before is not None and deposit.sequence <= before:
-        yield "sequence", f"{deposit.sequence} does not come after {before} of that shard"
+    before = last.get(move.shard)
+    if before is not None and move.sequence <= before:
+        yield "sequence", f"{move.sequence} does not come after {before} of that shard"

@@ -10,7 +10,14 @@ from consumers import rules
 from consumers.control import WouldBeRefused, changes
 from consumers.toml_file import FileFaults
 from engine import profile
-from engine.events import ControlEvent, FundMoved, InstrumentListed, ProfileChanged, Recovered
+from engine.events import (
+    ControlEvent,
+    FundMoved,
+    InstrumentListed,
+    ProfileChanged,
+    Recovered,
+    WrittenOff,
+)
 from engine.liquidation_profile import LiquidationRule
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "rules.toml"
@@ -177,6 +184,83 @@ tick = 0.1
 lot = 0.001
 largest_size = 1_000
 """
+
+
+TREASURY = """
+[[fund]]
+shard = 0
+asset = "USDT"
+amount = 5
+sequence = 4
+fund = "BTC-PERP"
+
+[[recovered]]
+shard = 0
+asset = "USDT"
+market = "BTC-PERP"
+amount = 40
+sequence = 2
+
+[[written_off]]
+shard = 0
+asset = "USDT"
+market = "BTC-PERP"
+amount = 4.45
+sequence = 3
+"""
+
+
+def treasury() -> rules.Rules:
+    """Return the example with a deposit into a market's fund, and bad debt settled."""
+    return rules.parse((EXAMPLE.read_text() + TREASURY).encode(), "venue.toml")
+
+
+def test_what_moves_a_treasury_goes_out_in_one_sequence() -> None:
+    carried = {"time": 7, "shard": 0, "asset": "USDT"}
+    assert rules.events(treasury(), time=7)[-4:] == [
+        FundMoved(amount=Decimal(1_000_000), sequence=1, **carried),
+        Recovered(market="BTC-PERP", amount=Decimal(40), sequence=2, **carried),
+        WrittenOff(market="BTC-PERP", amount=Decimal("4.45"), sequence=3, **carried),
+        FundMoved(amount=Decimal(5), sequence=4, fund="BTC-PERP", **carried),
+    ]
+
+
+def test_a_treasury_is_moved_once() -> None:
+    before = rules.events(rules.read(EXAMPLE), time=7)
+    sent = changes(rules.events(treasury(), time=8), before)
+    assert [type(event) for event in sent] == [Recovered, WrittenOff, FundMoved]
+    assert changes(rules.events(treasury(), time=9), [*before, *sent]) == []
+    other = EXAMPLE.read_text() + TREASURY.replace("amount = 40", "amount = 41")
+    with pytest.raises(
+        WouldBeRefused, match="Recovered 41 USDT of BTC-PERP in shard 0: sequence 2"
+    ):
+        changes(rules.events(rules.parse(other.encode(), "o"), time=9), [*before, *sent])
+
+
+TAKEN = "of that shard is that of fund"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("sequence = 2", "sequence = 1", f"recovered[1].sequence: 1 {TAKEN}[1]"),
+        ("sequence = 3", "sequence = 4", f"written_off[1].sequence: 4 {TAKEN}[2]"),
+        ("amount = 40", "amount = -1", "recovered[1].amount: -1 is negative"),
+        ("amount = 4.45", "amount = 0", "written_off[1].amount: zero"),
+        ('"USDT"\nmarket', '"XRP"\nmarket', "recovered[1].asset: XRP is not among the assets"),
+    ],
+)
+def test_a_fault_of_a_treasury_is_named(old: str, new: str, said: str) -> None:
+    text = EXAMPLE.read_text() + TREASURY.replace(old, new, 1)
+    with pytest.raises(FileFaults) as caught:
+        rules.parse(text.encode(), "venue.toml")
+    assert caught.value.faults == [f"venue.toml: {said}"]
+
+
+def test_a_fund_is_of_what_is_listed() -> None:
+    assert faults(("caps = {}", "caps = { XRP-PERP = 5 }")) == [
+        "profile.waterfall.fund.caps.XRP-PERP: nothing is listed under that name"
+    ]
 
 
 def test_a_profile_is_named_and_says_what_is_listed() -> None:
