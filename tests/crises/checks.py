@@ -18,6 +18,8 @@ from engine.book import Group
 from engine.core import Engine
 from engine.fills import fill_effect
 from engine.holdings import Holdings, Leg
+from engine.liquidation import Order
+from engine.liquidation_profile import Pace
 from engine.margin import Health, breached, health, notional
 from engine.money import EXACT, ZERO, charge
 
@@ -33,6 +35,7 @@ def check(engine: Engine, decided: Sequence[Any]) -> None:
         never_more_than_is_left(engine, decided)
         nobody_is_forgotten(engine)
         deleveraged_are_on_the_other_side_and_in_profit(engine, decided)
+        a_part_leaves_nobody_riskier(engine, decided)
 
 
 def layers_pay_in_order(decided: Sequence[Any]) -> None:
@@ -108,44 +111,42 @@ def deleveraged_are_on_the_other_side_and_in_profit(engine: Engine, decided: Seq
             assert (leg.size > 0) == (one.side == "buy"), one
             assert value > leg.cost, one
             taken[one.counterparty, one.counterparty_margin].append(one)
-    if not taken:
-        return
-    for orders in taken.values():
-        pushed = _after(engine, orders)
+    # Who was in liquidation when it was decided was no candidate, though that is over now.
+    busy = {one.account for one in decided if isinstance(one, d.LiquidationEnded)}
+    for key, orders in taken.items():
+        pushed = _after(engine, key, None)
         if pushed is not None and breached(pushed, engine.rules):
-            _nobody_else_could(engine, orders[-1], taken)
+            _nobody_else_could(engine, orders[-1], busy)
 
 
-def _after(engine: Engine, orders: Sequence[d.Deleverage]) -> Health | None:
-    """Return the health of a counterparty once what was asked of it is done."""
-    group = engine.group_of(orders[0].counterparty, orders[0].counterparty_margin)
+def _after(engine: Engine, key: tuple[str, str], more: tuple[str, D, D] | None) -> Health | None:
+    """Return the health of a counterparty once what is asked of it is done, and `more` of a symbol
+    (signed size, price)."""
+    group = engine.group_of(*key)
     holdings = group.holdings
-    for one in orders:
-        size = one.size if one.side == "sell" else -one.size
-        holdings = closed(engine, holdings, one.symbol, size, one.price, ZERO)
+    asked = [
+        (one.symbol, one.size - one.filled, one.limit, one.side)
+        for one in sorted(engine.transfers.against(key), key=lambda one: one.id)
+    ]
+    for symbol, size, price, side in asked:
+        signed = size if side == "sell" else -size
+        holdings = closed(engine, holdings, symbol, signed, price, ZERO)
+    if more is not None:
+        holdings = closed(engine, holdings, *more, ZERO)
     return health(holdings, engine.rules, engine.markets)
 
 
-def _nobody_else_could(
-    engine: Engine, order: d.Deleverage, taken: dict[tuple[str, str], list[d.Deleverage]]
-) -> None:
+def _nobody_else_could(engine: Engine, order: d.Deleverage, busy: set[str]) -> None:
     """Assert that no other candidate could have given a lot more and stayed above its threshold."""
     lot = engine.rules.derivatives[order.symbol].lot
     for group in engine.book.holders(order.symbol):
-        if not _is_candidate(engine, group, order):
+        if group.account.id in busy or not _is_candidate(engine, group, order):
             continue
-        given = [one for one in taken.get(group.key, []) if one.symbol == order.symbol]
-        live = _asked_of(engine, group, order.symbol)
-        leg = group.legs[order.symbol]
-        if abs(leg.size) - live < lot:
+        asked = sum((one.size - one.filled for one in _against(engine, group, order.symbol)), ZERO)
+        if abs(group.legs[order.symbol].size) - asked < lot:
             continue
-        more = d.Deleverage(
-            **{
-                **{field: getattr(order, field) for field in order.__struct_fields__},
-                "counterparty": group.account.id, "counterparty_margin": group.margin, "size": lot,
-            }
-        )  # fmt: skip
-        state = _after(engine, [*given, more])
+        more = (order.symbol, lot if order.side == "sell" else -lot, order.price)
+        state = _after(engine, group.key, more)
         assert state is None or breached(state, engine.rules), (order, group.key)
 
 
@@ -161,17 +162,8 @@ def _is_candidate(engine: Engine, group: Group, order: d.Deleverage) -> bool:
     return (leg.size > 0) == (order.side == "buy") and leg.value > leg.cost
 
 
-def _asked_of(engine: Engine, group: Group, symbol: str) -> D:
-    return sum(
-        (
-            order.size - order.filled
-            for other in engine.liquidating
-            if other.liquidation
-            for order in other.liquidation.orders.values()
-            if order.layer == "adl" and order.counterparty == group.key and order.symbol == symbol
-        ),
-        ZERO,
-    )
+def _against(engine: Engine, group: Group, symbol: str) -> list[Order]:
+    return [one for one in engine.transfers.against(group.key) if one.symbol == symbol]
 
 
 def closed(
@@ -191,25 +183,25 @@ def closed(
     return holdings._replace(cash=cash, legs=legs)
 
 
-def no_riskier(engine: Engine, before: dict[tuple[str, str], Any], decided: Sequence[Any]) -> None:
-    """A partial liquidation leaves its account no riskier at the decision's prices, fees paid,
-    unless it is tagged toxic. `before` are healths and holdings by group."""
+def a_part_leaves_nobody_riskier(engine: Engine, decided: Sequence[Any]) -> None:
+    """A partial liquidation, filled at the decision's marks, leaves its account no riskier, fees
+    paid, unless it is tagged toxic."""
     plans: dict[tuple[str, str], list[d.LiquidationOrder]] = defaultdict(list)
     for one in decided:
-        if isinstance(one, d.LiquidationOrder):
+        if isinstance(one, d.LiquidationOrder) and one.stage == "limit" and not one.toxic:
             plans[one.account, one.margin].append(one)
+    if not plans or engine.rules.in_force.liquidation.pace != Pace():
+        return  # With a pace what goes out is not the plan that was judged.
     for key, orders in plans.items():
-        state, holdings = before[key]
-        if state is None or state.equity <= 0 or any(one.toxic for one in orders):
-            continue
-        if any(one.stage == "backstop" for one in orders):
+        group = engine.group_of(*key)
+        before, holdings = engine.health_of(group), group.holdings
+        if before is None or all(one.size == abs(group.legs[one.symbol].size) for one in orders):
             continue
         for one in orders:
             rate = engine.rules.derivatives[one.symbol].taker_fee + one.fee_rate
             size = one.size if one.side == "buy" else -one.size
             holdings = closed(engine, holdings, one.symbol, size, one.decided_mark, rate)
         after = health(holdings, engine.rules, engine.markets)
-        if after is None or not after.maintenance:
-            continue
-        risk = after.margin_equity * state.maintenance, state.margin_equity * after.maintenance
-        assert risk[0] >= risk[1], (key, orders)
+        assert after is not None
+        risks = after.margin_equity * before.maintenance, before.margin_equity * after.maintenance
+        assert not after.maintenance or risks[0] >= risks[1], (key, orders)
