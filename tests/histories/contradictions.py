@@ -8,10 +8,22 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engine.auction import Decay
 from engine.interest import RateCurve
 from engine.lending_profile import BadDebtRule, Category, Isolation, Lending, Terms
+from engine.liquidation_profile import (
+    Cooldown,
+    FallingPrice,
+    Fuses,
+    LeastReduction,
+    Pace,
+    Portion,
+    PriceRamp,
+    SizeRamp,
+)
 from engine.profile import (
     HOUR,
+    SECOND,
     Bracket,
     OpenInterest,
     Portfolio,
@@ -21,9 +33,11 @@ from engine.profile import (
     Volatility,
 )
 from engine.seizure import FixedBonus
+from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule
 
 CAP, HALF, TENTH = Decimal(1000), Decimal("0.5"), Decimal("0.1")
 BRACKET = Bracket(CAP, initial_rate=TENTH, maintenance_rate=TENTH)
+UPSIDE_DOWN = Drawdown(start=TENTH, stop=HALF)
 GRID = Portfolio(price_moves=(-TENTH, TENTH), volatility_moves=(Decimal(0),))
 
 
@@ -46,9 +60,41 @@ def contradicted(chance: Random, profile: RiskProfile) -> RiskProfile:
         {"volatility": chance.choice(_volatilities())},
         {"collateral": {**profile.collateral, **_collateral(chance, profile)}},
     ]
+    controlled = profile.liquidation.toxic != "tag" or profile.waterfall.takers
+    if controlled and chance.random() < 0.7:
+        return replace(profile, **chance.choice(_controls(profile)))
     if profile.lending is not None and chance.random() < 0.5:
         return replace(profile, lending=_lending(chance, profile.lending))
     return replace(profile, **chance.choice(wrongs))
+
+
+def _controls(profile: RiskProfile) -> list[dict[str, Any]]:
+    """Return faults of how groups are closed, and of who takes and pays."""
+    rule, waterfall = profile.liquidation, profile.waterfall
+    one, takers = Decimal(1), waterfall.takers
+    falling = FallingPrice(Decay(duration=0), duration=1)
+    rules = [
+        replace(rule, sizing=Portion(2 * one)),
+        replace(rule, sizing=LeastReduction(SizeRamp(one, 0))),
+        replace(rule, cooldown=Cooldown(SECOND, one)),
+        replace(rule, price=PriceRamp(HALF, TENTH, SECOND)),
+        replace(rule, price=falling),
+        replace(rule, slippage={"*": one}),
+        replace(rule, fee_to_venue=one, fee_to_liquidator=one),
+        replace(rule, pace=Pace(per_event=0)),
+        replace(rule, pace=Pace(in_flight={"*": Decimal(0)})),
+        replace(rule, fuses=Fuses(max_jump=one)),
+    ]
+    waterfalls = [
+        replace(waterfall, takers=(*takers, *(takers or ("adl",)))),
+        replace(waterfall, takers=("fund",), fund_account="", backstop=None, adl=None),
+        replace(waterfall, fund=FundRule(by="group")),
+        replace(waterfall, fund=FundRule(then_venue=True)),
+        replace(waterfall, fund=FundRule(caps={"*": -one})),
+        replace(waterfall, takers=("adl",), backstop=None, adl=Deleveraging(drawdown=UPSIDE_DOWN)),
+        replace(waterfall, takers=("backstop",), adl=None, backstop=Backstop("a", one, below=one)),
+    ]
+    return [{"liquidation": each} for each in rules] + [{"waterfall": each} for each in waterfalls]
 
 
 def _lending(chance: Random, lending: Lending) -> Lending:

@@ -116,7 +116,7 @@ def _pricing(chance: Random, plain: Pricing) -> Pricing:
             Decay("stair_step", interval=SECOND, cut=Decimal("0.99")),
             Decay("exponential", cut=Decimal("0.999")),
         )
-        duration = chance.choice((0, 3, 20)) * SECOND
+        duration = chance.choice((1, 3, 20)) * SECOND
         return FallingPrice(chance.choice(decays), duration, one(chance, "0", "0.02"))
     return plain
 

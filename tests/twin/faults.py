@@ -21,6 +21,7 @@ from engine.profile import (
     Volatility,
 )
 from tests.twin.lending_faults import lending_checks
+from tests.twin.liquidation_faults import liquidation_checks
 from tests.twin.waterfall_faults import waterfall_checks
 
 Checks = Iterator[bool]
@@ -50,10 +51,7 @@ def _sound(profile: RiskProfile) -> Checks:
         yield from _volatility(profile.volatility)
     for threshold in (profile.margin_call, profile.cancel_orders):
         yield threshold is None or 0 <= threshold.reset < threshold.at < 1
-    orders = profile.liquidation
-    for wait in (orders.order_ttl, orders.ack_timeout, orders.gap_timeout):
-        yield SECOND // 1000 <= wait <= HOUR
-    yield 0 <= orders.max_slippage < 1 and 0 <= orders.fee_rate < 1
+    yield from liquidation_checks(profile.liquidation)
     yield from waterfall_checks(profile.waterfall)
     yield from lending_checks(profile)
 
