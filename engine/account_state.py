@@ -48,6 +48,8 @@ class LiquidationRecord(msgspec.Struct, forbid_unknown_fields=True):
     opened_at: int = 0
     freed: Decimal = ZERO
     cooling_until: int | None = None
+    awaits: tuple[str, ...] = ()
+    deep: bool = False
 
 
 class LoansRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -170,6 +172,8 @@ def _liquidation(liquidation: Liquidation) -> LiquidationRecord:
         opened_at=liquidation.opened_at,
         freed=liquidation.freed,
         cooling_until=liquidation.cooling_until,
+        awaits=liquidation.awaits,
+        deep=liquidation.deep,
     )
 
 
@@ -206,6 +210,7 @@ def _restored_liquidation(account: Account, record: LiquidationRecord) -> Liquid
     liquidation.opened_at = record.opened_at
     liquidation.freed = record.freed
     liquidation.cooling_until = record.cooling_until
+    liquidation.awaits, liquidation.deep = record.awaits, record.deep
     for stored in record.orders:
         order = Order(
             account.order_id(record.number, stored.attempt),

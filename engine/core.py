@@ -13,6 +13,7 @@ from engine import admission, booking
 from engine import decisions as d
 from engine import events as e
 from engine.book import Account, Book, Group
+from engine.capped import Capped
 from engine.conditions import Refusal
 from engine.deleveraging import Candidates
 from engine.gates import Gates
@@ -22,6 +23,7 @@ from engine.liquidation import Order, Step, next_step, risk_key
 from engine.margin import Health, health
 from engine.markets import Markets
 from engine.money import EXACT
+from engine.pace import Flight, Sent, waits_for_room
 from engine.rules import Rules
 from engine.situation import (
     Situation,
@@ -59,6 +61,11 @@ class Pending(NamedTuple):
     situation: Situation
     step: Step
 
+    @property
+    def risk(self) -> Any:
+        """What the riskiest is the least by."""
+        return risk_key(self.health, self.group)
+
 
 class Engine:
     """One shard's margin state, and everything it decides.
@@ -83,6 +90,9 @@ class Engine:
         self.gates = Gates()
         self.transfers = Transfers()
         self.candidates = Candidates()
+        self.sent = Sent()
+        self.flight = Flight()
+        self._capped = Capped(self, self._value)
         self._touched: dict[Group, None] = {}
         self._pending: list[Pending] = []
         self._stale = self._disordered = False
@@ -119,14 +129,14 @@ class Engine:
 
         Raises `RuntimeError` while `proceed` still has something to give.
         """
-        if self._pending:
+        if self.undecided:
             raise RuntimeError("engine: the last event is not decided yet, call proceed()")
         with localcontext(EXACT):
             self.seq += 1
             self.index = 0
             self._newcomer = None
             self._receive(event)
-            if self._touched:
+            if self._touched or self.watch.risks.count:
                 self._look_at_touched()
                 self._decide_slice()
         return self._taken()
@@ -134,7 +144,7 @@ class Engine:
     def proceed(self) -> list[d.Decision]:
         """Decide slices of groups until one decides something; nothing when none is left."""
         with localcontext(EXACT):
-            while self._pending and not self._out:
+            while self.undecided and not self._out:
                 self._decide_slice()
         return self._taken()
 
@@ -147,6 +157,7 @@ class Engine:
                 if group.liquidation is not None:
                     self.liquidating[group] = None
                     for order in group.liquidation.in_order():
+                        self.flight.follow(order)
                         if order.is_transfer:
                             self.transfers.add(order)
                 self.touch(group)
@@ -157,7 +168,7 @@ class Engine:
     @property
     def undecided(self) -> bool:
         """Whether `proceed` still has something to give."""
-        return bool(self._pending)
+        return bool(self._pending or self._capped)
 
     def next_step_of(self, group: Group) -> Step:
         """Return the step that a group would take now; "rest" unless something was overlooked."""
@@ -359,11 +370,13 @@ class Engine:
 
     def _look_at_touched(self) -> None:
         """Find out which touched groups will take a step, riskiest first."""
+        self._touch_netted()
         touched, self._touched = self._touched, {}
         rest = [pending for pending in self._pending if pending.group not in touched]
         # Those who are not looked at again keep their places, and are when their turn comes.
         self._stale, self._disordered = bool(rest), False
         if not self.ready:
+            self._capped.forget()
             return
         found: list[Pending] = []
         for group in touched:
@@ -374,20 +387,39 @@ class Engine:
         self._pending = rest
         if found:
             self._pending = found + rest
-            self._pending.sort(key=lambda one: risk_key(one.health, one.group), reverse=True)
+            self._pending.sort(key=lambda one: one.risk, reverse=True)
+        self._capped.renew()
+
+    def _touch_netted(self) -> None:
+        """Look at who waits for room, where another group of the account may be set off now."""
+        if not self.ready or not self.rules.in_force.liquidation.netting:
+            return
+        for account in {group.account.id: group.account for group in self._touched}.values():
+            self.look_at([other for other in account.ordered_groups() if waits_for_room(other)])
 
     def _decide_slice(self) -> None:
         for _ in range(SLICE):
-            if not self._pending:
+            pending = self._next()
+            if pending is None:
                 return
-            self._decide(self._pending.pop())
+            self._decide(pending)
             if self._disordered:
                 self._look_at_touched()
+
+    def _next(self) -> Pending | None:
+        """Return who is to be decided next, among those who wait for room too."""
+        waiting = self._capped.riskiest()
+        if waiting is None:
+            return self._pending.pop() if self._pending else None
+        if self._pending and self._pending[-1].risk < waiting.risk:
+            return self._pending.pop()
+        self._capped.take()
+        return waiting
 
     def _decide(self, pending: Pending) -> None:
         """Take steps until the group is at rest."""
         group, state, situation, step = pending
-        if self._stale:
+        if self._stale or situation.capped:
             state, situation, step = self._look_at(group)
         while step != "rest":
             STEPS[step](self, group, state)
@@ -405,6 +437,9 @@ class Engine:
         """Tell the screens where a group stands, and what to watch it for."""
         thresholds = thresholds_of(situation, group, self.rules)
         self.watch.note(group, state, standing_of(group, state), *thresholds)
+
+    def _value(self, group: Group) -> Pending:
+        return Pending(group, *self._look_at(group))
 
     def _look_at(self, group: Group) -> tuple[Health | None, Situation, Step]:
         """Return a group's health, what is true of it, and the step it will take."""

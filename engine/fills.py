@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
-from engine import forced_fills, guard, sessions
+from engine import forced_fills, guard, pace, sessions
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed
@@ -74,6 +74,7 @@ def fill(engine: Engine, event: e.Fill) -> None:
         return
     if order is not None:
         _count_filled(engine, group, order, abs(event.size))
+        pace.note_filled(engine, order)
         _note_loss(group, event, order, effect, instrument, unit)
         if order.layer == "fund":
             settle_with_fund(engine, order, effect.closed, instrument, unit)
@@ -89,6 +90,7 @@ def _live_order(group: Group, order_id: str) -> Order | None:
 
 def _count_filled(engine: Engine, group: Group, order: Order, size: Decimal) -> None:
     order.filled += size
+    engine.flight.follow(order)
     if order.filled >= order.size:
         end_live(engine, group, order)
 
@@ -141,6 +143,7 @@ def order_closed(engine: Engine, event: e.OrderClosed) -> None:
     if event.filled_size != order.filled:
         detail = f"venue says {plain(event.filled_size)}, fills say {plain(order.filled)}"
         engine.anomaly(group, "filled_size", event.order_id, detail)
+    pace.note_ended(engine, order)
     end_live(engine, group, order)
     engine.touch(group)
 

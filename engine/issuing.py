@@ -56,12 +56,14 @@ def make_live(engine: Engine, group: Group, order: Order) -> None:
     liquidation_of(group).orders[order.id] = order
     if order.is_transfer:
         engine.transfers.add(order)
+    engine.flight.follow(order)
     engine.timers.await_order(group, order)
 
 
 def end_live(engine: Engine, group: Group, order: Order) -> None:
     """Have an order, sale or seizure fill no more; who was to take a transfer is free of it."""
     del liquidation_of(group).orders[order.id]
+    engine.flight.drop(order)
     if order.is_transfer:
         engine.transfers.remove(order)
         engine.look_at([engine.group_of(*order.counterparty)])

@@ -91,6 +91,7 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
         ({"blocked": True}, "hold"),
         ({"held": True}, "release"),
         ({"opened": False}, "open"),
+        ({"legs": True, "capped": True, "able": False}, "rest"),
         ({"promised": True, "noted": False}, "stand_by"),
         ({"promised": True}, "rest"),
         ({"cooling": True, "noted": False}, "cool"),
@@ -227,6 +228,11 @@ class Order:
         return bool(self.layer)
 
     @property
+    def is_market(self) -> bool:
+        """Whether a leg is to be closed in the market, by whoever comes."""
+        return self.closes_leg and not self.layer
+
+    @property
     def closes_leg(self) -> bool:
         """Whether this is an order in a derivative."""
         return not (self.is_sale or self.is_seizure)
@@ -252,13 +258,19 @@ class Auction(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Liquidation:
-    """One liquidation of a group, from its start to its end."""
+    """One liquidation of a group, from its start to its end.
+
+    While it waits "capped" for room for its orders, `awaits` are their symbols, and `deep` tells
+    whether those who take positions were asked too.
+    """
 
     __slots__ = (
         "auctions",
         "awaiting_until",
+        "awaits",
         "backstop",
         "cooling_until",
+        "deep",
         "freed",
         "losses",
         "number",
@@ -277,6 +289,8 @@ class Liquidation:
         self.opened_at = 0
         self.freed = ZERO
         self.cooling_until: int | None = None
+        self.awaits: tuple[str, ...] = ()
+        self.deep = False
         self.awaiting_until: int | None = None
         self.backstop = False
         self.orders: dict[str, Order] = {}

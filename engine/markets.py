@@ -30,7 +30,8 @@ class Markets:
     `now` is engine time. `prices` and `averages` by (symbol, kind), `interest` (long size, short
     size) by symbol, `pools` (deposits, borrows) by asset, `options` and `volatilities` by symbol,
     `lending` by pool; `indices` remembers those of a pool at a time, and is derived. `held` are
-    prices by (symbol, kind) that wait for a second one, `flow` forced fills (time, size) by symbol.
+    prices by (symbol, kind) that wait for a second one; by symbol `flow` are forced fills (time,
+    size), `unfilled` counts orders in a row that ended without a fill.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class Markets:
         self.indices: dict[str, tuple[LendingPool, int, Indices]] = {}
         self.held: dict[tuple[str, str], Decimal] = {}
         self.flow: dict[str, list[tuple[int, Decimal]]] = {}
+        self.unfilled: dict[str, int] = {}
 
     def price(self, symbol: str, kind: str) -> Decimal | None:
         """Return a price, if there is one."""

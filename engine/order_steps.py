@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import decisions as d
+from engine import pace
 from engine.book import Group
 from engine.issuing import issue, known, liquidation_of, make_live
-from engine.liquidation import Order
+from engine.liquidation import Liquidation, Order
 from engine.margin import Health
 from engine.netting import netted
-from engine.planning import PlannedOrder, plan_orders
+from engine.planning import Plan, PlannedOrder, plan_orders
 from engine.profile import SECOND
 from engine.takers import TAKERS
 from engine.transfers import Closing, Transfer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def orders(engine: Engine, group: Group, state: Health | None) -> None:
-    """Have legs closed as planned."""
+    """Have legs closed as planned, as far as there is room for orders."""
     liquidation, rule = liquidation_of(group), engine.rules.in_force.liquidation
     netting = netted(engine, group, known(state))
     for closing, transfer in netting:
@@ -32,11 +33,22 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
     plan = plan_orders(known(state), group.holdings, engine.rules, engine.markets, liquidation)
     liquidation.waits = plan.waits
     for planned in plan.orders:
-        send(engine, group, beside_takers(engine, group, planned))
-    if plan.waits == "cooldown":
+        fitted = pace.fitted(engine, beside_takers(engine, group, planned))
+        if fitted is not None:
+            send(engine, group, fitted)
+    if plan.orders and not liquidation.orders:
+        _queue(engine, liquidation, known(state), plan)
+    elif plan.waits == "cooldown":
         _cool(engine, group, SECOND)
     elif plan.partial and rule.cooldown is not None:
         _cool(engine, group, rule.cooldown.time)
+
+
+def _queue(engine: Engine, liquidation: Liquidation, state: Health, plan: Plan) -> None:
+    """Have a group wait for room for its orders."""
+    liquidation.waits = "capped"
+    liquidation.awaits = tuple(planned.symbol for planned in plan.orders)
+    liquidation.deep = pace.is_deep(engine, liquidation, state)
 
 
 def _cool(engine: Engine, group: Group, time: int) -> None:
@@ -118,15 +130,14 @@ def hand_over(engine: Engine, group: Group, closing: Closing, transfer: Transfer
 
 
 def send(engine: Engine, group: Group, planned: PlannedOrder) -> None:
-    """Have an order go to the market, unless nothing is left of it."""
-    if not planned.size:
-        return
+    """Have an order go to the market."""
     liquidation, issued = liquidation_of(group), issue(engine, group, planned.symbol)
     order = Order(
         issued.id, issued.attempt, planned.symbol, planned.side, planned.size, planned.limit,
         issued.expires, planned.bankruptcy, fee_rate=planned.fee_rate,
     )  # fmt: skip
     make_live(engine, group, order)
+    pace.note_sent(engine)
     engine.emit_for(
         group,
         d.LiquidationOrder,

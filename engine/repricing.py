@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import events as e
-from engine import guard, loans, sessions
+from engine import guard, loans, pace, sessions
 from engine.book import Group
 from engine.decisions import MarkUsed
 from engine.instruments import Option
@@ -114,8 +114,9 @@ def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
 
 
 def _forget_what_no_rule_keeps(engine: Engine) -> None:
-    """Drop averages, samples and held prices that the profile in force has no use for."""
+    """Drop averages, samples and counts that the profile in force has no use for."""
     guard.drop_unruled(engine)
+    pace.drop_unruled(engine)
     markets, rules = engine.markets, engine.rules
     if rules.in_force.entry.average_window is None:
         engine.changed.markets.update(symbol for symbol, _ in markets.averages)

@@ -14,6 +14,7 @@ from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
 from engine.netting import netted
+from engine.pace import has_room
 from engine.planning import closes_whole, plan_orders
 from engine.profile import RiskProfile, Threshold
 from engine.recourse import backs, lost, plan_draws
@@ -68,6 +69,7 @@ class Situation(NamedTuple):
     capped: bool  # already noted as waiting for room
     sellable: bool  # it owns something to convert into what it owes to pools
     lost: bool  # nothing is left that could repay a pool
+    able: bool  # it waits for room for its orders, and there may be some
     promised: bool  # somebody else's live transfer closes one of its legs
 
 
@@ -167,7 +169,15 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
     if indebted and state and liquidation and liquidation.reason == "breach" and not (legs or live):
         outlook = _outlook(engine, group, state)
     promised = legs and _promised(engine, group)
-    cooling, toxic = _pauses(engine, group, state) if legs else (False, outlook.toxic)
+    capped = liquidation is not None and liquidation.waits == "capped"
+    able = (
+        liquidation is not None
+        and legs
+        and liquidation.waits == "capped"
+        and has_room(engine, group, state, liquidation)
+    )
+    pauses = legs and (able or not capped)
+    cooling, toxic = _pauses(engine, group, state) if pauses else (False, outlook.toxic)
     pause: Waits = "promised" if promised else "cooldown" if cooling else "toxic"
     owes, convertible = bool(owed_assets(cash, reason_of(group), rules)), _convertible(cash, rules)
     alone = owes and rules.lending is not None and not (legs or convertible)
@@ -209,13 +219,14 @@ def situation_of(engine: Engine, group: Group, state: Health | None) -> Situatio
         halted_live=any(under_halt(order, rules) for order in active),
         orders_live=any(not order.is_sale for order in active),
         auctions=liquidation is not None and bool(liquidation.auctions),
-        capped=liquidation is not None and liquidation.waits == "capped",
+        capped=capped,
         settable=outlook.settable,
         seizable=outlook.seizable,
         full=outlook.full,
         sellable=outlook.sellable,
         lost=outlook.lost,
         promised=promised,
+        able=able,
     )
 
 
@@ -352,8 +363,11 @@ def _stop_ratio(situation: Situation, profile: RiskProfile) -> float:
     """Return maintenance over margin equity at which liquidation may stop; infinite, so that every
     price is looked at, where what comes next is no matter of these two."""
     trigger, rule = profile.trigger, profile.liquidation.cooldown
-    if situation.toxic or trigger.stop_at != "maintenance" or trigger.stop_notional_buffer:
+    by_maintenance = trigger.stop_at == "maintenance"
+    plain = by_maintenance and not trigger.stop_notional_buffer
+    if situation.toxic or not (plain or profile.lending is None):
         return math.inf
     if situation.cooling and (rule is None or rule.critical < LEAST_CRITICAL):
         return math.inf
-    return 1.0 / float(ONE + trigger.stop_buffer)
+    # What stops by initial margin is not breached besides: nearer than that nothing is to be seen.
+    return 1.0 / float(ONE + trigger.stop_buffer) if by_maintenance else 1.0

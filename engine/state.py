@@ -23,6 +23,7 @@ from engine.instruments import Instrument
 from engine.ledger import Ledger
 from engine.money import EXACT
 from engine.options import OptionInputs
+from engine.pace import Sent
 from engine.pools import LendingPool
 from engine.profile import RiskProfile
 from engine.volatility import VolatilityState
@@ -34,7 +35,7 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
 
     `averages` by kind of price; `interest` (long size, short size), `pool` (deposits, borrows) and
     `option` where they were told, `lending` of a pool; `held` by kind of price, `flow` (time,
-    size).
+    size); `unfilled` counts orders.
     """
 
     prices: list[MarkUsed]
@@ -55,6 +56,7 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     written_off: dict[str, Decimal] = {}
     held: dict[str, Decimal] = {}
     flow: list[tuple[int, Decimal]] = []
+    unfilled: int = 0
 
 
 _NOTHING = MarketRecord([], {}, None, None, None, None, None, {}, {}, {}, {}, {}, {}, {}, {})
@@ -91,6 +93,7 @@ class ShardRecord(msgspec.Struct, forbid_unknown_fields=True):
     seq: int
     index: int
     time: int
+    sent: Sent = Sent()
 
 
 def records(engine: Engine) -> dict[str, bytes]:
@@ -160,6 +163,7 @@ def restore(shard: int, items: Iterable[tuple[str, bytes]]) -> Engine:
         for _, raw in by_kind.get("shard", []):
             record = wire.read(raw, ShardRecord)
             engine.seq, engine.index, engine.time = record.seq, record.index, record.time
+            engine.sent = record.sent
         for name, raw in by_kind.get("market", []):
             _restore_market(engine, name, wire.read(raw, MarketRecord))
         for name, raw in by_kind.get("fund", []):
@@ -174,14 +178,15 @@ def restore(shard: int, items: Iterable[tuple[str, bytes]]) -> Engine:
 def _markets(engine: Engine) -> list[str]:
     ledger = engine.ledger
     names = {symbol for symbol, _ in engine.prices} | set(engine.price_sequences)
-    names |= set(engine.markets.interest) | set(engine.markets.pools) | set(engine.markets.flow)
+    names |= set(engine.markets.interest) | set(engine.markets.pools)
+    names |= set(engine.markets.flow) | set(engine.markets.unfilled)
     names |= {market for market, _ in ledger.clearing}
     names |= {market for _, market in ledger.shortfall} | set(engine.markets.lending)
     return sorted(names)
 
 
 def _shard(engine: Engine) -> bytes:
-    return wire.write(ShardRecord(engine.seq, engine.index, engine.time))
+    return wire.write(ShardRecord(engine.seq, engine.index, engine.time, engine.sent))
 
 
 def _rules(engine: Engine) -> bytes:
@@ -236,6 +241,7 @@ def _market(engine: Engine, market: str) -> bytes | None:
         clearing=clearing,
         held=_by_kind(markets.held, market),
         flow=markets.flow.get(market, []),
+        unfilled=markets.unfilled.get(market, 0),
         **{name: by_asset(getattr(ledger, name)) for name in Ledger.BY_MARKET},
     )
     return wire.write(record) if record != _NOTHING else None
@@ -254,6 +260,8 @@ def _restore_market(engine: Engine, market: str, record: MarketRecord) -> None:
         engine.markets.held[market, kind] = held
     if record.flow:
         engine.markets.flow[market] = record.flow
+    if record.unfilled:
+        engine.markets.unfilled[market] = record.unfilled
     known: tuple[tuple[dict[str, Any], Any], ...] = (
         (engine.markets.interest, record.interest),
         (engine.markets.pools, record.pool),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine import auctions
+from engine import auctions, pace
 from engine.book import Account, Group
 from engine.issuing import end_live
 
@@ -139,6 +139,7 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)
+        pace.note_ended(engine, order)
         end_live(engine, group, order)
         _unacknowledged(engine, group, order.id, "no answer to its cancellation")
         return True

@@ -31,6 +31,7 @@ from engine.loan_watch import LoanWatch
 from engine.margin import Health
 from engine.portfolio_watch import PortfolioWatch
 from engine.portfolios import underlying_of
+from engine.risk_screen import RiskScreen
 from engine.rules import Rules
 from engine.screen_curve import ScreenCurve, ScreenProfit, ScreenWeight
 
@@ -88,6 +89,7 @@ class Watch:
         self._references: dict[str, float] = {}
         self._portfolios = PortfolioWatch(book, rules, markets)
         self._loans = LoanWatch(book, rules, markets)
+        self.risks = RiskScreen(FIRST_CAPACITY)
 
     def new_rules(self) -> None:
         """Take over changed rules; every group is to be noted again after."""
@@ -131,6 +133,7 @@ class Watch:
         if row >= len(self._alarm):
             self._grow()
         self._standing[row] = STANDINGS.index(standing) + 1
+        self.risks.forget(row)
         # A group that every price is to be looked at for stays at a relief of infinity.
         self._rise[row], self._fall[row] = rise, 0.0 if math.isinf(fall) else fall
         if state is None:
@@ -171,6 +174,11 @@ class Watch:
             alarm += loans.raised * ahead
             relief += loans.gained * ahead
         self._alarm[row], self._relief[row] = alarm, relief
+        liquidation = group.liquidation
+        if standing == "capped" and liquidation is not None and liquidation.awaits:
+            known = math.inf if state.loans else error
+            self.risks.note(row, equity, maintenance, known, deep=liquidation.deep)
+            self.risks.await_symbols(row, liquidation.awaits)
 
     def _worth(self, leg: LegHealth) -> float:
         """Return the size of the numbers that a leg's are made of: of an option its underlying's
@@ -195,6 +203,7 @@ class Watch:
     def forget(self, group: Group) -> None:
         """Stop watching a group that is no more."""
         self._loans.forget(group)
+        self.risks.forget(group.row)
         if group.row < len(self._rise):
             self._alarm[group.row] = self._relief[group.row] = np.nan
             self._rise[group.row] = self._fall[group.row] = np.nan
@@ -297,6 +306,8 @@ class Watch:
             return self._move_in_portfolio(table, before, after)
         if not self._curve(symbol).straight:
             return self._move_by_curve(table, symbol, before, after)
+        if self.risks.count:
+            self._follow_risks(table, symbol, before, after)
         rows, step = table.group[:count], after - before
         crossing = None
         if not table.low_of_all < after <= table.high_of_all:
@@ -337,6 +348,13 @@ class Watch:
         for underlying, held in self._portfolios.settled_in(asset).items():
             found += self._raise_portfolio(underlying, held, np.zeros(len(held)))
         return found
+
+    def _follow_risks(self, table: LegTable, symbol: str, before: float, after: float) -> None:
+        """Carry a mark over to the risks of those who wait for room."""
+        legs = np.flatnonzero(self.risks.of(table.group[: len(table)]))
+        gained = table.exposure[legs] * (table.direction * (after - before))
+        raised = self._raised(table, symbol, legs, before, after)
+        self.risks.moved(table.group[legs], gained, raised)
 
     def _cross(self, table: LegTable, symbol: str, before: float, after: float) -> Rows:
         """Put right what the lines of legs that go over a bracket edge would miss; return them."""
@@ -426,6 +444,8 @@ class Watch:
 
     def _move(self, rows: Rows, gained: Floats, raised: Floats) -> list[Group]:
         """Carry gains of margin equity and rises of maintenance over to alarm and relief."""
+        if self.risks.count:
+            self.risks.moved(rows, gained, raised)
         alarm = self._alarm[rows] + (raised - self._rise[rows] * gained)
         relief = self._relief[rows] + (self._fall[rows] * gained - raised)
         self._alarm[rows], self._relief[rows] = alarm, relief
@@ -461,6 +481,7 @@ class Watch:
             setattr(self, name, np.concatenate([column, np.full(room, np.nan)]))
         self._standing = np.concatenate([self._standing, np.zeros(room, np.int8)])
         self._loans.grow(room)
+        self.risks.grow(room)
         for columns in (self._net, self._required):
             for asset, column in columns.items():
                 columns[asset] = np.concatenate([column, np.zeros(room)])

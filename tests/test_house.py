@@ -58,6 +58,7 @@ def test_engine_uses_floats_in_screens_and_pictures_only(path):
         "portfolio_screen.py",
         "portfolio_watch.py",
         "screen_curve.py",
+        "capped.py",
         "entry_screen.py",
         "loan_book.py",
         "loan_watch.py",

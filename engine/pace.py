@@ -1,0 +1,183 @@
+"""How fast liquidation goes: how many orders at a time, and how much of a market.
+
+docs/semantics.md, 11. What is counted is state: orders sent, by event and by second, and orders in
+a row that found nobody. What is in flight is derived from the live orders.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.book import Group
+from engine.liquidation_profile import SECOND, Pace
+from engine.margin import Health, notional
+from engine.money import ONE, ZERO, floor_to
+from engine.netting import netted
+from engine.profile import by_symbol
+
+if TYPE_CHECKING:
+    from engine.core import Engine
+    from engine.liquidation import Liquidation, Order
+    from engine.planning import PlannedOrder
+
+
+LEAST_ROOM = Decimal("0.01")
+"""The part of a limit of what is in flight below which there is no room: every tick would open some
+for an order of dust."""
+
+
+class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many orders went to the market in event number `seq`, and in `second` of engine time."""
+
+    seq: int = 0
+    in_event: int = 0
+    second: int = 0
+    in_second: int = 0
+
+
+class Flight:
+    """What live market orders have left to fill, by symbol."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, dict[str, Decimal]] = {}
+        self._left: dict[str, Decimal] = {}
+
+    def follow(self, order: Order) -> None:
+        """Take over what a live order has left, if it is in the market."""
+        if not order.is_market:
+            return
+        orders = self._orders.setdefault(order.symbol, {})
+        left = max(order.size - order.filled, ZERO)
+        before = orders.get(order.id, ZERO)
+        self._left[order.symbol] = self.left(order.symbol) + left - before
+        orders[order.id] = left
+
+    def drop(self, order: Order) -> None:
+        """Forget an order that is not live any more."""
+        left = self._orders.get(order.symbol, {}).pop(order.id, None)
+        if left is not None:
+            self._left[order.symbol] -= left
+
+    def left(self, symbol: str) -> Decimal:
+        """Return the size that live orders have left together."""
+        return self._left.get(symbol, ZERO)
+
+    def busy(self, symbol: str) -> bool:
+        """Tell whether any order is live."""
+        return bool(self._orders.get(symbol))
+
+
+def fitted(engine: Engine, order: PlannedOrder) -> PlannedOrder | None:
+    """Return an order as large as there is room for it, none where nothing of it may go out now."""
+    most = room(engine, order.symbol) if order.size and may_send(engine) else ZERO
+    if most == 0:
+        return None
+    return order if most is None else order._replace(size=min(order.size, most))
+
+
+def may_send(engine: Engine) -> bool:
+    """Tell whether the counts of orders leave room for another."""
+    rule, sent = _rule(engine), engine.sent
+    in_event = sent.in_event if sent.seq == engine.seq else 0
+    in_second = sent.in_second if sent.second == engine.time // SECOND else 0
+    return not (
+        (rule.per_event is not None and in_event >= rule.per_event)
+        or (rule.per_second is not None and in_second >= rule.per_second)
+    )
+
+
+def room(engine: Engine, symbol: str) -> Decimal | None:
+    """Return the largest size that an order in a symbol may have now, whatever the counts say: none
+    for any, 0 where no order may go out."""
+    rule = _rule(engine)
+    if engine.rules.halts(symbol):
+        return ZERO
+    unfilled = engine.markets.unfilled.get(symbol, 0)
+    if rule.unfilled is not None and unfilled >= rule.unfilled and engine.flight.busy(symbol):
+        return ZERO
+    listed = engine.rules.derivatives[symbol]
+    limit = by_symbol(rule.in_flight, symbol, listed.underlying)
+    mark = engine.markets.price(symbol, "mark")
+    if limit is None or mark is None:
+        return None
+    unit = engine.rules.settle_of(symbol).unit
+    left, each = (notional(listed, x, mark, unit) for x in (engine.flight.left(symbol), ONE))
+    most = floor_to(limit - left, listed.lot, each)
+    return most if most > 0 and (limit - left) >= limit * LEAST_ROOM else ZERO
+
+
+def by_market(engine: Engine) -> bool:
+    """Tell whether there may be room for an order in one symbol, and not in another."""
+    rule = _rule(engine)
+    return bool(rule.in_flight) or rule.unfilled is not None
+
+
+def has_room(engine: Engine, group: Group, state: Health | None, liquidation: Liquidation) -> bool:
+    """Tell whether a group that waits "capped" is to try again: a symbol that it waits for is open,
+    another group of its account can be set off, or it came to be worse than when it was held
+    back."""
+    if state is None:
+        return False
+    if may_send(engine) and any(room(engine, symbol) != 0 for symbol in liquidation.awaits):
+        return True
+    deeper = is_deep(engine, liquidation, state) and not liquidation.deep
+    return deeper or bool(netted(engine, group, state))
+
+
+def is_deep(engine: Engine, liquidation: Liquidation, state: Health) -> bool:
+    """Tell whether a group is not left to the market alone: those who take positions are asked,
+    whatever room there is."""
+    below = asked_below(engine)
+    if below is None:
+        return False
+    return liquidation.backstop or state.margin_equity <= below * state.maintenance
+
+
+def asked_below(engine: Engine) -> Decimal | None:
+    """Return the ratio of margin equity to maintenance at which those who take positions are asked,
+    none where nobody does."""
+    rule = engine.rules.in_force.waterfall
+    if not rule.takers:
+        return None
+    return ZERO if rule.backstop is None or rule.backstop.below is None else rule.backstop.below
+
+
+def waits_for_room(group: Group) -> bool:
+    """Tell whether a group waits "capped"."""
+    return group.liquidation is not None and group.liquidation.waits == "capped"
+
+
+def note_sent(engine: Engine) -> None:
+    """Count an order that goes to the market."""
+    sent, second = engine.sent, engine.time // SECOND
+    in_event = sent.in_event if sent.seq == engine.seq else 0
+    in_second = sent.in_second if sent.second == second else 0
+    engine.sent = Sent(engine.seq, in_event + 1, second, in_second + 1)
+
+
+def note_filled(engine: Engine, order: Order) -> None:
+    """Take note that an order in the market was filled, at least in part."""
+    if order.is_market and engine.markets.unfilled.pop(order.symbol, 0):
+        engine.changed.markets.add(order.symbol)
+
+
+def note_ended(engine: Engine, order: Order) -> None:
+    """Count an order in the market that ended without a fill."""
+    if order.is_market and not order.filled and _rule(engine).unfilled is not None:
+        unfilled = engine.markets.unfilled
+        unfilled[order.symbol] = unfilled.get(order.symbol, 0) + 1
+        engine.changed.markets.add(order.symbol)
+
+
+def drop_unruled(engine: Engine) -> None:
+    """Forget unfilled orders where the profile in force does not count them."""
+    if _rule(engine).unfilled is None:
+        engine.changed.markets.update(engine.markets.unfilled)
+        engine.markets.unfilled.clear()
+
+
+def _rule(engine: Engine) -> Pace:
+    return engine.rules.in_force.liquidation.pace
