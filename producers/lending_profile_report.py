@@ -9,6 +9,7 @@ from math import isqrt
 from rich.console import Console
 from rich.table import Table
 
+from engine.auction import Decay
 from engine.interest import YEAR, RateCurve, kinked_rate
 from engine.lending import CloseFactor, FullRepayment, TargetHealth, TargetLoanToValue, WholeAccount
 from engine.lending_faults import bonus_at_threshold, most_bonus
@@ -291,15 +292,7 @@ def _amount_repaid(lending: Lending) -> str:
 def _auction(rule: DutchAuction) -> Iterator[tuple[str, str]]:
     yield "Collateral is sold by", "Dutch auction, for the debt and the bonus as a penalty"
     yield "The price starts at", f"{_words(rule.start_factor)} of the market's"
-    decay = rule.decay
-    if decay.shape == "linear":
-        yield "and falls", f"in a line, to nothing in {_time(decay.duration)}"
-    else:
-        every = _time(decay.interval)
-        yield (
-            "and falls",
-            f"by {_words(ONE - decay.cut)} each {every} ({decay.shape.replace('_', ' ')})",
-        )
+    yield "and falls", decay_said(rule.decay)
     after, below = _time(rule.reset.after), _words(rule.reset.below)
     yield "It is reset after", f"{after}, or below {below} of the start"
     if rule.most_resets is not None:
@@ -309,6 +302,14 @@ def _auction(rule: DutchAuction) -> Iterator[tuple[str, str]]:
     if rule.in_flight is not None:
         limit, each = full(rule.in_flight.limit), full(rule.in_flight.collateral_limit)
         yield "On auction at once", f"at most {limit} of debt, {each} of one collateral"
+
+
+def decay_said(decay: Decay) -> str:
+    """Say how an auction's price falls."""
+    if decay.shape == "linear":
+        return f"in a line, to nothing in {_time(decay.duration)}"
+    by = f"by {_words(ONE - decay.cut)} each {_time(decay.interval)}"
+    return f"{by} ({decay.shape.replace('_', ' ')})"
 
 
 def _time(span: int) -> str:

@@ -12,8 +12,6 @@ from rich.table import Table
 
 from engine.money import ONE
 from engine.profile import (
-    HOUR,
-    SECOND,
     Bracket,
     Portfolio,
     Requirement,
@@ -23,7 +21,8 @@ from engine.profile import (
 )
 from engine.requirement import initial_rate
 from producers import lending_profile_report
-from producers.report import full, table
+from producers.liquidation_said import liquidation_said, waterfall_said
+from producers.report import full, span, table
 
 SYMBOLS = 12
 """As many symbols' requirements are printed when none is asked for; JSON has all."""
@@ -185,18 +184,15 @@ def _settings(profile: RiskProfile) -> Iterator[tuple[str, str]]:
     if margins:
         yield "Own orders at entry", profile.entry.open_orders.replace("_", " ")
     if profile.entry.average_window is not None:
-        yield "Prices at entry are averaged over", _time(profile.entry.average_window)
+        yield "Prices at entry are averaged over", span(profile.entry.average_window)
     if profile.volatility is not None:
         yield from _volatility(profile.volatility)
-    yield "An order lives", _time(rule.order_ttl)
-    yield "A cancellation is waited for", _time(rule.ack_timeout)
-    yield "Missing events are waited for", _time(rule.gap_timeout)
+    yield "An order lives", span(rule.order_ttl)
+    yield "A cancellation is waited for", span(rule.ack_timeout)
+    yield "Missing events are waited for", span(rule.gap_timeout)
     if margins:
-        yield "Slippage in stage backstop", full(rule.max_slippage)
-        yield "Liquidation fee", full(rule.fee_rate)
-    if rule.fillable is not None:
-        words = f"adjustment {full(rule.fillable.adjustment)}, spread {full(rule.fillable.spread)}"
-        yield "Limit by fillable price", words
+        yield from liquidation_said(rule)
+        yield from waterfall_said(profile.waterfall)
     prices = profile.prices
     yield "Sources of mark, index, last", ", ".join((prices.mark, prices.index, prices.last))
     for symbol, source in sorted(prices.symbols.items()):
@@ -237,15 +233,10 @@ def _volatility(rule: Volatility) -> Iterator[tuple[str, str]]:
     yield "Initial grows with volatility above a day's", references
     yield "by a factor of", f"{full(rule.floor)} to {full(rule.cap)}, in steps of {full(rule.step)}"
     yield "that rises and falls in an hour by", f"{full(rule.rise)}, {full(rule.fall)}"
-    yield "measured every", f"{_time(rule.interval)}, decay {full(rule.decay)}"
+    yield "measured every", f"{span(rule.interval)}, decay {full(rule.decay)}"
     yield "and at least", f"{full(rule.lookback_share)} of the peak of {rule.lookback_days} days"
     ramp = rule.maintenance_ramp
-    yield "Maintenance follows", f"in {_time(ramp)}" if ramp is not None else "not at all"
-
-
-def _time(span: int) -> str:
-    """Write a span of microseconds."""
-    return f"{span / HOUR:g} h" if span >= HOUR else f"{span / SECOND:g} s"
+    yield "Maintenance follows", f"in {span(ramp)}" if ramp is not None else "not at all"
 
 
 # --- tables by asset and by symbol

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.money import EXACT, exact, plain
+from engine.profile import HOUR, SECOND
 from producers.summary import OUTCOMES, Market, Summary
 
 WIDTH = 100
@@ -92,6 +93,11 @@ def moment(time: int, *, fraction: bool = True) -> str:
         return f"{time} µs"
     part = f".{at.microsecond:06d}" if fraction and at.microsecond else ""
     return at.strftime("%Y-%m-%d %H:%M:%S") + part
+
+
+def span(time: int) -> str:
+    """Write a span of microseconds in hours or seconds."""
+    return f"{time / HOUR:g} h" if time >= HOUR else f"{time / SECOND:g} s"
 
 
 def table(title: str, columns: Sequence[str], left: int = 1, caption: str = "") -> Table:
