@@ -19,13 +19,10 @@ from engine.decisions import (
     CollateralLiquidation,
     CollateralSale,
     Decision,
-    LiquidationOrder,
 )
 from engine.events import Event
 from producers import arithmetic, explanation, report
-from producers.explanation import Explanation
-
-Ask = LiquidationOrder | CollateralSale | CollateralLiquidation | AuctionStarted
+from producers.explanation import Ask, Explanation, Transfer
 
 
 class NotFound(LookupError):
@@ -73,7 +70,9 @@ class Story(LiquidationStory):
     def _fitting(self, order: Ask, engine: Engine) -> dict[str, Any] | None:
         """Return what the order was decided on: after the event, or before it, when a timer did."""
         fits: Any = arithmetic.fits_order
-        if isinstance(order, CollateralSale):
+        if isinstance(order, Transfer):
+            fits = arithmetic.fits_transfer
+        elif isinstance(order, CollateralSale):
             fits = arithmetic.fits_sale
         elif isinstance(order, CollateralLiquidation | AuctionStarted):
             fits = arithmetic.fits_seizure

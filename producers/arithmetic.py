@@ -24,10 +24,13 @@ from engine.decisions import (
     AuctionStarted,
     CollateralLiquidation,
     CollateralSale,
+    Deleverage,
     LiquidationOrder,
+    TakeOver,
 )
 from engine.instruments import Listed
 from engine.lending import Backing, health_factor
+from engine.liquidation_profile import AtBankruptcy, Fillable
 from engine.margin import (
     Health,
     LegHealth,
@@ -35,7 +38,9 @@ from engine.margin import (
 )
 from engine.markets import Markets
 from engine.money import ONE, ZERO, exact
+from engine.profile import RiskProfile
 from engine.rules import Rules
+from producers.liquidation_said import price_said, sizing_said
 from producers.loan_outlook import loan_rows, repayment_rule
 from producers.requirement_steps import maintenance_steps, portfolios, rule_key, weight_said
 
@@ -67,6 +72,8 @@ def of_group(engine: Engine, group: Group) -> dict[str, Any] | None:
         "stop_margin_equity": stop_equity,
         "stop": stop,
         "max_slippage": profile.liquidation.max_slippage,
+        "rules": _rules_of_orders(profile),
+        "opened_at": group.liquidation.opened_at if group.liquidation else None,
         "prices": _prices(engine, health),
         "balances": [_balance(asset, health, rules) for asset in sorted(health.net)],
         "returned": _returned(health, rules),
@@ -81,13 +88,37 @@ def of_group(engine: Engine, group: Group) -> dict[str, Any] | None:
     }
 
 
+def _rules_of_orders(profile: RiskProfile) -> dict[str, Any]:
+    """Return what decides sizes, limits, and what becomes of orders that lower health."""
+    rule, backstop = profile.liquidation, profile.waterfall.backstop
+    below = backstop.below if backstop is not None else None
+    return {
+        "sizing": sizing_said(rule.sizing),
+        "limit": price_said(rule.price),
+        "by_mark": not isinstance(rule.price, AtBankruptcy | Fillable),
+        "toxic": rule.toxic,
+        "backstop_below": below,
+    }
+
+
 def fits_order(found: dict[str, Any], order: LiquidationOrder) -> bool:
     """Tell whether `found` is what `order` was decided on."""
     return found["margin"] == order.margin and any(
         leg["symbol"] == order.symbol
-        and abs(leg["size"]) == order.size
+        and abs(leg["size"]) >= order.size
         and leg["mark"] == order.decided_mark
         and leg["bankruptcy_price"] == order.bankruptcy_price
+        for leg in found["legs"]
+    )
+
+
+def fits_transfer(found: dict[str, Any], transfer: TakeOver | Deleverage) -> bool:
+    """Tell whether `found` is what a transfer was decided on: it is at the bankruptcy price of its
+    leg, or at the mark."""
+    return found["margin"] == transfer.margin and any(
+        leg["symbol"] == transfer.symbol
+        and abs(leg["size"]) >= transfer.size
+        and transfer.price in (leg["bankruptcy_price"], leg["mark"])
         for leg in found["legs"]
     )
 

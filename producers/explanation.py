@@ -17,14 +17,17 @@ from producers.course import (
     auction,
     beginning,
     course_data,
+    deleverage,
     evidence,
     seizure,
     show_course,
+    take_over,
 )
 from producers.loan_report import loans_said, seizure_said
 from producers.report import full, moment, table
 
-Ask = d.LiquidationOrder | d.CollateralSale | d.CollateralLiquidation | d.AuctionStarted
+Transfer = d.TakeOver | d.Deleverage
+Ask = d.LiquidationOrder | Transfer | d.CollateralSale | d.CollateralLiquidation | d.AuctionStarted
 
 
 class Explanation(NamedTuple):
@@ -64,6 +67,8 @@ def show(out: Console, told: Explanation) -> None:
         _show_health(out, found)
         if isinstance(order, d.LiquidationOrder):
             _show_limit(out, order, found)
+        elif isinstance(order, Transfer):
+            _show_transfer(out, order, found)
         elif isinstance(order, d.CollateralSale):
             _show_sale(out, order, found)
         elif isinstance(order, d.CollateralLiquidation):
@@ -87,9 +92,14 @@ def _headline(order: Ask) -> str:
         return f"Seizure {order.order_id}: {seizure(order)}"
     if isinstance(order, d.AuctionStarted):
         return f"Auction {order.auction_id}: {auction(order)}"
+    if isinstance(order, d.TakeOver):
+        return f"Transfer {order.order_id}: {take_over(order)}"
+    if isinstance(order, d.Deleverage):
+        return f"Deleveraging {order.order_id}: {deleverage(order)}"
     return (
         f"Order {order.order_id}: {order.side} {full(order.size)} {order.symbol} at "
         f"{full(order.limit_price)} or better, stage {order.stage}"
+        + (", toxic" if order.toxic else "")
         + (f", replaces {order.replaces}" if order.replaces else "")
     )
 
@@ -209,11 +219,44 @@ def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) 
         _say(out, f"  {line}")
 
 
+def _show_transfer(out: Console, transfer: Transfer, found: dict[str, Any]) -> None:
+    _say(out, "\nPrice of the transfer", style="bold")
+    leg = next(leg for leg in found["legs"] if leg["symbol"] == transfer.symbol)
+    for line in _bankruptcy_said(leg, found, sells=transfer.side == "sell"):
+        _say(out, f"  {line}")
+    if transfer.price != leg["bankruptcy_price"]:
+        _say(out, f"  it goes over at the mark: {full(transfer.price)}")
+    elif isinstance(transfer, d.TakeOver):
+        _say(
+            out,
+            f"  the market does not take it at the limit: it goes over at {full(transfer.price)}",
+        )
+    if isinstance(transfer, d.Deleverage):
+        _say(
+            out,
+            f"  the counterparty forgoes {full(transfer.size)} at {full(leg['mark'])} less at "
+            f"{full(transfer.price)}: {full(transfer.forgone)} {leg['settle']}",
+        )
+
+
 def limit_said(order: d.LiquidationOrder, found: dict[str, Any]) -> Iterator[str]:
-    """Say how the prices of an order come about."""
+    """Say how the size and the prices of an order come about."""
     leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
-    unit, sells = leg["settle"], order.side == "sell"
-    whole = full(leg["share_whole"])
+    sells, whole = order.side == "sell", abs(leg["size"])
+    if order.size != whole:
+        yield f"size: {full(order.size)} of {full(whole)} ({found['rules']['sizing']})"
+    yield from _bankruptcy_said(leg, found, sells=sells)
+    if leg["fillable"] is None:
+        yield f"limit after the taker fee: {_limit(leg, sells)}"
+    else:
+        yield f"limit: {_fillable(leg, found, sells)}"
+    yield _stage(order, found, leg["limit_price"])
+    if order.toxic:
+        yield "toxic: what is left after it has less margin for what it needs"
+
+
+def _bankruptcy_said(leg: dict[str, Any], found: dict[str, Any], *, sells: bool) -> Iterator[str]:
+    unit, whole = leg["settle"], full(leg["share_whole"])
     if leg["settle_price"] != 1:
         whole = f"({whole} × {full(leg['settle_price'])})"
     yield (
@@ -225,11 +268,6 @@ def limit_said(order: d.LiquidationOrder, found: dict[str, Any]) -> Iterator[str
         f"{full(leg['share'])} = {full(leg['target'])} {unit}"
     )
     yield f"bankruptcy price: {_solved(leg, sells)}"
-    if leg["fillable"] is None:
-        yield f"limit after the taker fee: {_limit(leg, sells)}"
-    else:
-        yield f"limit: {_fillable(leg, found, sells)}"
-    yield _stage(order, found, leg["limit_price"])
 
 
 def _solved(leg: dict[str, Any], sells: bool) -> str:
@@ -276,20 +314,30 @@ def _stage(order: d.LiquidationOrder, found: dict[str, Any], limit: Decimal | No
     mark, slippage = full(order.decided_mark), full(found["max_slippage"])
     sign = "−" if order.side == "sell" else "+"
     slipped = f"mark {mark} × (1 {sign} {slippage}), to the tick: {full(order.limit_price)}"
-    if order.stage == "limit":
-        if limit is not None:
-            return f"the mark {mark} is not beyond the limit: stage limit, at the limit"
-        return f"without a limit and with equity left, stage limit at {slipped}"
+    if order.stage == "backstop":
+        return f"{_why_backstop(order, found, limit)}: stage backstop, at {slipped}"
+    if limit is not None and order.limit_price == limit:
+        return f"the mark {mark} is not beyond the limit: stage limit, at the limit"
+    if found["rules"]["by_mark"]:
+        by = found["rules"]["limit"]
+        return f"stage limit, nearer to the mark {mark}: {full(order.limit_price)} ({by})"
+    return f"without a limit and with equity left, stage limit at {slipped}"
+
+
+def _why_backstop(order: d.LiquidationOrder, found: dict[str, Any], limit: Decimal | None) -> str:
     beyond = limit is not None and (
         order.decided_mark < limit if order.side == "sell" else order.decided_mark > limit
     )
+    below = found["rules"]["backstop_below"]
     if beyond:
-        why = f"the mark {mark} is beyond the limit"
-    elif limit is None and found["equity"] < 0:
-        why = "there is no limit and equity is negative"
-    else:
-        why = "an order of this liquidation expired before"
-    return f"{why}: stage backstop, at {slipped}"
+        return f"the mark {full(order.decided_mark)} is beyond the limit"
+    if limit is None and found["equity"] < 0:
+        return "there is no limit and equity is negative"
+    if below is not None and found["margin_equity"] < below * found["maintenance"]:
+        return f"margin equity is below {full(below)} × maintenance"
+    if order.toxic and found["rules"]["toxic"] == "take_over":
+        return "it lowers health, and goes to those who take positions"
+    return "an order of this liquidation expired before"
 
 
 def _show_sale(out: Console, sale: d.CollateralSale, found: dict[str, Any]) -> None:

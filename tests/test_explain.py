@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from consumers import explain
-from consumers.explain import Ask, Story
+from consumers.explain import Story
 from consumers.replay import decide
 from consumers.story import id_of
 from engine import wire
@@ -17,16 +17,21 @@ from engine.decisions import (
     AuctionStarted,
     CollateralLiquidation,
     CollateralSale,
+    Deleverage,
     LiquidationOrder,
+    TakeOver,
 )
 from engine.events import AnyEvent
 from engine.money import exact
 from producers import explanation, report
 from producers.event_log import EventLogWriter
+from producers.explanation import Ask
 from tests.histories import History
 
 LIMITS: dict[type, str] = {
     LiquidationOrder: "limit_price",
+    TakeOver: "price",
+    Deleverage: "price",
     CollateralSale: "limit_price",
     CollateralLiquidation: "seize",
     AuctionStarted: "start_price",
@@ -70,7 +75,8 @@ def test_the_arithmetic_of_an_order_is_found_and_told(seed: int, tmp_path: Path)
         if isinstance(told.order, LiquidationOrder) and told.order.stage == "limit":
             assert found is not None
             leg = next(leg for leg in found["legs"] if leg["symbol"] == told.order.symbol)
-            assert leg["limit_price"] in (told.order.limit_price, None)
+            by_mark = found["rules"]["by_mark"]
+            assert by_mark or leg["limit_price"] in (told.order.limit_price, None)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
