@@ -143,6 +143,7 @@ def _liquidation(liquidation: Liquidation) -> dict[str, Any]:
         "number": liquidation.number,
         "reason": liquidation.reason,
         "waits": liquidation.waits,
+        "waits_until": liquidation.cooling_until if liquidation.waits == "cooldown" else None,
         "stage": "backstop" if liquidation.backstop else "limit",
         "awaits_cancellation_until": liquidation.awaiting_until,
         "orders": [_order(order) for order in liquidation.in_order()],
@@ -165,9 +166,19 @@ def _order(order: Order) -> dict[str, Any]:
         "filled": order.filled,
         "limit": order.limit,
         "bankruptcy_price": order.bankruptcy,
+        "fee_rate": order.fee_rate,
+        "taker": _taker(order),
         "expires": order.expires,
         "cancelling_until": order.cancelling_until,
     }
+
+
+def _taker(order: Order) -> dict[str, str] | None:
+    """Return who is to take the position, none where that is the market."""
+    account, margin = order.counterparty
+    if not order.layer:
+        return None
+    return {"layer": order.layer, "account": account, "margin": margin}
 
 
 def show_account(out: Console, data: dict[str, Any]) -> None:
@@ -255,6 +266,8 @@ def _number(value: Any) -> str:
 
 def _show_liquidation(out: Console, liquidation: dict[str, Any]) -> None:
     waits = f", waits: {liquidation['waits']}" if liquidation["waits"] else ""
+    if liquidation["waits_until"]:
+        waits += f" until {moment(liquidation['waits_until'])}"
     on_loans = liquidation["auctions"] or any(one["collateral"] for one in liquidation["orders"])
     # Orders in a market have stages; seizures and auctions do not.
     stage = "" if on_loans else f", stage {liquidation['stage']}"
@@ -262,22 +275,43 @@ def _show_liquidation(out: Console, liquidation: dict[str, Any]) -> None:
     if liquidation["awaits_cancellation_until"]:
         until = moment(liquidation["awaits_cancellation_until"])
         out.print(f"It awaits the cancellation of own orders until {until}.")
-    placed = [order for order in liquidation["orders"] if not order["collateral"]]
-    if placed:
-        made = table("", ["Live order", "Side", "Size", "Filled", "Limit", "Until"], left=2)
-        for order in placed:
-            numbers = (full(order[key]) for key in ("size", "filled", "limit"))
-            made.add_row(order["order_id"], order["side"], *numbers, _until(order))
-        out.print(made)
-    seizures = [order for order in liquidation["orders"] if order["collateral"]]
-    if seizures:
-        made = table("", ["Live seizure", "Repay", "Repaid", "Seize", "Collateral", "Until"])
-        for order in seizures:
-            numbers = (full(order[key]) for key in ("size", "filled", "seize"))
-            made.add_row(order["order_id"], *numbers, order["collateral"], _until(order))
-        out.print(made)
+    for made in (
+        _live_transfers([order for order in liquidation["orders"] if order["taker"]]),
+        _live_orders(
+            [one for one in liquidation["orders"] if not (one["collateral"] or one["taker"])]
+        ),
+        _live_seizures([order for order in liquidation["orders"] if order["collateral"]]),
+    ):
+        if made.row_count:
+            out.print(made)
     if liquidation["auctions"]:
         out.print(loan_report.live_auctions(liquidation["auctions"]))
+
+
+def _live_orders(orders: list[dict[str, Any]]) -> Table:
+    made = table("", ["Live order", "Side", "Size", "Filled", "Limit", "Until"], left=2)
+    for order in orders:
+        numbers = (full(order[key]) for key in ("size", "filled", "limit"))
+        made.add_row(order["order_id"], order["side"], *numbers, _until(order))
+    return made
+
+
+def _live_transfers(orders: list[dict[str, Any]]) -> Table:
+    made = table("", ["Live transfer", "To", "Side", "Size", "Filled", "Price", "Until"], left=3)
+    for order in orders:
+        taker = order["taker"]
+        to = f"{taker['layer']}: {taker['account']} {taker['margin']}"
+        numbers = (full(order[key]) for key in ("size", "filled", "limit"))
+        made.add_row(order["order_id"], to, order["side"], *numbers, _until(order))
+    return made
+
+
+def _live_seizures(orders: list[dict[str, Any]]) -> Table:
+    made = table("", ["Live seizure", "Repay", "Repaid", "Seize", "Collateral", "Until"])
+    for order in orders:
+        numbers = (full(order[key]) for key in ("size", "filled", "seize"))
+        made.add_row(order["order_id"], *numbers, order["collateral"], _until(order))
+    return made
 
 
 def _until(order: dict[str, Any]) -> str:

@@ -20,15 +20,18 @@ from engine.decisions import (
     CollateralLiquidation,
     CollateralSale,
     Decision,
+    Deleverage,
     FundDraw,
     LiquidationOrder,
     LiquidationStarted,
+    LossShared,
     LossSocialised,
     MarginCall,
     ReserveDraw,
     SetOff,
     Shortfall,
     SupplyDrawn,
+    TakeOver,
 )
 from engine.liquidation_price import liquidation_prices
 from engine.margin import level
@@ -47,6 +50,8 @@ Told = (
     | LiquidationStarted
     | CancelOpenOrders
     | LiquidationOrder
+    | TakeOver
+    | Deleverage
     | CollateralSale
     | CollateralLiquidation
     | AuctionStarted
@@ -56,6 +61,7 @@ Told = (
     | FundDraw
     | ReserveDraw
     | LossSocialised
+    | LossShared
     | BadDebt
 )
 
@@ -218,9 +224,13 @@ LOST = {
     "FundDraw": "paid by the fund",
     "ReserveDraw": "borne by the reserve",
     "LossSocialised": "borne by lenders",
+    "LossShared": "borne by other accounts",
     "BadDebt": "bad debt",
 }
 """How losses and those who bear them are told, by the type of the decision."""
+
+TRANSFERS = {"TakeOver": "taken over", "Deleverage": "deleveraged"}
+"""How transfers are told, by the type of the decision."""
 
 STATES = {
     "healthy": "healthy: nothing is liquidated",
@@ -327,6 +337,11 @@ def _orders(group: dict[str, Any]) -> Table:
         if told["type"] == "LiquidationOrder":
             prices = full(told["limit_price"]), _price(told["bankruptcy_price"])
             made.add_row(told["symbol"], told["side"], full(told["size"]), *prices, told["stage"])
+        elif told["type"] in TRANSFERS:
+            made.add_row(
+                told["symbol"], told["side"], full(told["size"]), full(told["price"]), NOTHING,
+                TRANSFERS[told["type"]],
+            )  # fmt: skip
         elif told["type"] == "CollateralSale":
             limit = f"{full(told['limit_price'])} {told['for_asset']}"
             made.add_row(told["asset"], "sell", full(told["amount"]), limit, NOTHING, "conversion")
@@ -364,7 +379,9 @@ def _course(group: dict[str, Any]) -> Iterator[str]:
             at = full(group["cancel_orders_at"])
             yield f"Its own open orders are cancelled: cancel_orders at {at}, used {used}."
     if "LiquidationOrder" in kinds:
-        yield "Whole legs, the largest maintenance requirement first, until the stop would be met."
+        yield f"Orders close {group['rules']['sizing']}."
+    if any(told.get("toxic") for told in group["decisions"] if told["type"] == "LiquidationOrder"):
+        yield "Toxic: what they leave has less margin for what it needs."
     for told in group["decisions"]:
         if told["type"] in LOST:
             yield f"{told['market']}: {LOST[told['type']]} {full(told['amount'])} {told['asset']}."
