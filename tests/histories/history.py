@@ -46,6 +46,7 @@ class History:
         self.rules_chance = Random(f"rules {seed}")
         self.controls = self.rules_chance.random() < 0.4
         self.shares = self.rules_chance.random() < 0.4
+        self.length += 30 * (self.controls + self.shares)
         self.listing.profile = self.ruled(self.listing.profile)
         self.twin = Twin()
         self.now = BEGIN

@@ -67,7 +67,7 @@ def draw_liquidation(chance: Random, plain: LiquidationRule, names: list[str]) -
         fee_adaptive=one(chance, "0.1", "0.5", "1") if chance.random() < 0.4 else None,
         fee_to_venue=one(chance, "0", "0.25", "0.5"),
         fee_to_liquidator=one(chance, "0", "0.3", "0.5"),
-        pace=Pace(),
+        pace=_pace(chance, names) if chance.random() < 0.5 else Pace(),
         fuses=Fuses(
             max_jump=one(chance, "0.01", "0.05", "0.1") if chance.random() < 0.35 else None,
             max_share_of_oi_per_minute=(
