@@ -1,11 +1,7 @@
 """Planted mistakes: each a change of the engine's source that some test has to catch."""
 
-from tests.control_mutations import CONTROL_MUTATIONS
-from tests.loan_mutations import LOAN_MUTATIONS
 from tests.mutation import Mutation
-from tests.waterfall_mutations import WATERFALL_MUTATIONS
 
-__all__ = ["MUTATIONS", "Mutation"]
 
 MUTATIONS = (
     Mutation(
@@ -309,7 +305,4 @@ MUTATIONS = (
         "self.owed = float(weight(bare, -ONE, context))",
         "self.owed = 0.0",
     ),
-    *LOAN_MUTATIONS,
-    *CONTROL_MUTATIONS,
-    *WATERFALL_MUTATIONS,
 )
