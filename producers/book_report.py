@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from engine import funds
 from engine.book import Group
 from engine.core import Engine
 from engine.lending import Backing
@@ -57,6 +58,11 @@ def shard_data(engine: Engine, glance: Survey) -> dict[str, Any]:
         "unmatched_open_interest": glance.unmatched_open_interest,
         "gap_notional": glance.gap_notional,
         "ledger": {name: dict(sorted(getattr(ledger, name).items())) for name in ledger.BY_ASSET},
+        "named_funds": [
+            {"asset": asset, "fund": name, "amount": held}
+            for (asset, name), held in sorted(ledger.named_funds.items())
+        ],
+        "gates_closed": sorted(engine.gates.closed),
         "losses": [
             {
                 "market": market,
@@ -112,13 +118,14 @@ def market_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
 
 @exact
 def ledger_table(engines: Sequence[Engine]) -> Table:
-    """Return the insurance fund and what went in and out, by asset, over all shards."""
-    columns = ["Asset", "Fund", "Fees", "Deposits", "Withdrawals", "Fund top-ups", "Adjustments"]
+    """Return insurance funds and what went in and out, by asset, over all shards."""
+    columns = ["Asset", "Funds", "Fees", "Deposits", "Withdrawals", "Fund top-ups", "Adjustments"]
     made = table("Ledger", columns)
     for asset in sorted({asset for engine in engines for asset in engine.rules.assets}):
-        sums = [
+        held = sum((funds.in_all(engine.ledger, asset) for engine in engines), ZERO)
+        sums = [held] + [
             sum((getattr(engine.ledger, name)[asset] for engine in engines), ZERO)
-            for name in ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
+            for name in ("fees", "deposits", "withdrawals", "top_ups", "adjustments")
         ]
         if any(sums):
             made.add_row(asset, *(amount(total) for total in sums))
@@ -132,10 +139,11 @@ LOSSES = {
     "socialised": "Socialised",
     "bad_debt": "Bad debt",
     "recovered": "Recovered",
+    "written_off": "Written off",
 }
 """The columns of losses, by the name of their sums in the ledger."""
 
-SELDOM = ("paid_by_reserve", "socialised", "recovered")
+SELDOM = ("paid_by_reserve", "socialised", "recovered", "written_off")
 """Those that are shown where they are something."""
 
 

@@ -12,10 +12,10 @@ from engine import decisions as d
 from engine import events as e
 from engine import wire
 from engine.liquidation_profile import Bounded, Cooldown, LiquidationRule, Portion
-from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
+from engine.waterfall_profile import Backstop, Deleveraging, FundRule, Waterfall
 from producers.event_log import EventLogWriter
 from tests.story import Story, only
-from tests.waterfall_story import Recorder, venue
+from tests.waterfall_story import Recorder, bankruptcy, treasury, venue
 
 BACKSTOP = Waterfall(takers=("backstop",), backstop=Backstop("vault", D(10**6), D("0.6667")))
 ORDER = "alice:1:1:BTCUSDT"
@@ -120,3 +120,16 @@ def test_an_order_that_lowers_health_says_so(tmp_path: Path) -> None:
     text = flat(said(machine, tmp_path, "explain", ORDER))
     assert "stage limit, toxic" in text
     assert "toxic: what is left after it has less margin for what it needs" in text
+
+
+def test_the_book_shows_named_funds_gates_and_what_is_written_off(tmp_path: Path) -> None:
+    machine, story = venue(Waterfall(fund=FundRule(by="market"), gate=True), fund="ETHUSDT")
+    bankruptcy(story)
+    treasury(story, e.WrittenOff, "4.45", 2)
+    (shard,) = json.loads(said(machine, tmp_path, "inspect", "--json"))["shards"]
+    assert shard["named_funds"][-1] == {"asset": "USDT", "fund": "ETHUSDT", "amount": "60"}
+    # 100 are outstanding, and the funds of the asset hold 60 together.
+    assert shard["gates_closed"] == ["USDT"]
+    text = said(machine, tmp_path, "inspect")
+    assert re.search(r"│ BTCUSDT │ USDT  │ +104.45 │ +0 │ +104.45 │ +4.45 │ +0 │", text)
+    assert re.search(r"│ USDT  │ +60.00 │", text)
