@@ -122,6 +122,18 @@ def test_who_comes_to_be_the_riskiest_goes_first() -> None:
     assert sent(story.tell(e.TimePassed)) == [("a", 1)]
 
 
+@pytest.mark.parametrize("sizes", [("1", "2"), ("2", "1")])
+def test_of_two_at_the_same_ratio_the_larger_goes_first(sizes: tuple[str, str]) -> None:
+    story = venue(Pace(per_event=1))
+    crowd(story, c="300")
+    for account, size in zip("ab", sizes, strict=True):
+        story.deposit(account, "USDT", str(310 * D(size)))
+        story.fill(account, "BTCUSDT", size, "10000")
+    assert [account for account, _ in sent(story.price("BTCUSDT", "9700"))] == ["c"]
+    assert [size for _, size in sent(story.tell(e.TimePassed))] == [2]
+    assert [size for _, size in sent(story.tell(e.TimePassed))] == [1]
+
+
 # --- what is in flight
 
 
