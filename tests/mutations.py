@@ -2,7 +2,6 @@
 
 from tests.mutation import Mutation
 
-
 MUTATIONS = (
     Mutation(
         "haircut in the bankruptcy price",
