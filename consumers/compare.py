@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
@@ -120,7 +120,9 @@ def chosen(rules: Sequence[RuleName]) -> list[Policy]:
 
 def compared(scene: Scene, policies: Sequence[Policy], jobs: int = 1) -> Comparison:
     """Play `scene` once under each different policy, over `jobs` processes."""
-    different = {_key(policy): policy for policy in policies}
+    different: dict[str, Policy] = {}
+    for policy in policies:
+        different.setdefault(_key(policy), policy)
     scenes = [msgspec.structs.replace(scene, policy=policy) for policy in different.values()]
     played = dict(zip(different, _spread(scenes, jobs), strict=True))
     return Comparison(
@@ -139,10 +141,18 @@ def _key(policy: Policy) -> str:
 
 
 def _spread(scenes: Sequence[Scene], jobs: int) -> list[Played]:
+    """Play every scene, and say how far it is."""
     if jobs == 1:
-        return [play(scene) for scene in scenes]
+        return list(_told_of(scenes, map(play, scenes)))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as workers:
-        return list(workers.map(play, scenes))
+        return list(_told_of(scenes, workers.map(play, scenes)))
+
+
+def _told_of(scenes: Sequence[Scene], runs: Iterable[Played]) -> Iterator[Played]:
+    for number, (scene, played) in enumerate(zip(scenes, runs, strict=True), start=1):
+        name = scene.policy.name if scene.policy else ""
+        print(f"{number} of {len(scenes)}: {name}, {played.seconds} s", file=sys.stderr)
+        yield played
 
 
 def play(scene: Scene) -> Played:
@@ -177,10 +187,10 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     made.columns[0].no_wrap = True
     for row in rows:
         values = (getattr(row.outcome, column) for column in columns)
-        made.add_row(row.policy, *(_told(value) for value in values))
+        made.add_row(row.policy, *(_written(value) for value in values))
     return made
 
 
-def _told(value: int | Decimal) -> str:
+def _written(value: int | Decimal) -> str:
     """Write a count, or an amount in thousands."""
     return f"{value:,}" if isinstance(value, int) else whole(value / 1000)

@@ -337,12 +337,14 @@ def test_a_smaller_world_has_a_smaller_backstop():
 # --- the command
 
 
-def test_processes_do_not_change_what_comes_out():
+def test_processes_do_not_change_what_comes_out(capsys):
     scene, some = with_policy(None), [BASELINE, policy("none"), policy("BitMEX")]
     alone, spread = (compare.compared(scene, some, jobs) for jobs in (1, 2))
     assert [row.policy for row in spread.rows] == ["whole legs", "none", "BitMEX"]
     assert [row.outcome for row in alone.rows] == [row.outcome for row in spread.rows]
     assert alone.rows[0].outcome == alone.rows[1].outcome != alone.rows[2].outcome
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in told] == ["1 of 2: whole legs", "2 of 2: BitMEX"] * 2
 
 
 @pytest.fixture
@@ -367,7 +369,7 @@ def test_the_command_writes_json_of_one_rule(short):
     options = ["--day", LUNA.name, "--rule", "price", "--seed", "2", "--json"]
     called = CliRunner().invoke(main, ["compare", "--accounts", "120", "--jobs", "1", *options])
     assert called.exit_code == 0, called.output
-    found = json.loads(called.output)
+    found = json.loads(called.stdout)
     assert (found["day"], found["seed"], found["accounts"]) == (LUNA.name, 2, 120)
     assert [row["policy"] for row in found["rows"]] == [
         policy.name for policy in POLICIES if policy.rule == "price"
