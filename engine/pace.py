@@ -105,6 +105,8 @@ def room(engine: Engine, symbol: str) -> Decimal | None:
         return None
     unit = engine.rules.settle_of(symbol).unit
     left, each = (notional(listed, x, mark, unit) for x in (engine.flight.left(symbol), ONE))
+    if not each:
+        return None  # A worthless option takes up no room.
     most = floor_to(limit - left, listed.lot, each)
     return most if most > 0 and (limit - left) >= limit * LEAST_ROOM else ZERO
 

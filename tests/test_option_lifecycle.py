@@ -3,6 +3,7 @@
 from decimal import Decimal as D
 
 import pytest
+from msgspec import structs
 
 from consumers import rules
 from consumers.toml_file import FileFaults
@@ -20,6 +21,7 @@ from engine.decisions import (
 )
 from engine.instruments import Option, Perpetual
 from engine.liquidation_price import liquidation_prices
+from engine.liquidation_profile import LiquidationRule, Pace
 from engine.margin import breached, level
 from engine.options import OptionInputs
 from engine.portfolios import portfolio_leg, portfolio_margins
@@ -420,3 +422,13 @@ def test_a_halt_holds_back_an_option_as_any_leg(story):
     decided = mark(story, "BTC-C", iv="0.9")
     assert "BTC-C" not in {order.symbol for order in of(LiquidationOrder, decided)}
     assert of(LiquidationStarted, decided)
+
+
+def test_a_worthless_option_takes_up_no_room(story):
+    """Its short side needs margin though its mark is 0; room is counted in notional."""
+    rule = LiquidationRule(pace=Pace(in_flight={"*": D(100)}))
+    assert not story.tell(e.ProfileChanged, profile=structs.replace(PROFILE, liquidation=rule))
+    mark(story, "BTC-C", iv="0", forward="50")
+    story.deposit("a", "USDT", "5")
+    decided = story.fill("a", "BTC-C", "-10", "0.05")
+    assert only(LiquidationOrder, decided).size == 10
