@@ -96,7 +96,8 @@ def _give_up(engine: Engine, group: Group, state: Health | None) -> None:
 
 
 def _queue(engine: Engine, group: Group, state: Health | None) -> None:
-    liquidation_of(group).waits = "capped"
+    liquidation = liquidation_of(group)
+    liquidation.waits, liquidation.awaits = "capped", ()
 
 
 LOAN_STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {

@@ -123,6 +123,8 @@ def has_room(engine: Engine, group: Group, state: Health | None, liquidation: Li
     back."""
     if state is None:
         return False
+    if not liquidation.awaits:
+        return True  # It waits for room for an auction, not for orders.
     if may_send(engine) and any(room(engine, symbol) != 0 for symbol in liquidation.awaits):
         return True
     deeper = is_deep(engine, liquidation, state) and not liquidation.deep

@@ -294,7 +294,7 @@ def _act(world: World, group: Group, liquidation: Liquidation, now: Health) -> b
     if plan is not None and rules(world).auction is not None:
         if start_auction(world, group, now, plan):
             return True
-        liquidation.waits = "capped"
+        liquidation.waits, liquidation.awaits = "capped", set()
     elif plan is not None and waits_as_toxic(world, plan):
         liquidation.waits = "toxic"
     elif plan is not None:
