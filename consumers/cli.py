@@ -19,14 +19,13 @@ from consumers.cli_crashes import compare, demo
 from consumers.cli_options import (
     FILE,
     LOG,
+    PASSED_OVER,
     config_option,
     json_option,
     source_options,
 )
 from consumers.cli_profiles import profiles
 from consumers.cli_waterfall import waterfall
-
-PASSED_OVER = 3
 
 EXIT_CODES = """\b
 Exit codes:

@@ -11,6 +11,8 @@ import click
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 STATE = "state"
+PASSED_OVER = 3
+"""Exit code where lines of a log could not be read, and were passed over."""
 LOG = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 Command = Callable[..., Any]

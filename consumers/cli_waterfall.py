@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from consumers import mishaps
-from consumers.cli_options import FILE, LOG_OR_STATE, STATE, json_option
+from consumers.cli_options import FILE, LOG_OR_STATE, PASSED_OVER, STATE, json_option
 
 
 @click.command()
@@ -59,4 +59,6 @@ def waterfall(
         agrees = payers.show(found, Scope(market, account), limit=limit, as_json=as_json)
     except payers.NotFound as error:
         raise click.ClickException(str(error)) from error
-    sys.exit(0 if agrees else 1)
+    if not agrees:
+        sys.exit(1)
+    sys.exit(PASSED_OVER if found.unreadable else 0)

@@ -28,12 +28,13 @@ class NotFound(LookupError):
 
 
 class Found(NamedTuple):
-    """What a source tells: engines as it leaves them; of a log also the fold of its decisions, and
-    the course of the liquidation that was asked for."""
+    """What a source tells: engines as it leaves them; of a log also the fold of its decisions, the
+    course of the liquidation that was asked for, and how many lines could not be read."""
 
     engines: Sequence[Engine]
     tally: WaterfallTally | None = None
     story: LiquidationStory | None = None
+    unreadable: int = 0
 
 
 def liquidation_named(text: str) -> tuple[str, int]:
@@ -56,7 +57,9 @@ def from_log(path: str | Path, account: str | None, liquidation: str | None) -> 
         on_fault=lambda fault: tqdm.write(str(fault), file=sys.stderr),
     )
     replay.run(path)
-    found = Found(replay.engines, tally, story)
+    found = Found(replay.engines, tally, story, replay.summary.unreadable)
+    if not any(engine.seq for engine in replay.engines):
+        raise NotFound(f"waterfall: {path}: no event in it")
     if account is not None and not _known(found, account):
         raise NotFound(f"waterfall: no account {account}")
     if story is not None and story.started is None:
@@ -106,6 +109,7 @@ def show(found: Found, scope: Scope, *, limit: int, as_json: bool) -> bool:
         _show_liquidation(found.story, found.tally, scope, as_json=as_json)
         return True
     told = waterfall_report.data(found.engines, found.tally, scope)
+    told["unreadable"] = found.unreadable
     if as_json:
         click.echo(report.to_json(told))
     else:

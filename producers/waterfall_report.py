@@ -124,26 +124,31 @@ _COLUMN = {
 
 @exact
 def layers(bookings: Iterable[Booking]) -> list[dict[str, Any]]:
-    """Return what each layer paid of these shortfalls, by market, in the order of the waterfall."""
+    """Return what each layer paid of these shortfalls, by market, in the order of the waterfall;
+    `left_after` of all shortfalls of the market."""
     found: dict[tuple[str, str, int, str], list[Decimal]] = {}
+    left: dict[tuple[str, str], Decimal] = {}
     for booking in bookings:
+        market = (booking.asset, booking.market)
+        left[market] = left.get(market, ZERO) + booking.shortfall
         for one in booking.paid:
-            key = (booking.asset, booking.market, LAYERS.index(one.layer), one.fund)
-            sums = found.setdefault(key, [ZERO] * 3)
-            for place, value in enumerate((Decimal(1), one.paid, one.remainder)):
-                sums[place] += value
-    return [
-        {
-            "market": market,
-            "asset": asset,
-            "layer": LAYERS[place],
-            "fund": fund,
-            "payments": int(count),
-            "paid": paid,
-            "left_after": left,
-        }
-        for (asset, market, place, fund), (count, paid, left) in sorted(found.items())
-    ]
+            paid = found.setdefault((*market, LAYERS.index(one.layer), one.fund), [])
+            paid.append(one.paid)
+    rows = []
+    for (asset, name, place, fund), paid in sorted(found.items()):
+        left[asset, name] -= sum(paid, ZERO)
+        rows.append(
+            {
+                "market": name,
+                "asset": asset,
+                "layer": LAYERS[place],
+                "fund": fund,
+                "payments": len(paid),
+                "paid": sum(paid, ZERO),
+                "left_after": left[asset, name],
+            }
+        )
+    return rows
 
 
 def takers(tally: WaterfallTally, scope: Scope) -> list[dict[str, Any]]:

@@ -149,7 +149,10 @@ MUTATIONS = (
         "step = table.group[:count], abs(after - before)",
     ),
     Mutation(
-        "an expired order is renewed at its limit", "timers", "or order.closes_leg", "or False"
+        "an expired order is renewed at its limit",
+        "timers",
+        "liquidation.backstop = True",
+        "liquidation.backstop = False",
     ),
     Mutation(
         "losses counted without the fee",

@@ -236,3 +236,19 @@ def test_a_sum_that_does_not_agree_is_named(log: Path) -> None:
         "BTC-PERP: paid_by_fund is 61 USDT in the ledger and 60 in the decisions",
     ]
     assert not waterfall.show(found, Scope(), limit=1, as_json=False)
+
+
+def test_a_file_that_is_no_log_has_no_answer(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("not a line\n")
+    result = liquidator(empty)
+    assert (result.exit_code, "no event in it" in result.stderr) == (1, True)
+
+
+def test_lines_that_cannot_be_read_show_in_the_exit_code(tmp_path: Path) -> None:
+    log = tmp_path / "torn.jsonl"
+    small_venue.write(log)
+    with log.open("a") as out:
+        out.write("torn\n")
+    result = liquidator(log, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["unreadable"]) == (3, 1)
