@@ -298,3 +298,28 @@ def test_a_liquidation_is_taken_up_where_it_was_put_down(kind):
         restarted.machine.engine = _again(restarted.engine)
         assert tell(through) == tell(restarted)
         assert digest(through.engine) == digest(restarted.engine)
+
+
+def test_what_is_disabled_as_collateral_backs_nothing():
+    story = LoanStory()
+    story.market({"USD": pool("USD"), "EUR": pool("EUR", "0.8")}, {"EUR": "1"})
+    story.supply("lena", "USD", "10000")
+    story.supply("leo", "EUR", "1000")
+    story.borrow("leo", "USD", "700")
+    decided = story.tell(e.CollateralEnabled, account="leo", pool="EUR", enabled=False)
+    started = only(d.LiquidationStarted, decided)
+    assert (started.margin_equity, started.maintenance) == (0, 700)
+
+
+def test_an_index_that_the_venue_tells_takes_a_borrower_over_the_threshold():
+    story = LoanStory()
+    told = pool("USD", accrued_by="venue")
+    story.market({"USD": told, "EUR": pool("EUR", "0.8")}, {"EUR": "1"})
+    story.supply("lena", "USD", "10000")
+    story.supply("leo", "EUR", "1000")
+    story.borrow("leo", "USD", "700")
+    indices = {"supply_index": D(1), "borrow_index": D("1.1")}
+    assert not of(d.LiquidationStarted, story.tell(e.InterestAccrued, pool="USD", **indices))
+    indices["borrow_index"] = D("1.2")
+    decided = story.tell(e.InterestAccrued, pool="USD", **indices)
+    assert only(d.LiquidationStarted, decided).maintenance == 840
