@@ -45,9 +45,9 @@ def held(world: World, name: str, asset: str) -> Fraction:
     return world.ledger.named_funds.get((asset, name), ZERO)
 
 
-def capacity(world: World, name: str, asset: str, market: str, amount: Fraction) -> Fraction:
-    """Return what a fund can pay of an amount for a market."""
-    has = min(held(world, name, asset), _uncapped(world, asset, market))
+def capacity(world: World, name: str, asset: str, most: Fraction, amount: Fraction) -> Fraction:
+    """Return what a fund can pay of an amount, for a market for which it may pay `most`."""
+    has = min(held(world, name, asset), most)
     if world.rules.source.waterfall.fund.whole and has < amount:
         return ZERO
     return max(has, ZERO)
@@ -74,8 +74,10 @@ def _uncapped(world: World, asset: str, market: str) -> Fraction:
 
 def pay(world: World, asset: str, market: str, amount: Fraction) -> Iterator[Draw]:
     """Take an amount from the funds of a market, as far as they can."""
+    most = _uncapped(world, asset, market)
     for name in layers_of(world, market):
-        can = capacity(world, name, asset, market, amount)
+        can = capacity(world, name, asset, most, amount)
+        most -= can
         paid = min(amount, can)
         if paid > 0:
             amount -= paid
