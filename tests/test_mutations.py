@@ -38,6 +38,7 @@ CONTROL = (
     "test_drawdown",
     "test_deleveraging",
     "test_takers",
+    "test_funds",
     *SERIES,
 )
 PLANTED = [
