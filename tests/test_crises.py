@@ -1,4 +1,4 @@
-"""Ten thousand seeded crises, a share of them here: what must hold after every event does.
+"""What must hold after every event of a crisis does, over seeded crises.
 
 `LIQUIDATOR_SEEDS` times three crises run in `make test`, twenty in `make check`.
 """
