@@ -113,6 +113,12 @@ class Story:
         )
 
 
+def engine_of(story: Story) -> Engine:
+    """Return the engine that a story is told to."""
+    engine: Engine = story.machine.engine
+    return engine
+
+
 def only(kind: type[Any], decided: Sequence[Decision]) -> Any:
     """Return the one decision of a kind."""
     (found,) = of(kind, decided)

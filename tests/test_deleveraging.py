@@ -17,8 +17,8 @@ from engine.margin import breached
 from engine.money import RATE_STEP, floor_to
 from engine.profile import Portfolio
 from engine.waterfall_profile import Deleveraging, Waterfall
-from tests.story import Story, WholeEngine, of
-from tests.test_takers import carry_out, engine_of, opened
+from tests.story import Story, WholeEngine, engine_of, of
+from tests.test_takers import carry_out, opened
 
 RANKINGS = ("binance", "bitmex", "hyperliquid", "pro_rata", "water_fill")
 X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0), underlying="X")

@@ -10,8 +10,7 @@ from engine import decisions, events, state
 from engine.drawdown import NO_HISTORY, FundHistory, begins, deleverages, ends, followed
 from engine.instruments import Perpetual
 from engine.waterfall_profile import HOUR, Deleveraging, Drawdown, Waterfall
-from tests.story import Story, WholeEngine, of
-from tests.test_takers import engine_of
+from tests.story import Story, WholeEngine, engine_of, of
 
 RULE = Drawdown()
 X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0))

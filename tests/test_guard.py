@@ -12,7 +12,7 @@ from engine.instruments import Option, Perpetual
 from engine.liquidation_profile import Fuses, LiquidationRule
 from engine.profile import Entry, RiskProfile
 from engine.profile_faults import faults
-from tests.story import Story, WholeEngine, of, only
+from tests.story import Story, WholeEngine, engine_of, of, only
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -34,11 +34,6 @@ def market(fuses: Fuses, **fields: Any) -> Story:
     rule = LiquidationRule(fuses=fuses)
     told.rules(LINEAR, OTHER, INVERSE, rate="0.004", liquidation=rule, **fields)
     return told
-
-
-def engine_of(story: Story) -> Any:
-    """Return the engine that a story is told to."""
-    return story.machine.engine  # type: ignore[attr-defined]
 
 
 def position(story: Story, account: str, size: str, money: str) -> None:
@@ -331,7 +326,7 @@ def test_flow_and_held_prices_outlive_a_restart() -> None:
     close(story, order, "-4")
     story.price("BTCUSDT", "5000")
     records = state.records(engine_of(story))
-    story.machine.engine = state.restore(0, records.items())  # type: ignore[attr-defined]
+    story.machine.engine = state.restore(0, records.items())
     assert state.records(engine_of(story)) == records
     assert only(d.BreakerTripped, close(story, order, "-1")).flow == 11
     assert not of(d.PriceHeld, story.price("BTCUSDT", "5100"))

@@ -11,13 +11,14 @@ from engine.instruments import Perpetual
 from engine.liquidation_profile import LiquidationRule, Pace
 from engine.profile_faults import faults
 from engine.waterfall_profile import Backstop, Waterfall
-from tests.story import Story, WholeEngine, of, only
-from tests.test_guard import LINEAR, OTHER, engine_of, replaced
+from tests.story import Story, WholeEngine, engine_of, of, only
+from tests.test_guard import LINEAR, OTHER, replaced
 
 SECOND = 1_000_000
+NOBODY_TAKES = Waterfall()
 
 
-def venue(pace: Pace, waterfall: Waterfall = Waterfall(), **fields: Any) -> Story:  # noqa: B008
+def venue(pace: Pace, waterfall: Waterfall = NOBODY_TAKES, **fields: Any) -> Story:
     """Return a venue with two linear perpetuals at such a pace."""
     told = Story(WholeEngine())
     told.time = 10 * SECOND

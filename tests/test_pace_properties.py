@@ -85,7 +85,7 @@ class Crash:
     """Tells a venue's bad hour, step by step."""
 
     def __init__(self, recorder: Recorder, pace: Pace, rule: dict[str, Any], **fields: Any) -> None:
-        self.story = Story(recorder)  # type: ignore[arg-type]
+        self.story = Story(recorder)
         self.story.time = 10 * SECOND
         self.engine = recorder.engine
         self.marks = {market.name: D(10000) for market in MARKETS}
@@ -126,7 +126,7 @@ class Crash:
         live = [
             (group, order)
             for group in self.engine.liquidating
-            for order in group.liquidation.in_order()  # type: ignore[union-attr]
+            for order in group.liquidation.in_order()
             if order.closes_leg
         ]
         return live[which % len(live)] if live else None
@@ -220,7 +220,7 @@ class Paced:
         left = sum(
             order.size - order.filled
             for group in engine.liquidating
-            for order in group.liquidation.orders.values()  # type: ignore[union-attr]
+            for order in group.liquidation.orders.values()
             if order.symbol == symbol and order.is_market
         )
         mark = engine.markets.price(symbol, "mark")

@@ -14,7 +14,7 @@ from engine.instruments import Perpetual
 from engine.liquidation_profile import LiquidationRule
 from engine.profile import RiskProfile
 from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
-from tests.story import Machine, Story, WholeEngine, of, only
+from tests.story import Machine, Story, WholeEngine, engine_of, of, only
 from tests.twin import Twin
 
 X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0), underlying="X")
@@ -45,10 +45,6 @@ def venue(
         story.fill(account, "X", str(size), "100")
     story.price("X", "100")
     return story
-
-
-def engine_of(story: Story) -> Any:
-    return story.machine.engine  # type: ignore[attr-defined]
 
 
 def taken(decided: Sequence[Decision]) -> list[tuple[str, str, D, D]]:
