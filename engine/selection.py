@@ -24,19 +24,24 @@ class _Candidate(NamedTuple):
 def next_leg(left: list[Part], now: Projection, rules: Rules, markets: Markets) -> Part:
     """Return the leg to close next, of those that are left, as the profile has it.
 
-    The one with the largest maintenance; or the one that frees most of it for its cost, while any
-    frees something.
+    The one with the largest maintenance; or the one that frees most of it for its cost; where none
+    frees anything, as in a book of hedges, the one without which least more is needed.
     """
-    if rules.in_force.liquidation.legs == "cost":
-        candidates = [_candidate(part, now, rules, markets) for part in left]
-        freeing = [one for one in candidates if one.freed > 0]
-        if freeing:
-            return min(freeing, key=_BY_COST).part
-    return min(left, key=_by_maintenance)
+    if rules.in_force.liquidation.legs == "maintenance":
+        return min(left, key=_by_maintenance)
+    candidates = [_candidate(part, now, rules, markets) for part in left]
+    freeing = [one for one in candidates if one.freed > 0]
+    if freeing:
+        return min(freeing, key=_BY_COST).part
+    return min(candidates, key=_by_least_added).part
 
 
 def _by_maintenance(part: Part) -> tuple[Decimal, str]:
     return -part.leg.required, part.leg.symbol
+
+
+def _by_least_added(one: _Candidate) -> tuple[Decimal, Decimal, str]:
+    return -one.freed, *_by_maintenance(one.part)
 
 
 def _candidate(part: Part, now: Projection, rules: Rules, markets: Markets) -> _Candidate:

@@ -102,9 +102,8 @@ def copy_of(group: Group) -> Group:
 
 
 def _next(world: World, now: Health, left: Group, rest: list[LegHealth]) -> LegHealth:
-    by_need = min(rest, key=lambda leg: (-leg.required, leg.symbol))
     if rule_of_liquidation(world).legs == "maintenance":
-        return by_need
+        return min(rest, key=lambda leg: (-leg.required, leg.symbol))
     freed = {leg.symbol: _freed(world, left, leg) for leg in rest}
     cost = {leg.symbol: _cost(world, now, leg) for leg in rest}
     best: LegHealth | None = None
@@ -116,7 +115,9 @@ def _next(world: World, now: Health, left: Group, rest: list[LegHealth]) -> LegH
             its = freed[best.symbol]
             worth = mine * cost[best.symbol] - its * cost[leg.symbol]
             best = leg if worth > 0 or (worth == 0 and mine > its) else best
-    return by_need if best is None else best
+    if best is not None:
+        return best
+    return min(rest, key=lambda leg: (-freed[leg.symbol], -leg.required, leg.symbol))
 
 
 def _freed(world: World, left: Group, leg: LegHealth) -> Fraction:
