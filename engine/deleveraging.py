@@ -5,6 +5,7 @@ Candidates hold the other side and are in profit. The formulas stand in docs/sem
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +39,10 @@ class Candidate(NamedTuple):
     price: Decimal
     hedged: bool
     score: Decimal
+
+
+Limit = Callable[[Candidate, Decimal, Decimal], Decimal]
+"""What a candidate that gives something already may give beside it of a size that is wanted."""
 
 
 def score(ranking: Ranking, leg: LegHealth, state: Health, unit: Decimal) -> Decimal:
@@ -181,34 +186,38 @@ def shared_out(
     lot: Decimal,
     candidates: Sequence[Candidate],
     free: Callable[[Candidate], Decimal],
-    safely: Callable[[Candidate, Decimal, Decimal], Decimal],
+    limits: tuple[Limit, Limit],
 ) -> dict[int, Decimal]:
     """Return how much is closed of each candidate of whom something is, by its place; `size` in all
-    if they have it.
+    if they can give it.
 
-    First what the ranking gives each, then in order what leaves each above its own maintenance,
-    then in order what is left. `free(candidate)` is what it can give at all, `safely(candidate,
-    given, wanted)` the part of a size wanted beside what it gives already that leaves it so.
+    Of the unhedged, then of the hedged: first what the ranking gives each, then in order, both as
+    far as the first limit goes. Then of all in order, as far as the second one does.
+    `free(candidate)` is what it can give at all.
     """
-    given = {
-        place: safely(candidates[place], ZERO, share)
-        for place, share in _first_shares(ranking, size, lot, candidates, free)
-    }
-    left = size - sum(given.values(), ZERO)
+    given: dict[int, Decimal] = {}
+    left = size
 
-    def everything(one: Candidate, given: Decimal, wanted: Decimal) -> Decimal:
-        return wanted
+    def ask(place: int, wanted: Decimal, limit: Limit) -> None:
+        nonlocal left
+        one, before = candidates[place], given.get(place, ZERO)
+        part = limit(one, before, min(wanted, free(one) - before)) if left > 0 else ZERO
+        if part:
+            given[place] = before + part
+            left -= part
 
-    for limited in (safely, everything):
-        for place, one in enumerate(candidates):
-            if left <= 0:
-                break
-            before = given.get(place, ZERO)
-            part = limited(one, before, min(left, free(one) - before))
-            if part:
-                given[place] = before + part
-                left -= part
-    return {place: part for place, part in sorted(given.items()) if part}
+    edge = bisect_left(candidates, True, key=lambda one: one.hedged)
+    for places in (range(edge), range(edge, len(candidates))):
+        if left <= 0:
+            break
+        among = candidates[places.start : places.stop]
+        for place, share in _first_shares(ranking, left, lot, among, free):
+            ask(places[place], share, limits[0])
+        for place in places:
+            ask(place, left, limits[0])
+    for place in range(len(candidates)):
+        ask(place, left, limits[1])
+    return dict(sorted(given.items()))
 
 
 def _first_shares(
@@ -276,8 +285,22 @@ def most_lots(wanted: Decimal, lot: Decimal, holds: Callable[[Decimal], bool]) -
 
 
 def stands(engine: Engine, group: Group, symbol: str, size: Decimal, price: Decimal) -> bool:
-    """Tell whether a group is not breached with `size` of a leg closed at a price, and before that
-    the live transfers against it filled at theirs, as far as they reduce; no fee paid."""
+    """Tell whether a group is not breached with `size` of a leg closed at a price."""
+    state = _closed(engine, group, symbol, size, price)
+    return state is not None and not breached(state, engine.rules)
+
+
+def solvent(engine: Engine, group: Group, symbol: str, size: Decimal, price: Decimal) -> bool:
+    """Tell whether a group has no negative equity with `size` of a leg closed at a price."""
+    state = _closed(engine, group, symbol, size, price)
+    return state is not None and state.equity >= 0
+
+
+def _closed(
+    engine: Engine, group: Group, symbol: str, size: Decimal, price: Decimal
+) -> Health | None:
+    """Return the health of a group with `size` of a leg closed at a price, and before that the live
+    transfers against it filled at theirs, as far as they reduce; no fee paid."""
     rules, holdings = engine.rules, group.holdings
     cash, legs = dict(holdings.cash), dict(holdings.legs)
     for order in engine.transfers.against(group.key):
@@ -285,8 +308,7 @@ def stands(engine: Engine, group: Group, symbol: str, size: Decimal, price: Deci
         _reduce(cash, legs, order.symbol, filled, order.limit, rules)
     if symbol in legs:
         _reduce(cash, legs, symbol, size.copy_sign(-legs[symbol].size), price, rules)
-    state = health(holdings._replace(cash=cash, legs=legs), rules, engine.markets)
-    return state is not None and not breached(state, rules)
+    return health(holdings._replace(cash=cash, legs=legs), rules, engine.markets)
 
 
 def _reduce(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engine import funds
 from engine.book import Group
 from engine.decisions import Side
-from engine.deleveraging import Candidate, most_lots, shared_out, stands
+from engine.deleveraging import Candidate, Limit, most_lots, shared_out, solvent, stands
 from engine.drawdown import deleveraging
 from engine.events import CROSS
 from engine.instruments import Listed
@@ -137,12 +137,13 @@ def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) 
     def free(one: Candidate) -> Decimal:
         return max(one.size - engine.transfers.unfilled(one.group.key, symbol), ZERO)
 
-    def safely(one: Candidate, given: Decimal, wanted: Decimal) -> Decimal:
-        return most_lots(
-            wanted, lot, lambda size: stands(engine, one.group, symbol, given + size, price)
+    def limit(holds: Callable[[Engine, Group, str, Decimal, Decimal], bool]) -> Limit:
+        return lambda one, given, wanted: most_lots(
+            wanted, lot, lambda size: holds(engine, one.group, symbol, given + size, price)
         )
 
-    parts = shared_out(adl.ranking, closing.size, lot, found, free, safely)
+    limits = limit(stands), limit(solvent)
+    parts = shared_out(adl.ranking, closing.size, lot, found, free, limits)
     return [
         Transfer(
             "adl", found[place].group.key, part, price,

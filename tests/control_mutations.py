@@ -252,8 +252,20 @@ _TAKERS = (
     Mutation(
         "somebody is pushed under before others give",
         "deleveraging",
-        "for limited in (safely, everything):",
-        "for limited in (everything, safely):",
+        "ask(place, left, limits[0])",
+        "ask(place, left, limits[1])",
+    ),
+    Mutation(
+        "a counterparty is made bankrupt",
+        "deleveraging",
+        "return state is not None and state.equity >= 0",
+        "return True",
+    ),
+    Mutation(
+        "hedged accounts give their share beside the others",
+        "deleveraging",
+        "(range(edge), range(edge, len(candidates)))",
+        "(range(len(candidates)),)",
     ),
     Mutation(
         "in proportion to nothing",

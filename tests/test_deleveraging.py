@@ -11,7 +11,7 @@ from msgspec import structs
 from engine import decisions, events, invariants
 from engine.book import Group
 from engine.core import Engine
-from engine.deleveraging import most_lots, score, stands
+from engine.deleveraging import most_lots, score, solvent, stands
 from engine.instruments import Option, Perpetual
 from engine.margin import breached
 from engine.money import RATE_STEP, floor_to
@@ -363,6 +363,8 @@ def test_no_more_than_is_left_and_only_of_who_is_in_profit(book: dict[str, Any])
         asked[one.counterparty] += one.size
         assert one.forgone >= 0
         assert one.forgone == 0 or book["price"] == "bankruptcy"
+        group = engine.group_of(one.counterparty, one.counterparty_margin)
+        assert solvent(engine, group, symbol, D(0), one.price)
     assert all(closed[name] <= abs(legs[name]) and asked[name] <= abs(legs[name]) for name in legs)
     invariants.check(engine)
     carry_out(story, decided)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -37,13 +38,17 @@ def counterparties(
         key=lambda each: (each.hedged, -each.score, each.group.account, each.group.margin),
     )
     given = [ZERO for _ in ranked]
-    for place, part in enumerate(_first_parts(world, leg, ranked, wanted)):
-        given[place] = _safely(world, ranked[place], ZERO, part, price)
+    for hedged in (False, True):
+        places = [place for place, each in enumerate(ranked) if each.hedged is hedged]
+        among, left = [ranked[place] for place in places], wanted - sum(given, ZERO)
+        for place, part in zip(places, _first_parts(world, leg, among, left), strict=False):
+            given[place] = _most(world, _stands, ranked[place], ZERO, part, price)
+        for place in places:
+            part = min(wanted - sum(given, ZERO), ranked[place].free - given[place])
+            given[place] += _most(world, _stands, ranked[place], given[place], part, price)
     for place, each in enumerate(ranked):
-        most = min(wanted - sum(given, ZERO), each.free - given[place])
-        given[place] += _safely(world, each, given[place], most, price)
-    for place, each in enumerate(ranked):
-        given[place] += min(wanted - sum(given, ZERO), each.free - given[place])
+        part = min(wanted - sum(given, ZERO), each.free - given[place])
+        given[place] += _most(world, _solvent, each, given[place], part, price)
     return list(zip(ranked, given, strict=True))
 
 
@@ -140,17 +145,26 @@ def _unrealised(world: World, now: Health) -> Fraction:
 # --- how much
 
 
-def _safely(
-    world: World, candidate: Candidate, given: Fraction, wanted: Fraction, price: Fraction
+Test = Callable[[World, Candidate, Fraction, Fraction], bool]
+
+
+def _most(
+    world: World,
+    holds: Test,
+    candidate: Candidate,
+    given: Fraction,
+    wanted: Fraction,
+    price: Fraction,
 ) -> Fraction:
-    """Return how much of a size may be closed at a price without a breach, beside what is given."""
+    """Return how much of a size may be closed at a price so that a test holds, beside what is
+    given."""
     lot = world.contracts[candidate.leg.symbol].lot
-    if wanted <= 0 or _stands(world, candidate, given + wanted, price):
+    if wanted <= 0 or holds(world, candidate, given + wanted, price):
         return max(ZERO, wanted)
     low, high = 0, int(ceil(wanted / lot, ONE))
     while high - low > 1:
         middle = (low + high) // 2
-        if _stands(world, candidate, given + middle * lot, price):
+        if holds(world, candidate, given + middle * lot, price):
             low = middle
         else:
             high = middle
@@ -158,16 +172,29 @@ def _safely(
 
 
 def _stands(world: World, candidate: Candidate, size: Fraction, price: Fraction) -> bool:
-    """Tell whether a group is not breached once so much of its leg is closed, and what is already
-    to be closed of its legs."""
+    """Tell whether a group is not breached once so much of its leg is closed."""
+    after, now = _closed(world, candidate, size, price)
+    return now is not None and not breached(world, after, now)
+
+
+def _solvent(world: World, candidate: Candidate, size: Fraction, price: Fraction) -> bool:
+    """Tell whether a group has no negative equity once so much of its leg is closed."""
+    _, now = _closed(world, candidate, size, price)
+    return now is not None and now.equity >= 0
+
+
+def _closed(
+    world: World, candidate: Candidate, size: Fraction, price: Fraction
+) -> tuple[Group, Health | None]:
+    """Return a group with so much of its leg closed, and what is already to be closed of its
+    legs."""
     group, symbol = candidate.group, candidate.leg.symbol
     after = replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
     for order in world.transfers_to(group.account, group.margin):
         left = order.size - order.filled
         _reduce(world, after, order.symbol, left if order.sells else -left, order.limit)
     _reduce(world, after, symbol, -size if group.legs[symbol].size > 0 else size, price)
-    now = health(world, after)
-    return now is not None and not breached(world, after, now)
+    return after, health(world, after)
 
 
 def _reduce(world: World, group: Group, symbol: str, size: Fraction, price: Fraction) -> None:
