@@ -164,6 +164,8 @@ class Engine:
             self.timers.set_anew(self)
             self.gates.restore(self)
             self._look_at_touched()
+            if self._capped:
+                self._capped.riskiest()  # Passes over those who would take no step.
 
     @property
     def undecided(self) -> bool:

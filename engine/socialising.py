@@ -53,6 +53,13 @@ def socialise(engine: Engine, group: Group, asset: str, market: str, amount: Dec
     return rest
 
 
+def _bears(engine: Engine, group: Group) -> bool:
+    """Tell whether a group is one that may have to bear losses: nobody's who takes for others."""
+    rule, account = engine.rules.in_force.waterfall, group.account
+    takers = (rule.fund_account, rule.backstop.account if rule.backstop else "")
+    return not account.protected and account.id not in takers
+
+
 def _bearers(engine: Engine, bankrupt: Group, asset: str, market: str) -> list[Bearer]:
     """Return who can bear a loss, in order of account and margin."""
     by = engine.rules.in_force.waterfall.socialised
@@ -66,7 +73,7 @@ def _bearers(engine: Engine, bankrupt: Group, asset: str, market: str) -> list[B
         weights = [(group, sessions.result(engine, group, asset)) for group in everybody]
     unit, found = engine.rules.assets[asset].unit, []
     for group, weight in weights:
-        if weight <= 0 or group is bankrupt or group.account.role == "fund":
+        if weight <= 0 or group.account is bankrupt.account or not _bears(engine, group):
             continue
         state = engine.health_of(group)
         able = floor_to(state.equity, unit, price) if state is not None else ZERO

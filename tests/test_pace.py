@@ -7,10 +7,11 @@ import pytest
 
 from engine import decisions as d
 from engine import events as e
+from engine import state
 from engine.instruments import Perpetual
 from engine.liquidation_profile import LiquidationRule, Pace
 from engine.profile_faults import faults
-from engine.waterfall_profile import Backstop, Waterfall
+from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
 from tests.story import Story, WholeEngine, engine_of, of, only
 from tests.test_guard import LINEAR, OTHER, replaced
 
@@ -308,6 +309,16 @@ def test_another_group_of_the_account_is_set_off_without_room() -> None:
     decided = story.fill("b", "BTCUSDT", "-0.4", "9690", margin="isolated:BTCUSDT")
     transfer = only(d.TakeOver, decided)
     assert (transfer.account, transfer.margin, transfer.layer) == ("b", "cross", "netting")
+
+
+def test_a_restored_engine_has_nothing_to_decide_where_nobody_takes_a_step() -> None:
+    """The one that waits is so near to nothing that floats cannot tell whether takers are asked."""
+    story = venue(Pace(per_event=1), Waterfall(takers=("adl",), adl=Deleveraging()))
+    crowd(story, a="300.00001", b="290")
+    assert sent(story.price("BTCUSDT", "9700")) == [("b", 1)]
+    engine = engine_of(story)
+    assert (engine.watch.counts()["capped"], engine.undecided) == (1, False)
+    assert not state.restore(0, state.records(engine).items()).undecided
 
 
 # --- what is wrong with a rule

@@ -79,11 +79,11 @@ def test_those_without_deposits_bear_nothing() -> None:
     assert layers(story.lose("mallory", "50")) == [("Shortfall", 50), ("BadDebt", 50)]
 
 
-def test_the_accounts_of_funds_bear_nothing_and_backstops_do() -> None:
+def test_who_is_never_liquidated_bears_nothing() -> None:
     story = by_interest(ann=("100", "1"))
-    story.trader("pot", "100", "1", role="fund")
-    story.trader("vault", "100", "1", role="backstop")
-    assert charges(story.lose("mallory", "50")) == {"ann": 25, "vault": 25}
+    for role in ("fund", "backstop", "exempt"):
+        story.trader(role, "100", "1", role=role)
+    assert charges(story.lose("mallory", "50")) == {"ann": 50}
 
 
 def test_isolated_groups_bear_for_themselves() -> None:

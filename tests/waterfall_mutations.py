@@ -50,7 +50,16 @@ WATERFALL_MUTATIONS = (
         "* 2 if state",
     ),
     Mutation(
-        "the fund's own positions bear", "socialising", ' or group.account.role == "fund"', ""
+        "who is exempt bears losses", "socialising", "not account.protected and account", "account"
+    ),
+    Mutation(
+        "who takes for others bears losses", "socialising", " and account.id not in takers", ""
+    ),
+    Mutation(
+        "the wallet bears its isolated leg's loss",
+        "socialising",
+        "group.account is bankrupt.account",
+        "group is bankrupt",
     ),
     Mutation(
         "what rounding took beyond is lost",

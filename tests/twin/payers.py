@@ -113,7 +113,7 @@ def _sharers(world: World, group: Group, part: Part) -> list[Sharer]:
         return []
     found = []
     for each in world.groups():
-        if each is group or world.accounts[each.account].role == "fund":
+        if each.account == group.account or not _bears(world, each):
             continue
         now = health(world, each)
         if now is None:
@@ -124,6 +124,16 @@ def _sharers(world: World, group: Group, part: Part) -> list[Sharer]:
         if weight > 0 and able > 0:
             found.append(Sharer(each, weight, able))
     return found
+
+
+def _bears(world: World, group: Group) -> bool:
+    """Tell whether losses of others may be charged to a group."""
+    rule = world.rules.source.waterfall
+    if group.account == rule.fund_account:
+        return False
+    if rule.backstop is not None and group.account == rule.backstop.account:
+        return False
+    return world.accounts[group.account].role in ("trader", "market_maker")
 
 
 def _weight(world: World, group: Group, part: Part) -> Fraction:
