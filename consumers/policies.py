@@ -63,6 +63,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             capacity = round(waterfall.backstop.capacity * Decimal(scale))
             backstop = replace(waterfall.backstop, capacity=Decimal(capacity))
             waterfall = replace(waterfall, backstop=backstop)
+        if profile.liquidation.toxic == "take_over" and not waterfall.takers:
+            rules["toxic"] = "tag"
         liquidation = replace(profile.liquidation, **{**rules, **self.liquidation})
         return replace(profile, liquidation=liquidation, waterfall=waterfall)
 

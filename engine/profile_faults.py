@@ -83,6 +83,8 @@ def _all(profile: RiskProfile) -> Faults:
         yield from at("cancel_orders", _threshold(profile.cancel_orders))
     yield from at("liquidation", liquidation_faults(profile.liquidation))
     yield from at("waterfall", waterfall_faults(profile.waterfall))
+    if profile.liquidation.toxic == "take_over" and not profile.waterfall.takers:
+        yield "liquidation: toxic take_over, and waterfall: takers names nobody who takes"
     yield from at("lending", lending_faults(profile))
 
 

@@ -17,6 +17,8 @@ def waterfall_faults(rule: Waterfall) -> Faults:
         yield from at("backstop", _backstop(rule.backstop))
     if rule.adl is not None:
         yield from at("adl", _adl(rule.adl))
+        if rule.adl.drawdown is not None and rule.fund.by == "market" and not rule.fund.then_venue:
+            yield "adl: drawdown: follows the venue's fund, which pays for no market here"
     yield from at("fund", _fund(rule.fund))
 
 
@@ -25,6 +27,10 @@ def _takers(rule: Waterfall) -> Faults:
         yield "takers: names one twice"
     if rule.fund_account:
         yield from _account("fund_account", rule.fund_account)
+        if "fund" not in rule.takers:
+            yield "fund_account: given, and takers does not name fund"
+        if rule.backstop is not None and rule.backstop.account == rule.fund_account:
+            yield f"backstop: account {rule.fund_account} is the fund_account too"
     elif "fund" in rule.takers:
         yield "takers: fund, and there is no fund_account whose positions those are"
     for taker, table in (("backstop", rule.backstop), ("adl", rule.adl)):
@@ -56,8 +62,8 @@ def _drawdown(rule: Drawdown) -> Faults:
         yield f"window {rule.window} µs not in a second to 30 days"
     if not (within(rule.start, 0, 1) and rule.start > 0):
         yield f"start {rule.start} not in (0, 1)"
-    if rule.stop < 0:
-        yield f"stop {rule.stop} negative"
+    if rule.stop <= 0:
+        yield f"stop {rule.stop} not positive: deleveraging would never stop"
     if rule.stop >= rule.start:
         yield f"stop {rule.stop} not below start {rule.start}: a start would be at once a stop"
 

@@ -19,11 +19,14 @@ from engine.liquidation_profile import (
 )
 from engine.profile import Trigger
 from engine.state import digest, records, restore
+from engine.waterfall_profile import Backstop, Waterfall
 from tests.loan_story import LoanStory, pool
 from tests.story import Story, WholeEngine, of, only
 
 SECOND = 1_000_000
 MARKET = Perpetual("X", "USDT", 3, 2, D("0.1"), D("0.01"), D(10**6), taker_fee=D(0))
+NOBODY = Waterfall(takers=("backstop",), backstop=Backstop("nobody", D(1)))
+"""A backstop that is not there."""
 SIDES = pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])
 
 
@@ -35,7 +38,8 @@ class Market(Story):
         self.side = side
         trigger = Trigger(stop_buffer=D(0))
         liquidation = LiquidationRule(**rule)
-        self.rules(MARKET, rate="0.1", trigger=trigger, liquidation=liquidation)
+        rules = {"trigger": trigger, "liquidation": liquidation, "waterfall": NOBODY}
+        self.rules(MARKET, rate="0.1", **rules)
         self.at("0")
         self.deposit("ann", "USDT", "110")
         self.fill("ann", "X", str(10 * side), "100")
@@ -216,9 +220,9 @@ def borrower(bonus: dict[str, str], **rule: Any) -> LoanStory:
     story = LoanStory()
     pools = {"USD": pool("USD")}
     pools |= {coin: pool(coin, "0.8", bonus=bonus.get(coin, "0.05")) for coin in ("ETH", "EUR")}
-    rules = LiquidationRule(**rule)
+    rules = {"liquidation": LiquidationRule(**rule), "waterfall": NOBODY}
     repay = CloseFactor(D("0.5"), D(0))
-    story.market(pools, {"ETH": "2000", "EUR": "1"}, repay=repay, liquidation=rules)
+    story.market(pools, {"ETH": "2000", "EUR": "1"}, repay=repay, **rules)
     story.supply("lena", "USD", "5000")
     story.supply("bea", "ETH", "1")
     return story

@@ -61,6 +61,11 @@ def test_a_sound_waterfall_has_no_fault(waterfall: Waterfall) -> None:
         ({"fund_account": "the fund"}, "fund_account 'the fund' is no account id"),
         ({"backstop": None}, "takers: backstop, and there is no table backstop"),
         ({"adl": None}, "takers: adl, and there is no table adl"),
+        (
+            {"takers": ("backstop", "adl")},
+            "fund_account: given, and takers does not name fund",
+        ),
+        (backstop(account="fund"), "backstop: account fund is the fund_account too"),
         ({"takers": ("fund", "adl")}, "backstop: given, and takers does not name it"),
         ({"takers": ("fund", "backstop")}, "adl: given, and takers does not name it"),
         (backstop(account=""), "backstop: account '' is no account id"),
@@ -75,7 +80,14 @@ def test_a_sound_waterfall_has_no_fault(waterfall: Waterfall) -> None:
             "adl: drawdown: window 999999 µs not in a second to 30 days",
         ),
         (adl(start=D(1)), "adl: drawdown: start 1 not in (0, 1)"),
-        (adl(stop=D("-0.1")), "adl: drawdown: stop -0.1 negative"),
+        (
+            adl(stop=D(0)),
+            "adl: drawdown: stop 0 not positive: deleveraging would never stop",
+        ),
+        (
+            fund(by="market"),
+            "adl: drawdown: follows the venue's fund, which pays for no market here",
+        ),
         (
             adl(stop=D("0.3")),
             "adl: drawdown: stop 0.3 not below start 0.3: a start would be at once a stop",

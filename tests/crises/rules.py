@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal as D
 from random import Random
 
+from msgspec.structs import replace
+
 from engine.auction import Decay
 from engine.liquidation_profile import (
     AtBankruptcy,
@@ -20,7 +22,9 @@ from engine.liquidation_profile import (
     Pace,
     Portion,
     PriceRamp,
+    Pricing,
     SizeRamp,
+    Sizing,
     WholeLegs,
 )
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
@@ -39,6 +43,9 @@ def draw_rules(chance: Random) -> RiskProfile:
         Bracket(D(10**9), initial_rate=D("0.4"), maintenance_rate=D("0.2")),
     )
     flat = (Bracket(D(10**9), initial_rate=D("0.1"), maintenance_rate=D("0.05")),)
+    liquidation, waterfall = _liquidation(chance), _waterfall(chance)
+    if liquidation.toxic == "take_over" and not waterfall.takers:
+        liquidation = replace(liquidation, toxic="tag")
     return RiskProfile(
         name="crisis",
         numeraire="USDT",
@@ -46,42 +53,27 @@ def draw_rules(chance: Random) -> RiskProfile:
         collateral={"USDT": Collateral(), "BTC": Collateral(haircut=D("0.1"))},
         conversion=("USDT", "BTC"),
         trigger=Trigger(stop_buffer=chance.choice((D(0), D("0.1")))),
-        liquidation=_liquidation(chance),
-        waterfall=_waterfall(chance),
+        liquidation=liquidation,
+        waterfall=waterfall,
     )
 
 
 def _liquidation(chance: Random) -> LiquidationRule:
+    sizing, fee_rate = _sizing(chance), chance.choice((D(0), D("0.01")))
+    cooldown = chance.choice((None, None, Cooldown(10 * SECOND)))
     return LiquidationRule(
         order_ttl=chance.choice((1, 5)) * SECOND,
-        sizing=chance.choice(
-            (
-                WholeLegs(),
-                Everything(),
-                LeastReduction(),
-                LeastReduction(SizeRamp(D("0.2"), 20 * SECOND, D(chance.choice((0, 20))))),
-                LowerTier(),
-                Portion(D("0.2"), D(chance.choice((0, 100))), D(chance.choice((0, 500)))),
-            )
-        ),
-        cooldown=chance.choice((None, None, Cooldown(10 * SECOND))),
+        sizing=sizing,
+        cooldown=None if isinstance(sizing, WholeLegs | Everything) else cooldown,
         legs=chance.choice(("maintenance", "cost")),
         slippage=chance.choice(({}, {"*": D("0.002"), "X": D("0.03")})),
         netting=chance.random() < 0.3,
-        price=chance.choice(
-            (
-                AtBankruptcy(),
-                Fillable(D(1), D("1.5")),
-                Bounded(D("0.02")),
-                PriceRamp(D(0), D("0.05"), 10 * SECOND),
-                FallingPrice(Decay("linear", 60 * SECOND), 10 * SECOND, D("0.01")),
-            )
-        ),
+        price=_price(chance),
         toxic=chance.choice(("tag", "tag", "halt", "full", "take_over")),
-        fee_rate=chance.choice((D(0), D("0.01"))),
-        fee_adaptive=chance.choice((None, D("0.95"))),
-        fee_to_venue=chance.choice((D(0), D("0.2"))),
-        fee_to_liquidator=chance.choice((D(0), D("0.3"))),
+        fee_rate=fee_rate,
+        fee_adaptive=chance.choice((None, D("0.95"))) if fee_rate else None,
+        fee_to_venue=chance.choice((D(0), D("0.2"))) if fee_rate else D(0),
+        fee_to_liquidator=chance.choice((D(0), D("0.3"))) if fee_rate else D(0),
         pace=chance.choice(
             (
                 Pace(),
@@ -98,6 +90,31 @@ def _liquidation(chance: Random) -> LiquidationRule:
     )
 
 
+def _sizing(chance: Random) -> Sizing:
+    return chance.choice(
+        (
+            WholeLegs(),
+            Everything(),
+            LeastReduction(),
+            LeastReduction(SizeRamp(D("0.2"), 20 * SECOND, D(chance.choice((0, 20))))),
+            LowerTier(),
+            Portion(D("0.2"), D(chance.choice((0, 100))), D(chance.choice((0, 500)))),
+        )
+    )
+
+
+def _price(chance: Random) -> Pricing:
+    return chance.choice(
+        (
+            AtBankruptcy(),
+            Fillable(D(1), D("1.5")),
+            Bounded(D("0.02")),
+            PriceRamp(D(0), D("0.05"), 10 * SECOND),
+            FallingPrice(Decay("linear", 60 * SECOND), 10 * SECOND, D("0.01")),
+        )
+    )
+
+
 def _waterfall(chance: Random) -> Waterfall:
     takers = chance.choice(
         ((), ("adl",), ("fund", "adl"), ("backstop", "adl"), ("fund", "backstop", "adl"), ("fund",))
@@ -109,6 +126,9 @@ def _waterfall(chance: Random) -> Waterfall:
         ranking, chance.choice(("bankruptcy", "mark")), chance.choice((None, None, Drawdown()))
     )
     by = chance.choice(("venue", "market", "group"))
+    then_venue = by != "venue" and chance.random() < 0.5
+    if by == "market" and not then_venue:
+        adl = replace(adl, drawdown=None)
     return Waterfall(
         takers=takers,
         fund_account=FUND if "fund" in takers else "",
@@ -117,7 +137,7 @@ def _waterfall(chance: Random) -> Waterfall:
         fund=FundRule(
             by=by,
             groups={"X": "majors", "Y": "majors"} if by == "group" else {},
-            then_venue=by != "venue" and chance.random() < 0.5,
+            then_venue=then_venue,
             caps=chance.choice(({}, {"X": D(50)})),
             whole=chance.random() < 0.3,
         ),

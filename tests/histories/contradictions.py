@@ -13,6 +13,7 @@ from engine.interest import RateCurve
 from engine.lending_profile import BadDebtRule, Category, Isolation, Lending, Terms
 from engine.liquidation_profile import (
     Cooldown,
+    Everything,
     FallingPrice,
     Fuses,
     LeastReduction,
@@ -84,10 +85,17 @@ def _controls(profile: RiskProfile) -> list[dict[str, Any]]:
         replace(rule, pace=Pace(per_event=0)),
         replace(rule, pace=Pace(in_flight={"*": Decimal(0)})),
         replace(rule, fuses=Fuses(max_jump=one)),
+        replace(rule, fuses=Fuses(max_jump=Decimal("0.0005"))),
+        replace(rule, pace=Pace(per_event=2, per_second=1)),
+        replace(rule, price=PriceRamp(TENTH, TENTH, SECOND)),
+        replace(rule, sizing=Everything(), cooldown=Cooldown(SECOND)),
+        replace(rule, fee_rate=Decimal(0), fee_adaptive=HALF),
+        replace(rule, fee_rate=one),
     ]
     waterfalls = [
         replace(waterfall, takers=(*takers, *(takers or ("adl",)))),
         replace(waterfall, takers=("fund",), fund_account="", backstop=None, adl=None),
+        replace(waterfall, takers=(), fund_account="a", backstop=None, adl=None),
         replace(waterfall, fund=FundRule(by="group")),
         replace(waterfall, fund=FundRule(then_venue=True)),
         replace(waterfall, fund=FundRule(caps={"*": -one})),

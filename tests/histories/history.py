@@ -91,6 +91,9 @@ class History:
             settles = {name: contract.settle for name, contract in contracts.items()}
             rules = draw_waterfall(chance, list(contracts), settles)
             profile = replace(profile, waterfall=rules)
+        rule = profile.liquidation
+        if rule.toxic == "take_over" and not profile.waterfall.takers:
+            profile = replace(profile, liquidation=replace(rule, toxic="full"))
         return profile
 
     def schedule(self, delay: int, make: Make) -> None:

@@ -78,7 +78,9 @@ def _threshold(chance: Random, at: tuple[str, ...], reset: tuple[str, ...]) -> T
 def _liquidation(chance: Random) -> LiquidationRule:
     price: Pricing = AtBankruptcy()
     if chance.random() < 0.2:
-        price = Fillable(adjustment=_one(chance, "0", "1", "5"), spread=_one(chance, "0.5", "1.5"))
+        price = Fillable(
+            adjustment=_one(chance, "0.1", "1", "5"), spread=_one(chance, "0.5", "1.5")
+        )
     return LiquidationRule(
         order_ttl=chance.choice((1, 3, 5)) * SECOND,
         ack_timeout=chance.choice((1, 2, 5)) * SECOND,

@@ -27,6 +27,7 @@ from engine.liquidation_profile import (
     Sizing,
     WholeLegs,
 )
+from engine.money import ZERO
 from engine.waterfall_profile import (
     Backstop,
     Deleveraging,
@@ -55,7 +56,7 @@ def one(chance: Random, *values: str) -> Decimal:
 def draw_liquidation(chance: Random, plain: LiquidationRule, names: list[str]) -> LiquidationRule:
     """Draw how much, which legs, at what price, how fast and for which fee; `names` are those
     under which a table by symbol may speak of a market."""
-    return msgspec.structs.replace(
+    drawn = msgspec.structs.replace(
         plain,
         sizing=_sizing(chance),
         cooldown=_cooldown(chance) if chance.random() < 0.4 else None,
@@ -75,6 +76,17 @@ def draw_liquidation(chance: Random, plain: LiquidationRule, names: list[str]) -
             ),
         ),
     )
+    return _sensible(drawn)
+
+
+def _sensible(rule: LiquidationRule) -> LiquidationRule:
+    """Take from rules what comes to nothing beside the others: they would be refused for it."""
+    nothing: dict[str, Any] = {}
+    if rule.fee_rate == 0:
+        nothing |= {"fee_adaptive": None, "fee_to_venue": ZERO, "fee_to_liquidator": ZERO}
+    if isinstance(rule.sizing, WholeLegs | Everything):
+        nothing["cooldown"] = None
+    return msgspec.structs.replace(rule, **nothing)
 
 
 def _by_name(chance: Random, names: list[str], *values: str) -> dict[str, Decimal]:
@@ -116,15 +128,18 @@ def _pricing(chance: Random, plain: Pricing) -> Pricing:
             Decay("stair_step", interval=SECOND, cut=Decimal("0.99")),
             Decay("exponential", cut=Decimal("0.999")),
         )
-        duration = chance.choice((1, 3, 20)) * SECOND
+        duration = chance.choice((2, 3, 20)) * SECOND
         return FallingPrice(chance.choice(decays), duration, one(chance, "0", "0.02"))
     return plain
 
 
 def _pace(chance: Random, names: list[str]) -> Pace:
+    per_event, per_second = chance.choice((None, 1, 2)), chance.choice((None, 1, 3))
+    if per_event and per_second:
+        per_event = min(per_event, per_second)
     return Pace(
-        per_event=chance.choice((None, 1, 2)),
-        per_second=chance.choice((None, 1, 3)),
+        per_event=per_event,
+        per_second=per_second,
         in_flight=_by_name(chance, names, "0.05", "100", "1000", "10000"),
         unfilled=chance.choice((None, 1, 2)),
     )
@@ -140,12 +155,17 @@ def draw_waterfall(chance: Random, symbols: list[str], settles: dict[str, str]) 
     if chance.random() < 0.5:
         layers.sort(key=lambda layer: layer != "adl")
     takers = tuple(layers[: chance.choice((0, 1, 1, 2, 3, 3))])
+    account = chance.choice((INSURANCE, INSURANCE, INSURANCE, "trader-0", "ghost"))
+    adl = _deleveraging(chance) if "adl" in takers else None
+    fund = _fund(chance, symbols, settles)
+    if adl is not None and fund.by == "market" and not fund.then_venue:
+        adl = msgspec.structs.replace(adl, drawdown=None)
     return Waterfall(
         takers=takers,
-        fund_account=chance.choice((INSURANCE, INSURANCE, INSURANCE, "trader-0", "ghost")),
+        fund_account=account if "fund" in takers else "",
         backstop=_backstop(chance) if "backstop" in takers else None,
-        adl=_deleveraging(chance) if "adl" in takers else None,
-        fund=_fund(chance, symbols, settles),
+        adl=adl,
+        fund=fund,
         socialised=chance.choice(("", "open_interest", "winners")),
         gate=chance.random() < 0.5,
     )
@@ -163,7 +183,7 @@ def _deleveraging(chance: Random) -> Deleveraging:
     drawdown = None
     if chance.random() < 0.3:
         window = chance.choice((2, 60, 3600)) * SECOND
-        drawdown = Drawdown(window, one(chance, "0.05", "0.3"), one(chance, "0", "0.04"))
+        drawdown = Drawdown(window, one(chance, "0.05", "0.3"), one(chance, "0.01", "0.04"))
     return Deleveraging(
         ranking=chance.choice(RANKINGS),
         price=chance.choice(("bankruptcy", "bankruptcy", "mark")),

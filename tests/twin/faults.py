@@ -53,6 +53,7 @@ def _sound(profile: RiskProfile) -> Checks:
         yield threshold is None or 0 <= threshold.reset < threshold.at < 1
     yield from liquidation_checks(profile.liquidation)
     yield from waterfall_checks(profile.waterfall)
+    yield profile.liquidation.toxic != "take_over" or profile.waterfall.takers != ()
     yield from lending_checks(profile)
 
 
