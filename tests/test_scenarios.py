@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine import invariants, state
+from engine import core, invariants, state
+from engine.liquidation import TABLES, next_step
 from tests.scenarios.table import Scenario, Teller, scenarios
 from tests.story import WholeEngine
 from tests.twin import Twin
@@ -53,3 +54,22 @@ def test_names_are_told_once_and_there_are_enough() -> None:
     names = [one.name for _, one in TOLD]
     assert len(set(names)) == len(names)
     assert len(names) >= 60
+
+
+def test_every_row_of_the_tables_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = set()
+
+    def noted(reason: Any, situation: Any) -> Any:
+        for place, (conditions, _) in enumerate(TABLES[reason], start=1):
+            if all(getattr(situation, name) is value for name, value in conditions.items()):
+                taken.add((reason, place))
+                break
+        return next_step(reason, situation)
+
+    monkeypatch.setattr(core, "next_step", noted)
+    for _, scenario in TOLD:
+        teller = Teller(WholeEngine())
+        for line in scenario.lines:
+            teller.tell(line.event)
+    rows = {(reason, place) for reason in TABLES for place in range(1, len(TABLES[reason]) + 1)}
+    assert rows - taken == set()
