@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.book import Account, Book, Group
+from engine.book import Account, Book, Group, History
 from engine.decisions import Side, StartReason, Waits
 from engine.events import Role
 from engine.liquidation import Auction, Layer, Liquidation, Order
@@ -50,6 +50,7 @@ class LiquidationRecord(msgspec.Struct, forbid_unknown_fields=True):
     cooling_until: int | None = None
     awaits: tuple[str, ...] = ()
     deep: bool = False
+    passed: list[tuple[str, Layer, str, str]] = []
 
 
 class LoansRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,13 +79,13 @@ class GroupRecord(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AccountRecord(msgspec.Struct, forbid_unknown_fields=True):
-    """An account; `orders` lists (margin, symbols) of liquidations 1, 2, …"""
+    """An account; `orders` lists what liquidations 1, 2, … issued."""
 
     role: Role
     sequence: int
     gap_since: int | None
     debts: int
-    orders: list[tuple[str, list[str]]]
+    orders: list[History]
     groups: list[GroupRecord]
 
 
@@ -174,6 +175,7 @@ def _liquidation(liquidation: Liquidation) -> LiquidationRecord:
         cooling_until=liquidation.cooling_until,
         awaits=liquidation.awaits,
         deep=liquidation.deep,
+        passed=sorted(liquidation.passed),
     )
 
 
@@ -211,6 +213,7 @@ def _restored_liquidation(account: Account, record: LiquidationRecord) -> Liquid
     liquidation.freed = record.freed
     liquidation.cooling_until = record.cooling_until
     liquidation.awaits, liquidation.deep = record.awaits, record.deep
+    liquidation.passed = set(record.passed)
     for stored in record.orders:
         order = Order(
             account.order_id(record.number, stored.attempt),

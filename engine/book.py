@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,15 @@ from engine.money import ZERO, from_units, to_units
 if TYPE_CHECKING:
     from engine.lending_profile import Lending
     from engine.liquidation import Liquidation
+
+
+class History(NamedTuple):
+    """What a liquidation of the group `margin` issued: the symbols of its attempts 1, 2, …, and
+    which of these are transfers."""
+
+    margin: str
+    symbols: list[str]
+    transfers: list[int]
 
 
 class Account:
@@ -39,7 +48,7 @@ class Account:
         self.role: Role = role
         self.sequence = sequence
         self.gap_since: int | None = None
-        self.orders: dict[int, tuple[str, list[str]]] = {}
+        self.orders: dict[int, History] = {}
         self.debts = 0
         self.groups: dict[str, Group] = {}
 
@@ -57,14 +66,20 @@ class Account:
         if not all(len(p) < 16 and p.isascii() and p.isdigit() for p in parts[:2]):
             return False
         number, attempt = int(parts[0]), int(parts[1])
-        group, symbols = self.orders.get(number, ("", []))
+        history = self.orders.get(number, History("", [], []))
+        symbols = history.symbols
         if not 0 < attempt <= len(symbols) or order_id != self.order_id(number, attempt):
             return False
-        return margin in (None, group) and symbol in (None, symbols[attempt - 1])
+        return margin in (None, history.margin) and symbol in (None, symbols[attempt - 1])
+
+    def transferred(self, order_id: str) -> bool:
+        """Tell whether an id that was issued is that of a transfer."""
+        _, number, attempt, _ = order_id.split(":")
+        return int(attempt) in self.orders[int(number)].transfers
 
     def order_id(self, number: int, attempt: int) -> str:
         """Return the id of an order that this account's history holds."""
-        return f"{self.id}:{number}:{attempt}:{self.orders[number][1][attempt - 1]}"
+        return f"{self.id}:{number}:{attempt}:{self.orders[number].symbols[attempt - 1]}"
 
     def ordered_groups(self) -> list[Group]:
         """Return the groups, cross first, then isolated by name."""

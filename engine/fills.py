@@ -11,7 +11,7 @@ from engine import forced_fills, guard, pace, sessions
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed
-from engine.issuing import end_live
+from engine.issuing import end_live, liquidation_of
 from engine.liquidation import Order
 from engine.margin import fill_cost
 from engine.money import ZERO, charge, credit, plain
@@ -78,10 +78,17 @@ def fill(engine: Engine, event: e.Fill) -> None:
         _note_loss(group, event, order, effect, instrument, unit)
         if order.layer == "fund":
             settle_with_fund(engine, order, effect.closed, instrument, unit)
-    rate = order.fee_rate if order else engine.rules.in_force.liquidation.fee_rate
+    rate = order.fee_rate if order else _late_rate(engine, group, event.order_id)
     forced_fills.charge_fee(engine, group, event, effect.closed, rate)
     forced_fills.note_freed(engine, group, before)
     guard.note_flow(engine, event.symbol, effect.closed)
+
+
+def _late_rate(engine: Engine, group: Group, order_id: str) -> Decimal:
+    """Return the liquidation fee of an order that is not live: of a transfer none."""
+    if group.account.transferred(order_id):
+        return ZERO
+    return engine.rules.in_force.liquidation.fee_rate
 
 
 def _live_order(group: Group, order_id: str) -> Order | None:
@@ -144,6 +151,8 @@ def order_closed(engine: Engine, event: e.OrderClosed) -> None:
         detail = f"venue says {plain(event.filled_size)}, fills say {plain(order.filled)}"
         engine.anomaly(group, "filled_size", event.order_id, detail)
     pace.note_ended(engine, order)
+    if order.cancelling_until is None:
+        liquidation_of(group).pass_over(order)
     end_live(engine, group, order)
     engine.touch(group)
 

@@ -37,15 +37,18 @@ class Issued(NamedTuple):
     replaces: str
 
 
-def issue(engine: Engine, group: Group, symbol: str) -> Issued:
+def issue(engine: Engine, group: Group, symbol: str, *, transfer: bool = False) -> Issued:
     """Enter an attempt in a symbol, asset or pool in the account's history."""
     account, liquidation = group.account, liquidation_of(group)
-    symbols = account.orders[liquidation.number][1]
+    history = account.orders[liquidation.number]
+    symbols = history.symbols
     attempts = reversed([n for n, name in enumerate(symbols, start=1) if name == symbol])
     earlier = (account.order_id(liquidation.number, attempt) for attempt in attempts)
     beside = {order.id for order in liquidation.orders.values() if order.closes_leg}
     replaces = next((order_id for order_id in earlier if order_id not in beside), "")
     symbols.append(symbol)
+    if transfer:
+        history.transfers.append(len(symbols))
     order_id = account.order_id(liquidation.number, len(symbols))
     expires = engine.time + engine.rules.in_force.liquidation.order_ttl
     return Issued(order_id, len(symbols), expires, replaces)

@@ -261,7 +261,8 @@ class Liquidation:
     """One liquidation of a group, from its start to its end.
 
     While it waits "capped" for room for its orders, `awaits` are their symbols, and `deep` tells
-    whether those who take positions were asked too.
+    whether those who take positions were asked too. `passed` are those (symbol, layer, account,
+    margin) whose transfers were not filled: they are not asked again.
     """
 
     __slots__ = (
@@ -277,6 +278,7 @@ class Liquidation:
         "opened",
         "opened_at",
         "orders",
+        "passed",
         "reason",
         "waits",
     )
@@ -296,6 +298,12 @@ class Liquidation:
         self.orders: dict[str, Order] = {}
         self.losses: dict[str, Decimal] = {}
         self.auctions: dict[str, Auction] = {}
+        self.passed: set[tuple[str, Layer, str, str]] = set()
+
+    def pass_over(self, order: Order) -> None:
+        """Ask nobody again for what did not come of a transfer."""
+        if order.layer:
+            self.passed.add((order.symbol, order.layer, *order.counterparty))
 
     def in_order(self) -> list[Order]:
         """Return what is live, by attempt."""

@@ -10,7 +10,7 @@ from engine.closing import bankruptcy_price
 from engine.decisions import Side
 from engine.margin import Health, LegHealth
 from engine.money import ZERO
-from engine.transfers import Closing, Transfer
+from engine.transfers import Closing, Transfer, asks
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -30,7 +30,7 @@ def netted(engine: Engine, group: Group, state: Health) -> list[tuple[Closing, T
         side: Side = "sell" if leg.size > 0 else "buy"
         for other in group.account.ordered_groups():
             size = ZERO if rules.halts(leg.symbol) else _opposite(engine, other, leg)
-            if size > 0:
+            if size > 0 and asks(group, leg.symbol, "netting", other.key):
                 shown = bankruptcy_price(leg, state, rules)
                 closing = Closing(leg.symbol, side, min(size, abs(leg.size)), shown, leg.mark)
                 transfer = Transfer("netting", other.key, closing.size, leg.mark, size)

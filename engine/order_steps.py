@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import decisions as d
 from engine import pace
@@ -88,7 +88,8 @@ def beside_takers(engine: Engine, group: Group, planned: PlannedOrder) -> Planne
 
 def hand_over(engine: Engine, group: Group, closing: Closing, transfer: Transfer) -> None:
     """Have a position, or a part of it, go to a counterparty."""
-    liquidation, issued = liquidation_of(group), issue(engine, group, closing.symbol)
+    liquidation = liquidation_of(group)
+    issued = issue(engine, group, closing.symbol, transfer=True)
     order = Order(
         issued.id, issued.attempt, closing.symbol, closing.side, transfer.size, transfer.price,
         issued.expires, closing.bankruptcy, layer=transfer.layer,
@@ -96,7 +97,7 @@ def hand_over(engine: Engine, group: Group, closing: Closing, transfer: Transfer
     )  # fmt: skip
     make_live(engine, group, order)
     account, margin = transfer.counterparty
-    about = {
+    about: dict[str, Any] = {
         "order_id": issued.id,
         "number": liquidation.number,
         "symbol": closing.symbol,
@@ -107,26 +108,12 @@ def hand_over(engine: Engine, group: Group, closing: Closing, transfer: Transfer
         "replaces": issued.replaces,
     }
     if transfer.layer == "adl":
-        engine.emit_for(
-            group,
-            d.Deleverage,
-            counterparty=account,
-            counterparty_margin=margin,
-            rank=transfer.rank,
-            score=transfer.score,
-            forgone=transfer.forgone,
-            **about,
-        )
-        return
-    engine.emit_for(
-        group,
-        d.TakeOver,
-        layer=transfer.layer,
-        taker=account,
-        taker_margin=margin,
-        capacity=transfer.capacity,
-        **about,
-    )
+        about |= {"counterparty": account, "counterparty_margin": margin, "rank": transfer.rank}
+        about |= {"score": transfer.score, "forgone": transfer.forgone}
+    else:
+        about |= {"layer": transfer.layer, "taker": account, "taker_margin": margin}
+        about |= {"capacity": transfer.capacity}
+    engine.emit_for(group, d.Deleverage if transfer.layer == "adl" else d.TakeOver, **about)
 
 
 def send(engine: Engine, group: Group, planned: PlannedOrder) -> None:

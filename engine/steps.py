@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from engine import decisions as d
-from engine.book import Group
+from engine.book import Group, History
 from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Liquidation, Order, Step
 from engine.loan_steps import LOAN_STEPS
@@ -52,7 +52,7 @@ def _start(engine: Engine, group: Group, state: Health | None, reason: d.StartRe
     health = known(state)
     account = group.account
     number = len(account.orders) + 1
-    account.orders[number] = (group.margin, [])
+    account.orders[number] = History(group.margin, [], [])
     waits = block_of(engine, group)
     group.liquidation = Liquidation(number, reason, waits)
     if reason == "breach":

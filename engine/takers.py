@@ -20,7 +20,7 @@ from engine.instruments import Listed
 from engine.margin import notional
 from engine.money import ZERO, ceil_to, floor_to
 from engine.rules import Rules
-from engine.transfers import Closing, Transfer
+from engine.transfers import Closing, Transfer, asks
 from engine.waterfall_profile import Taker
 
 if TYPE_CHECKING:
@@ -31,19 +31,24 @@ if TYPE_CHECKING:
 # --- the fund's account, and the backstop
 
 
-def _account_of(engine: Engine, group: Group, account: str) -> Group | None:
+def _account_of(
+    engine: Engine, group: Group, symbol: str, layer: Layer, account: str
+) -> Group | None:
     """Return the cross group of an account that takes, unless it is the one that is liquidated or
-    is so itself."""
+    is so itself, or did not take before."""
     known = engine.accounts.get(account)
     if known is None or known is group.account:
         return None
     taker = known.groups[CROSS]
+    if not asks(group, symbol, layer, taker.key):
+        return None
     return taker if taker.liquidation is None else None
 
 
 def _to_fund(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
     """Let the fund's account take what the fund can pay the loss at the mark of."""
-    taker = _account_of(engine, group, engine.rules.in_force.waterfall.fund_account)
+    account = engine.rules.in_force.waterfall.fund_account
+    taker = _account_of(engine, group, closing.symbol, "fund", account)
     if taker is None:
         return []
     instrument, asset = engine.rules.derivatives[closing.symbol], engine.rules.settle_of
@@ -84,9 +89,11 @@ def _held(engine: Engine, symbol: str) -> Decimal:
 def _to_backstop(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
     """Let the backstop take what its capacity leaves room for, at the marks."""
     rule = engine.rules.in_force.waterfall.backstop
-    taker = _account_of(engine, group, rule.account) if rule is not None else None
+    if rule is None:
+        return []
+    taker = _account_of(engine, group, closing.symbol, "backstop", rule.account)
     state = engine.health_of(taker) if taker is not None else None
-    if rule is None or taker is None or state is None:
+    if taker is None or state is None:
         return []
     room = rule.capacity - state.notional
     for order in engine.transfers.against(taker.key):
@@ -131,7 +138,11 @@ def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) 
     if adl.price == "mark":
         price = closing.mark
     opposite: Side = "buy" if closing.side == "sell" else "sell"
-    found = engine.candidates.of(engine, symbol, opposite, group.account)
+    found = [
+        one
+        for one in engine.candidates.of(engine, symbol, opposite, group.account)
+        if asks(group, symbol, "adl", one.group.key)
+    ]
     lot = rules.derivatives[symbol].lot
 
     def free(one: Candidate) -> Decimal:

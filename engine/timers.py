@@ -136,6 +136,7 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
         patience = engine.rules.in_force.liquidation.patience
         if order.closes_leg and engine.time >= liquidation.opened_at + patience:
             liquidation.backstop = True
+        liquidation.pass_over(order)
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)

@@ -12,6 +12,7 @@ from engine.instruments import Listed
 from engine.money import ZERO, floor_to
 
 if TYPE_CHECKING:
+    from engine.book import Group
     from engine.core import Engine
     from engine.liquidation import Layer, Order
 
@@ -44,6 +45,12 @@ class Transfer(NamedTuple):
     rank: int = 0
     score: Decimal = ZERO
     forgone: Decimal = ZERO
+
+
+def asks(group: Group, symbol: str, layer: Layer, counterparty: GroupKey) -> bool:
+    """Tell whether a counterparty can still be called to take a group's position in a symbol."""
+    liquidation = group.liquidation
+    return liquidation is None or (symbol, layer, *counterparty) not in liquidation.passed
 
 
 class Transfers:

@@ -190,6 +190,24 @@ _TAKERS = (
         "return taker",
     ),
     Mutation(
+        "who does not answer is asked for ever",
+        "timers",
+        "        liquidation.pass_over(order)\n",
+        "",
+    ),
+    Mutation(
+        "who refuses is asked for ever",
+        "fills",
+        "        liquidation_of(group).pass_over(order)\n",
+        "        pass\n",
+    ),
+    Mutation(
+        "a liquidation fee of a transfer that came late",
+        "fills",
+        "    if group.account.transferred(order_id):\n",
+        "    if False:\n",
+    ),
+    Mutation(
         "deleveraging always at the bankruptcy price",
         "takers",
         'if adl.price == "mark":',

@@ -58,6 +58,12 @@ def taken(decided: Sequence[Decision]) -> list[tuple[str, str, D, D]]:
     return found
 
 
+def closed(story: Story, order_id: str, filled: str = "0") -> list[Decision]:
+    """Have the venue refuse what was asked of it; return what is decided."""
+    account, about = order_id.partition(":")[0], {"filled_size": D(filled), "reason": "rejected"}
+    return story.tell(events.OrderClosed, account=account, order_id=order_id, **about)
+
+
 def carry_out(story: Story, decided: Sequence[Decision]) -> list[Decision]:
     """Fill every transfer, the counterparty first, as a venue does; return what is decided."""
     out: list[Decision] = []
@@ -282,21 +288,32 @@ def test_an_account_that_is_to_take_something_is_not_closed():
     assert refused.rule == "not_empty"
 
 
-def test_a_late_fill_of_a_transfer_is_applied_and_nothing_is_paid_for_it():
-    story = venue(FUND)
+@BOTH
+def test_a_late_fill_of_a_transfer_is_applied_and_nothing_is_paid_for_it(
+    machine: type[Machine],
+) -> None:
+    """Neither by the fund, nor as a liquidation fee."""
+    story = venue(FUND, machine=machine(), liquidation=LiquidationRule(fee_rate=D("0.01")))
     decided = story.price("X", "80")
     only_one = only(decisions.TakeOver, decided)
-    story.tell(
-        events.OrderClosed,
-        account="long",
-        order_id=only_one.order_id,
-        filled_size=D(0),
-        reason="cancelled",
-    )
+    closed(story, only_one.order_id)
+    story.deposit("long", "USDT", "1000")
     late = story.fill("long", "X", "-4", "90", order_id=only_one.order_id)
     assert only(decisions.Anomaly, late).kind == "late"
+    assert not of(decisions.FeeCharged, late)
     assert story.machine.ledger("fund") == {"USDT": 40}
-    invariants.check(engine_of(story))
+    if isinstance(story.machine, WholeEngine):
+        invariants.check(story.machine.engine)
+
+
+@BOTH
+def test_a_position_that_is_not_netted_goes_on_to_the_market(machine: type[Machine]) -> None:
+    story = venue(FUND, machine=machine(), liquidation=LiquidationRule(netting=True))
+    story.tell(events.MarginMoved, account="long", symbol="X", amount=D(50))
+    story.fill("long", "X", "-4", "100", margin="isolated:X")
+    netting = only(decisions.TakeOver, story.price("X", "95.3"))
+    order = only(decisions.LiquidationOrder, closed(story, netting.order_id))
+    assert (order.size, order.stage, order.replaces) == (10, "limit", netting.order_id)
 
 
 def test_nobody_takes_who_is_not_there_or_is_being_liquidated_itself():

@@ -112,6 +112,7 @@ class Liquidation:
     cooling_until: int | None = None
     awaits: set[str] = field(default_factory=set)
     deep: bool = False
+    passed: set[tuple[str, str, str, str]] = field(default_factory=set)
 
 
 @dataclass
@@ -143,7 +144,8 @@ class Group:
 
 @dataclass
 class Account:
-    """An account; `issued` holds the margin and the symbols of each liquidation's orders."""
+    """An account; `issued` holds the margin and the symbols of each liquidation's orders,
+    `transferred` the ids of those that are transfers."""
 
     name: str
     sequence: int
@@ -152,6 +154,7 @@ class Account:
     debts: int = 0
     groups: dict[str, Group] = field(default_factory=dict)
     issued: list[tuple[str, list[str]]] = field(default_factory=list)
+    transferred: set[str] = field(default_factory=set)
 
     def group(self, margin: str) -> Group:
         """Return a group, an empty one where there was none."""

@@ -63,6 +63,10 @@ def _candidates(world: World, group: Group, leg: LegHealth) -> list[Candidate]:
             continue
         if other.liquidation is not None or leg.symbol not in other.legs:
             continue
+        if group.liquidation and (
+            (leg.symbol, "adl", other.account, other.margin) in group.liquidation.passed
+        ):
+            continue
         now = health(world, other)
         if now is None:
             continue

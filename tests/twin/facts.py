@@ -20,7 +20,7 @@ from tests.twin.payers import close_session, note_flow
 from tests.twin.pools import begin_anew, book_all, pool_names, rule_of, told_indices, touch
 from tests.twin.swings import average, forget, sample
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
-from tests.twin.trades import anomaly, apply_fill, live, note_unfilled
+from tests.twin.trades import anomaly, apply_fill, live, note_unfilled, pass_over
 from tests.twin.values import value
 
 
@@ -129,6 +129,8 @@ def _close_order(world: World, group: Group, event: events.OrderClosed) -> None:
     if order.filled != Fraction(event.filled_size):
         anomaly(world, group, "filled_size", order.id)
     note_unfilled(world, order)
+    if order.cancelling is None:
+        pass_over(group.liquidation, order)
     del group.liquidation.live[order.id]
 
 

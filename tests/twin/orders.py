@@ -72,6 +72,8 @@ def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, 
             own = other.liquidation.live.values() if other.liquidation else ()
             if any(order.symbol == leg.symbol for order in own):
                 continue
+            if (leg.symbol, "netting", other.account, other.margin) in _of(group).passed:
+                continue
             can = abs(held.size)
             for order in world.transfers_to(other.account, other.margin):
                 can -= order.size - order.filled if order.symbol == leg.symbol else ZERO
@@ -155,36 +157,33 @@ def _send_transfer(
         bankruptcy=bankruptcy,
     )
     order.layer, order.counterparty = found.layer, (found.account, found.margin)
-    about: dict[str, object] = {
-        "order_id": order.id,
-        "number": _of(group).number,
-        "symbol": leg.symbol,
-        "side": "sell" if order.sells else "buy",
-        "size": decimal(found.size),
-        "price": decimal(found.price),
-        "expires": order.expires,
-        "replaces": replaces,
+    world.accounts[group.account].transferred.add(order.id)
+    details: dict[str, object] = {
+        "layer": found.layer,
+        "taker": found.account,
+        "taker_margin": found.margin,
+        "capacity": decimal(found.capacity),
     }
     if found.layer == "adl":
-        world.emit_for(
-            group,
-            Deleverage,
-            counterparty=found.account,
-            counterparty_margin=found.margin,
-            rank=found.rank,
-            score=decimal(found.score),
-            forgone=decimal(found.forgone),
-            **about,
-        )
-        return
+        details = {
+            "counterparty": found.account,
+            "counterparty_margin": found.margin,
+            "rank": found.rank,
+            "score": decimal(found.score),
+            "forgone": decimal(found.forgone),
+        }
     world.emit_for(
         group,
-        TakeOver,
-        layer=found.layer,
-        taker=found.account,
-        taker_margin=found.margin,
-        capacity=decimal(found.capacity),
-        **about,
+        Deleverage if found.layer == "adl" else TakeOver,
+        order_id=order.id,
+        number=_of(group).number,
+        symbol=leg.symbol,
+        side="sell" if order.sells else "buy",
+        size=decimal(found.size),
+        price=decimal(found.price),
+        expires=order.expires,
+        replaces=replaces,
+        **details,
     )
 
 

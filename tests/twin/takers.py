@@ -46,8 +46,15 @@ def transfers(world: World, offer: Offer, layer: str) -> Iterator[Transfer]:
         yield from _by_others(world, offer)
         return
     found = _by_fund(world, offer) if layer == "fund" else _by_backstop(world, offer)
-    if found is not None and found.size > 0:
+    if found is not None and found.size > 0 and asks(offer, found.layer, found.account, "cross"):
         yield found
+
+
+def asks(offer: Offer, layer: str, account: str, margin: str) -> bool:
+    """Tell whether a counterparty did not fail the group before."""
+    liquidation = offer.group.liquidation
+    assert liquidation is not None
+    return (offer.leg.symbol, layer, account, margin) not in liquidation.passed
 
 
 def live_transfers(world: World, layer: str) -> list[Order]:

@@ -120,6 +120,12 @@ def _book_on_order(world: World, group: Group, fill: Fill, order: Order, closed:
     liquidation.losses[fill.symbol] += max(ZERO, due - got + fee)
 
 
+def pass_over(liquidation: Liquidation, order: Order) -> None:
+    """Ask nobody again for what did not come of a transfer."""
+    if order.layer:
+        liquidation.passed.add((order.symbol, order.layer, *order.counterparty))
+
+
 def note_unfilled(world: World, order: Order) -> None:
     """Count an order to the market that ended without a fill."""
     kept = world.rules.source.liquidation.pace.unfilled is not None
@@ -133,7 +139,8 @@ def _charge_fee(
     now, rule = health(world, group), world.rules.source.liquidation
     terms = world.contracts[fill.symbol]
     price = world.price(terms.settle, "index")
-    if now is None or price is None:
+    transferred = fill.order_id in world.accounts[group.account].transferred
+    if now is None or price is None or transferred:
         return
     unit, settle = world.unit(terms.settle), terms.settle
     size = notional(terms, closed, Fraction(fill.price), unit)

@@ -18,7 +18,7 @@ from tests.twin.facts import apply
 from tests.twin.funds import review_gates
 from tests.twin.limits import RefusalError
 from tests.twin.refusals import check, check_known
-from tests.twin.trades import anomaly, note_unfilled
+from tests.twin.trades import anomaly, note_unfilled, pass_over
 from tests.twin.values import health
 
 Timer = tuple[int, str, Callable[[], None]]
@@ -152,6 +152,7 @@ class Twin:
             due = group.liquidation.opened_at + patience(self.world)
             if not order.for_asset and not order.collateral and self.world.time >= due:
                 group.liquidation.backstop = True
+            pass_over(group.liquidation, order)
 
         return fire
 
