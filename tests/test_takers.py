@@ -306,6 +306,16 @@ def test_a_late_fill_of_a_transfer_is_applied_and_nothing_is_paid_for_it(
         invariants.check(story.machine.engine)
 
 
+def test_who_does_not_answer_is_not_asked_again():
+    story = venue(BACKSTOP)
+    assert taken(story.price("X", "80")) == [("backstop", "vault", 10, 90)]
+    for _ in range(2):
+        story.time += 6_000_000
+        decided = story.tell(events.TimePassed)
+    assert taken(decided) == []
+    assert only(decisions.LiquidationOrder, decided).size == 10
+
+
 @BOTH
 def test_a_position_that_is_not_netted_goes_on_to_the_market(machine: type[Machine]) -> None:
     story = venue(FUND, machine=machine(), liquidation=LiquidationRule(netting=True))
