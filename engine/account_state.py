@@ -49,7 +49,7 @@ class LiquidationRecord(msgspec.Struct, forbid_unknown_fields=True):
     freed: Decimal = ZERO
     cooling_until: int | None = None
     awaits: tuple[str, ...] = ()
-    deep: bool = False
+    again_at: int = 0
     passed: list[tuple[str, Layer, str, str]] = []
 
 
@@ -174,7 +174,7 @@ def _liquidation(liquidation: Liquidation) -> LiquidationRecord:
         freed=liquidation.freed,
         cooling_until=liquidation.cooling_until,
         awaits=liquidation.awaits,
-        deep=liquidation.deep,
+        again_at=liquidation.again_at,
         passed=sorted(liquidation.passed),
     )
 
@@ -212,7 +212,7 @@ def _restored_liquidation(account: Account, record: LiquidationRecord) -> Liquid
     liquidation.opened_at = record.opened_at
     liquidation.freed = record.freed
     liquidation.cooling_until = record.cooling_until
-    liquidation.awaits, liquidation.deep = record.awaits, record.deep
+    liquidation.awaits, liquidation.again_at = record.awaits, record.again_at
     liquidation.passed = set(record.passed)
     for stored in record.orders:
         order = Order(

@@ -1,8 +1,8 @@
-"""Those who wait "capped", and may find room in this event: riskiest first, valued as needed.
+"""Those whose orders are held back, and may go out in this event: riskiest first, valued as needed.
 
-docs/semantics.md, 11. They are looked at with every event, and most of the time there is nothing to
-be done for most of them. So only those are, for whose orders there is room now, and of them only as
-many as may be the next: the screens bound the risk of all others.
+docs/semantics.md, 11. Any event may make room, and most of the time there is nothing to be done for
+most of them. So only those are looked at for whose orders there is room now, or which are to be
+planned anew, and of them only as many as may be the next: the screens bound the risk of all others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Capped:
-    """The groups that wait for room, as they may be decided next.
+    """The groups whose orders are held back, as they may be decided next.
 
     `look` values a group exactly, and says which step it would take.
     """
@@ -45,7 +45,7 @@ class Capped:
         self._valued: list[tuple[Any, Pending]] = []
 
     def renew(self) -> None:
-        """Begin anew with everybody for whom there may be room."""
+        """Begin anew with everybody for whom there may be room, or whose time has come."""
         self.forget()
         if self._engine.watch.risks.count:
             self._open = self._engine.watch.risks.awaited()
@@ -74,13 +74,12 @@ class Capped:
         return pace.by_market(engine) and any(pace.room(engine, one) == 0 for one in self._open)
 
     def _order(self, left: Rows | None) -> None:
-        """Have those for whom there is room, of the rows that are left, looked at in the order of
-        the lowest ratio of margin equity to maintenance that they may have."""
+        """Have those for whom there is room or time, of the rows that are left, looked at in the
+        order of the lowest ratio of margin equity to maintenance that they may have."""
         engine = self._engine
         may_send = pace.may_send(engine)
         self._open = [one for one in self._open if may_send and pace.room(engine, one) != 0]
-        below = pace.asked_below(engine)
-        rows = engine.watch.risks.waiting(self._open, None if below is None else float(below))
+        rows = engine.watch.risks.waiting(self._open, engine.time)
         if left is not None:
             rows = np.intersect1d(rows, left)
         lowest = engine.watch.risks.lowest_ratio(rows)

@@ -23,7 +23,7 @@ from engine.liquidation import Order, Step, next_step, risk_key
 from engine.margin import Health, health
 from engine.markets import Markets
 from engine.money import EXACT
-from engine.pace import Flight, Sent, waits_for_room
+from engine.pace import Flight, Sent
 from engine.rules import Rules
 from engine.situation import (
     Situation,
@@ -372,7 +372,6 @@ class Engine:
 
     def _look_at_touched(self) -> None:
         """Find out which touched groups will take a step, riskiest first."""
-        self._touch_netted()
         touched, self._touched = self._touched, {}
         rest = [pending for pending in self._pending if pending.group not in touched]
         # Those who are not looked at again keep their places, and are when their turn comes.
@@ -391,13 +390,6 @@ class Engine:
             self._pending = found + rest
             self._pending.sort(key=lambda one: one.risk, reverse=True)
         self._capped.renew()
-
-    def _touch_netted(self) -> None:
-        """Look at who waits for room, where another group of the account may be set off now."""
-        if not self.ready or not self.rules.in_force.liquidation.netting:
-            return
-        for account in {group.account.id: group.account for group in self._touched}.values():
-            self.look_at([other for other in account.ordered_groups() if waits_for_room(other)])
 
     def _decide_slice(self) -> None:
         for _ in range(SLICE):

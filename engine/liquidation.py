@@ -91,13 +91,11 @@ TABLES: dict[Reason, tuple[Row, ...]] = {
         ({"blocked": True}, "hold"),
         ({"held": True}, "release"),
         ({"opened": False}, "open"),
-        ({"legs": True, "capped": True, "able": False}, "rest"),
+        ({"early": True}, "rest"),
         ({"promised": True, "noted": False}, "stand_by"),
         ({"promised": True}, "rest"),
         ({"cooling": True, "noted": False}, "cool"),
         ({"cooling": True}, "rest"),
-        ({"legs": True, "toxic": True, "noted": False}, "hold_back"),
-        ({"legs": True, "toxic": True}, "rest"),
         ({"legs": True}, "orders"),
         ({"priced": False}, "rest"),
         ({"owes": True}, "sales"),
@@ -260,18 +258,18 @@ class Auction(msgspec.Struct, forbid_unknown_fields=True):
 class Liquidation:
     """One liquidation of a group, from its start to its end.
 
-    While it waits "capped" for room for its orders, `awaits` are their symbols, and `deep` tells
-    whether those who take positions were asked too. `passed` are those (symbol, layer, account,
-    margin) whose transfers were not filled: they are not asked again.
+    While its orders are held back ("capped", "toxic") they are planned anew from `again_at` on, or
+    once there is room in one of the symbols that it `awaits`. `passed` are those
+    (symbol, layer, account, margin) whose transfers were not filled: they are not asked again.
     """
 
     __slots__ = (
+        "again_at",
         "auctions",
         "awaiting_until",
         "awaits",
         "backstop",
         "cooling_until",
-        "deep",
         "freed",
         "losses",
         "number",
@@ -292,7 +290,7 @@ class Liquidation:
         self.freed = ZERO
         self.cooling_until: int | None = None
         self.awaits: tuple[str, ...] = ()
-        self.deep = False
+        self.again_at = 0
         self.awaiting_until: int | None = None
         self.backstop = False
         self.orders: dict[str, Order] = {}

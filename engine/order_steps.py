@@ -8,10 +8,10 @@ from engine import decisions as d
 from engine import pace
 from engine.book import Group
 from engine.issuing import issue, known, liquidation_of, make_live
-from engine.liquidation import Liquidation, Order
+from engine.liquidation import Order
 from engine.margin import Health
 from engine.netting import netted
-from engine.planning import Plan, PlannedOrder, plan_orders
+from engine.planning import PlannedOrder, plan_orders
 from engine.profile import SECOND
 from engine.takers import TAKERS
 from engine.transfers import Closing, Transfer
@@ -32,23 +32,19 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
         return
     plan = plan_orders(known(state), group.holdings, engine.rules, engine.markets, liquidation)
     liquidation.waits = plan.waits
+    if plan.waits == "toxic":
+        pace.hold_back(engine, liquidation)
     for planned in plan.orders:
         fitted = pace.fitted(engine, beside_takers(engine, group, planned))
         if fitted is not None:
             send(engine, group, fitted)
     if plan.orders and not liquidation.orders:
-        _queue(engine, liquidation, known(state), plan)
+        liquidation.waits = "capped"
+        pace.hold_back(engine, liquidation, (planned.symbol for planned in plan.orders))
     elif plan.waits == "cooldown":
         _cool(engine, group, SECOND)
     elif plan.partial and rule.cooldown is not None:
         _cool(engine, group, rule.cooldown.time)
-
-
-def _queue(engine: Engine, liquidation: Liquidation, state: Health, plan: Plan) -> None:
-    """Have a group wait for room for its orders."""
-    liquidation.waits = "capped"
-    liquidation.awaits = tuple(planned.symbol for planned in plan.orders)
-    liquidation.deep = pace.is_deep(engine, liquidation, state)
 
 
 def _cool(engine: Engine, group: Group, time: int) -> None:

@@ -6,16 +6,17 @@ a row that found nobody. What is in flight is derived from the live orders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.book import Group
+from engine.decisions import Waits
 from engine.liquidation_profile import SECOND, Pace
-from engine.margin import Health, notional
+from engine.margin import notional
 from engine.money import ONE, ZERO, floor_to
-from engine.netting import netted
 from engine.profile import by_symbol
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 LEAST_ROOM = Decimal("0.01")
 """The part of a limit of what is in flight below which there is no room: every tick would open some
 for an order of dust."""
+
+
+HELD_BACK: tuple[Waits, ...] = ("capped", "toxic")
+"""What orders that were planned and did not go out wait for."""
 
 
 class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,8 +112,10 @@ def room(engine: Engine, symbol: str) -> Decimal | None:
     left, each = (notional(listed, x, mark, unit) for x in (engine.flight.left(symbol), ONE))
     if not each:
         return None  # A worthless option takes up no room.
-    most = floor_to(limit - left, listed.lot, each)
-    return most if most > 0 and (limit - left) >= limit * LEAST_ROOM else ZERO
+    least = ZERO if engine.flight.busy(symbol) else listed.lot
+    if limit - left < limit * LEAST_ROOM:
+        return least
+    return max(floor_to(limit - left, listed.lot, each), least)
 
 
 def by_market(engine: Engine) -> bool:
@@ -117,41 +124,21 @@ def by_market(engine: Engine) -> bool:
     return bool(rule.in_flight) or rule.unfilled is not None
 
 
-def has_room(engine: Engine, group: Group, state: Health | None, liquidation: Liquidation) -> bool:
-    """Tell whether a group that waits "capped" is to try again: a symbol that it waits for is open,
-    another group of its account can be set off, or it came to be worse than when it was held
-    back."""
-    if state is None:
+def held_back(engine: Engine, group: Group) -> bool:
+    """Tell whether the orders of a group wait for room, or for their plan not to be toxic, and are
+    not to be planned anew yet."""
+    liquidation = group.liquidation
+    if liquidation is None or liquidation.waits not in HELD_BACK:
         return False
-    if not liquidation.awaits:
-        return True  # It waits for room for an auction, not for orders.
-    if may_send(engine) and any(room(engine, symbol) != 0 for symbol in liquidation.awaits):
-        return True
-    deeper = is_deep(engine, liquidation, state) and not liquidation.deep
-    return deeper or bool(netted(engine, group, state))
-
-
-def is_deep(engine: Engine, liquidation: Liquidation, state: Health) -> bool:
-    """Tell whether a group is not left to the market alone: those who take positions are asked,
-    whatever room there is."""
-    below = asked_below(engine)
-    if below is None:
+    if engine.time >= liquidation.again_at:
         return False
-    return liquidation.backstop or state.margin_equity <= below * state.maintenance
+    return not (may_send(engine) and any(room(engine, one) != 0 for one in liquidation.awaits))
 
 
-def asked_below(engine: Engine) -> Decimal | None:
-    """Return the ratio of margin equity to maintenance at which those who take positions are asked,
-    none where nobody does."""
-    rule = engine.rules.in_force.waterfall
-    if not rule.takers:
-        return None
-    return ZERO if rule.backstop is None or rule.backstop.below is None else rule.backstop.below
-
-
-def waits_for_room(group: Group) -> bool:
-    """Tell whether a group waits "capped"."""
-    return group.liquidation is not None and group.liquidation.waits == "capped"
+def hold_back(engine: Engine, liquidation: Liquidation, symbols: Iterable[str] = ()) -> None:
+    """Have orders be planned anew in a second, or once there is room in one of the symbols."""
+    liquidation.awaits = tuple(symbols)
+    liquidation.again_at = engine.time + SECOND
 
 
 def note_sent(engine: Engine) -> None:

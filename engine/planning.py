@@ -74,11 +74,15 @@ def plan_orders(
             return Plan(waits="cooldown")
         goal = reachable
     parts, after = _choose(now, sizing, goal, rules, markets)
-    toxic = not whole and _lowers_health(state, slipped(parts, after, rules, markets).state)
-    if toxic and rule.toxic == "halt":
-        return Plan(waits="cooldown" if goal.numerator > 0 else "toxic")
-    if toxic and rule.toxic == "full":
-        parts, toxic = _choose(now, Everything(), goal, rules, markets)[0], False
+    then = slipped(parts, after, rules, markets).state
+    toxic = not whole and then.maintenance > 0 and _lowers_health(state, then)
+    if toxic and rule.toxic == "halt" and goal.numerator > 0:
+        return Plan(waits="cooldown")
+    if toxic and rule.toxic in ("halt", "full"):
+        (parts, after), toxic = _choose(now, Everything(), goal, rules, markets), False
+        then = slipped(parts, after, rules, markets).state
+        if rule.toxic == "halt" and _lowers_health(state, then):
+            return Plan(waits="toxic")
     return _plan(parts, state, rules, markets, liquidation, toxic=toxic)
 
 
@@ -110,9 +114,7 @@ def _choose(
 
 
 def _lowers_health(before: Health, after: Health) -> bool:
-    """Tell whether something is left that has less margin for what it needs."""
-    if after.maintenance <= 0:
-        return False
+    """Tell whether what is left has less margin for what it needs, or is less than nothing."""
     return after.margin_equity * before.maintenance < before.margin_equity * after.maintenance
 
 

@@ -34,7 +34,7 @@ def offer(leg: LegHealth, state: Health, rules: Rules, elapsed: int, *, backstop
     limit = (limit_price if rule.fillable is None else fillable_price)(leg, state, rules)
     beyond = limit is not None and (leg.mark < limit if sells else leg.mark > limit)
     spent = limit is None and state.equity < 0
-    if backstop or beyond or spent or _passed_on(state, rules):
+    if backstop or beyond or spent or passed_on(state, rules):
         return Offer("backstop", _at_slippage(leg, rule.max_slippage, rules))
     offered = _by_rule(leg, rules, elapsed)
     if limit is None:
@@ -44,7 +44,7 @@ def offer(leg: LegHealth, state: Health, rules: Rules, elapsed: int, *, backstop
     return Offer("limit", limit)
 
 
-def _passed_on(state: Health, rules: Rules) -> bool:
+def passed_on(state: Health, rules: Rules) -> bool:
     """Tell whether a group goes to those who take positions without trying the market."""
     rule = rules.in_force.waterfall.backstop
     below = None if rule is None else rule.below

@@ -21,7 +21,7 @@ RATIO_ERROR = 1e-12
 
 
 class RiskScreen:
-    """Margin equity and maintenance of the rows of the book that wait, and what for.
+    """Margin equity and maintenance of the rows of the book that wait, what for, and until when.
 
     `count` is the number of these rows.
     """
@@ -32,15 +32,15 @@ class RiskScreen:
         self._needs = np.zeros(capacity)
         self._error = np.zeros(capacity)
         self._waits = np.zeros(capacity, bool)
-        self._deep = np.zeros(capacity, bool)
+        self._again_at = np.zeros(capacity, np.int64)
         self._awaits: dict[str, Flags] = {}
 
-    def note(self, row: int, equity: float, needs: float, error: float, *, deep: bool) -> None:
+    def note(self, row: int, equity: float, needs: float, error: float, again_at: int) -> None:
         """Take over the exact values of a row that waits, which prices move by no more than `error`
         off what is told of them; infinite where nothing is told."""
         if not self._waits[row]:
             self.count += 1
-        self._waits[row], self._deep[row] = True, deep
+        self._waits[row], self._again_at[row] = True, again_at
         self._equity[row], self._needs[row], self._error[row] = equity, needs, error
 
     def await_symbols(self, row: int, symbols: Iterable[str]) -> None:
@@ -71,15 +71,12 @@ class RiskScreen:
         """Return every symbol in which somebody waits for room."""
         return [symbol for symbol, rows in self._awaits.items() if rows.any()]
 
-    def waiting(self, symbols: Iterable[str], below: float | None) -> Rows:
-        """Return the rows that wait for room in one of these symbols, and those whose ratio may
-        have come to be `below` since."""
-        found = np.zeros(len(self._waits), bool)
+    def waiting(self, symbols: Iterable[str], now: int) -> Rows:
+        """Return the rows that wait for room in one of these symbols, and those whose time has
+        come."""
+        found = self._waits & (self._again_at <= now)
         for symbol in symbols:
             found |= self._awaits[symbol]
-        if below is not None:
-            rows = np.flatnonzero(self._waits & ~self._deep)
-            found[rows[self.lowest_ratio(rows) <= below + abs(below) * RATIO_ERROR]] = True
         return np.flatnonzero(found)
 
     def lowest_ratio(self, rows: Rows) -> Floats:
@@ -99,6 +96,6 @@ class RiskScreen:
             setattr(self, name, np.concatenate([column, np.zeros(room)]))
         none = np.zeros(room, bool)
         self._waits = np.concatenate([self._waits, none])
-        self._deep = np.concatenate([self._deep, none])
+        self._again_at = np.concatenate([self._again_at, np.zeros(room, np.int64)])
         for symbol, rows in self._awaits.items():
             self._awaits[symbol] = np.concatenate([rows, none])

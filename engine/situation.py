@@ -13,12 +13,13 @@ from engine.events import CROSS
 from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
-from engine.netting import netted
-from engine.pace import has_room
-from engine.planning import closes_whole, plan_orders
+from engine.pace import held_back
+from engine.planning import closes_whole
+from engine.pricing import passed_on
 from engine.profile import RiskProfile, Threshold
 from engine.recourse import backs, lost, plan_draws
-from engine.repayment import has_pair, held_back, plan_auction
+from engine.repayment import has_pair, plan_auction
+from engine.repayment import held_back as seizure_held_back
 from engine.rules import Rules
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Situation(NamedTuple):
     awaiting: bool  # their cancellation is not confirmed yet
     live: bool  # some order or sale is live
     cooling: bool  # its next orders wait for a time
-    toxic: bool  # its next orders or seizure would lower health, and are held back for that
+    toxic: bool  # its next seizure would lower health, and is held back for that
     noted: bool  # already noted as promised, as cooling, or as held back
     halted_live: bool  # some live order, not yet cancelling, is under a halt
     orders_live: bool  # some order or seizure (not sale) is not yet cancelling
@@ -69,7 +70,7 @@ class Situation(NamedTuple):
     capped: bool  # already noted as waiting for room
     sellable: bool  # it owns something to convert into what it owes to pools
     lost: bool  # nothing is left that could repay a pool
-    able: bool  # it waits for room for its orders, and there may be some
+    early: bool  # its orders are held back, and not to be planned anew yet
     promised: bool  # somebody else's live transfer closes one of its legs
 
 
@@ -156,93 +157,114 @@ def owed_to_pools(state: Health) -> dict[str, Decimal]:
 
 def situation_of(engine: Engine, group: Group, state: Health | None) -> Situation:
     """Return what is true of a group whose health is `state` (none: unpriced)."""
-    rules, liquidation = engine.rules, group.liquidation
-    cash = state.cash if state else group.cash
-    live = liquidation.in_order() if liquidation else []
-    active = [order for order in live if order.cancelling_until is None]
-    block = block_of(engine, group)
-    near, clear = _against(rules.in_force.margin_call, state)
-    strained, eased = _against(rules.in_force.cancel_orders, state)
-    legs, indebted = bool(group.symbols), rules.lending is not None and _indebted(group, state)
-    opened = liquidation is not None and liquidation.opened
+    liquidation = group.liquidation
+    legs, live = bool(group.symbols), bool(liquidation and liquidation.orders)
+    indebted = engine.rules.lending is not None and _indebted(group, state)
     outlook = NO_LOANS
     if indebted and state and liquidation and liquidation.reason == "breach" and not (legs or live):
         outlook = _outlook(engine, group, state)
-    promised = legs and _promised(engine, group)
-    capped = liquidation is not None and liquidation.waits == "capped"
-    able = (
-        liquidation is not None
-        and legs
-        and liquidation.waits == "capped"
-        and has_room(engine, group, state, liquidation)
-    )
-    pauses = legs and (able or not capped)
-    cooling, toxic = _pauses(engine, group, state) if pauses else (False, outlook.toxic)
-    pause: Waits = "promised" if promised else "cooldown" if cooling else "toxic"
-    owes, convertible = bool(owed_assets(cash, reason_of(group), rules)), _convertible(cash, rules)
-    alone = owes and rules.lending is not None and not (legs or convertible)
     return Situation(
-        protected=group.account.protected,
         legs=legs,
-        owes=owes,
         indebted=indebted,
-        convertible=convertible,
-        backed=alone and backs(group.holdings, rules),
-        drawable=alone and bool(state and plan_draws(state, group.holdings, rules, engine.markets)),
-        gap=waits_for_gap(engine, group.account),
-        blocked=bool(block),
-        waiting=bool(block) and liquidation is not None and liquidation.waits == block,
-        held=not block and liquidation is not None and liquidation.waits in ("halted", "gap"),
-        priced=state is not None,
-        breached=state is not None and breached(state, rules),
-        restored=(
+        live=live,
+        **_standing(engine, group, state, indebted=indebted),
+        **_cash(engine, group, state, legs=legs),
+        **_levels(engine.rules, group, state),
+        **_orders(engine.rules, group),
+        **_pauses(engine, group, state, toxic=outlook.toxic),
+        **outlook._asdict(),
+    )
+
+
+def _standing(
+    engine: Engine, group: Group, state: Health | None, *, indebted: bool
+) -> dict[str, bool]:
+    """Return what may hold a group back or end its liquidation, whatever it holds."""
+    rules, liquidation = engine.rules, group.liquidation
+    block, waits = block_of(engine, group), liquidation.waits if liquidation else ""
+    opened = liquidation is not None and liquidation.opened
+    return {
+        "protected": group.account.protected,
+        "gap": waits_for_gap(engine, group.account),
+        "blocked": bool(block),
+        "waiting": bool(block) and waits == block,
+        "held": not block and waits in ("halted", "gap"),
+        "capped": waits == "capped",
+        "opened": opened,
+        "judged": bool(group.symbols) or indebted or not opened,
+        "restored": (
             liquidation is not None
             and state is not None
             and restored(state, group.holdings, rules, engine.markets)
             and not (indebted and opened and takes_whole_accounts(rules))
         ),
-        overdrawn=group.margin == CROSS and _overdrawn(cash, rules),
-        strained=strained,
-        eased=eased,
-        told=group.orders_told,
-        resting=bool(group.open_orders),
-        called=group.called,
-        near=near,
-        clear=clear,
-        opened=opened,
-        judged=legs or indebted or not opened,
-        awaiting=liquidation is not None and liquidation.awaiting_until is not None,
-        live=bool(live),
-        cooling=cooling,
-        toxic=toxic,
-        noted=liquidation is not None and liquidation.waits == pause,
-        halted_live=any(under_halt(order, rules) for order in active),
-        orders_live=any(not order.is_sale for order in active),
-        auctions=liquidation is not None and bool(liquidation.auctions),
-        capped=capped,
-        settable=outlook.settable,
-        seizable=outlook.seizable,
-        full=outlook.full,
-        sellable=outlook.sellable,
-        lost=outlook.lost,
-        promised=promised,
-        able=able,
-    )
+    }
 
 
-def _pauses(engine: Engine, group: Group, state: Health | None) -> tuple[bool, bool]:
-    """Return whether the next orders of a group with legs wait for a time, and whether they are
-    held back because they would lower health."""
+def _cash(engine: Engine, group: Group, state: Health | None, *, legs: bool) -> dict[str, bool]:
+    """Return what is true of what a group owns and owes, beside legs and debts to pools."""
+    rules, cash = engine.rules, state.cash if state else group.cash
+    owes, convertible = bool(owed_assets(cash, reason_of(group), rules)), _convertible(cash, rules)
+    alone = owes and rules.lending is not None and not (legs or convertible)
+    return {
+        "owes": owes,
+        "convertible": convertible,
+        "backed": alone and backs(group.holdings, rules),
+        "drawable": alone
+        and bool(state and plan_draws(state, group.holdings, rules, engine.markets)),
+        "overdrawn": group.margin == CROSS and _overdrawn(cash, rules),
+    }
+
+
+def _levels(rules: Rules, group: Group, state: Health | None) -> dict[str, bool]:
+    """Return which thresholds a health is beyond, and which of them were told."""
+    near, clear = _against(rules.in_force.margin_call, state)
+    strained, eased = _against(rules.in_force.cancel_orders, state)
+    return {
+        "priced": state is not None,
+        "breached": state is not None and breached(state, rules),
+        "near": near,
+        "clear": clear,
+        "strained": strained,
+        "eased": eased,
+        "called": group.called,
+        "told": group.orders_told,
+    }
+
+
+def _orders(rules: Rules, group: Group) -> dict[str, bool]:
+    """Return what is true of a group's own orders, and of its liquidation's."""
+    liquidation = group.liquidation
+    live = liquidation.orders.values() if liquidation else ()
+    active = [order for order in live if order.cancelling_until is None]
+    return {
+        "resting": bool(group.open_orders),
+        "awaiting": liquidation is not None and liquidation.awaiting_until is not None,
+        "halted_live": any(under_halt(order, rules) for order in active),
+        "orders_live": any(not order.is_sale for order in active),
+        "auctions": liquidation is not None and bool(liquidation.auctions),
+    }
+
+
+def _pauses(engine: Engine, group: Group, state: Health | None, *, toxic: bool) -> dict[str, bool]:
+    """Return why the next orders of a group with legs wait, and whether that, or a seizure that
+    would be `toxic`, is noted."""
+    waits = group.liquidation.waits if group.liquidation else ""
+    early = bool(group.symbols) and held_back(engine, group)
+    promised = bool(group.symbols) and _promised(engine, group)
+    cooling = bool(group.symbols) and not early and _cools(engine, group, state)
+    pause: Waits = "promised" if promised else "cooldown" if cooling else "toxic"
+    return {"early": early, "promised": promised, "cooling": cooling, "noted": waits == pause}
+
+
+def _cools(engine: Engine, group: Group, state: Health | None) -> bool:
     rules, liquidation = engine.rules, group.liquidation
     if state is None or liquidation is None or liquidation.orders or not liquidation.opened:
-        return False, False
+        return False
     until = liquidation.cooling_until
-    if until is not None and engine.time < until and not closes_whole(state, rules, liquidation):
-        return True, False
-    if rules.in_force.liquidation.toxic != "halt":
-        return False, False
-    plan = plan_orders(state, group.holdings, rules, engine.markets, liquidation)
-    return False, plan.waits == "toxic" and not netted(engine, group, state)
+    if until is None or engine.time >= until:
+        return False
+    return not (closes_whole(state, rules, liquidation) or passed_on(state, rules))
 
 
 def _promised(engine: Engine, group: Group) -> bool:
@@ -287,7 +309,7 @@ def _outlook(engine: Engine, group: Group, state: Health) -> Outlook:
         settable=settable,
         seizable=room,
         full=paired and not room,
-        toxic=paired and not settable and held_back(state, holdings, rules, markets),
+        toxic=paired and not settable and seizure_held_back(state, holdings, rules, markets),
         sellable=_convertible(sellable, rules),
         lost=hopeless and bool(lost(state, holdings, rules, paired=paired)),
     )
@@ -353,21 +375,27 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
 
 def _critical_ratio(situation: Situation, profile: RiskProfile) -> float:
     """Return maintenance over margin equity at which the next orders do not wait any longer."""
-    rule = profile.liquidation.cooldown
-    if not situation.cooling or rule is None or rule.critical < LEAST_CRITICAL:
-        return math.nan
-    return 1.0 / float(rule.critical)
+    critical = _critical(profile)
+    return 1.0 / float(critical) if situation.cooling and critical else math.nan
+
+
+def _critical(profile: RiskProfile) -> Decimal:
+    """Return margin equity over maintenance below which nobody cools, 0 where no screen finds
+    it."""
+    rule, backstop = profile.liquidation.cooldown, profile.waterfall.backstop
+    known = (rule.critical if rule else ZERO, (backstop.below if backstop else None) or ZERO)
+    return max(known) if max(known) >= LEAST_CRITICAL else ZERO
 
 
 def _stop_ratio(situation: Situation, profile: RiskProfile) -> float:
     """Return maintenance over margin equity at which liquidation may stop; infinite, so that every
     price is looked at, where what comes next is no matter of these two."""
-    trigger, rule = profile.trigger, profile.liquidation.cooldown
+    trigger = profile.trigger
     by_maintenance = trigger.stop_at == "maintenance"
     plain = by_maintenance and not trigger.stop_notional_buffer
-    if situation.toxic or not (plain or profile.lending is None):
+    if not (plain or profile.lending is None):
         return math.inf
-    if situation.cooling and (rule is None or rule.critical < LEAST_CRITICAL):
+    if situation.cooling and not _critical(profile):
         return math.inf
     # What stops by initial margin is not breached besides: nearer than that nothing is to be seen.
     return 1.0 / float(ONE + trigger.stop_buffer) if by_maintenance else 1.0

@@ -29,6 +29,7 @@ from engine.book import Group
 from engine.leg_table import FIRST_CAPACITY
 from engine.loan_watch import LoanWatch
 from engine.margin import Health
+from engine.pace import HELD_BACK
 from engine.portfolio_watch import PortfolioWatch
 from engine.portfolios import underlying_of
 from engine.risk_screen import RiskScreen
@@ -175,9 +176,9 @@ class Watch:
             relief += loans.gained * ahead
         self._alarm[row], self._relief[row] = alarm, relief
         liquidation = group.liquidation
-        if standing == "capped" and liquidation is not None and liquidation.awaits:
+        if liquidation is not None and standing in HELD_BACK and state.legs:
             known = math.inf if state.loans else error
-            self.risks.note(row, equity, maintenance, known, deep=liquidation.deep)
+            self.risks.note(row, equity, maintenance, known, liquidation.again_at)
             self.risks.await_symbols(row, liquidation.awaits)
 
     def _worth(self, leg: LegHealth) -> float:

@@ -287,26 +287,75 @@ def test_a_halt_of_one_market_lets_orders_in_another_go() -> None:
 # --- those who take positions
 
 
-def test_who_sinks_deeper_while_waiting_is_taken_over_without_room() -> None:
+def test_who_sinks_deeper_while_waiting_is_taken_over_without_room_within_a_second() -> None:
     rule = Waterfall(takers=("backstop",), backstop=Backstop("taker", D(10**6), D("0.5")))
-    story = venue(Pace(per_second=1), rule)
+    story = venue(Pace(in_flight={"*": D(9750)}), rule)
     story.deposit("taker", "USDT", "1000000")
     crowd(story, a="310", b="320")
     story.price("BTCUSDT", "9710")
     assert engine_of(story).watch.counts()["capped"] == 1
-    decided = story.price("BTCUSDT", "9690")
+    assert story.price("BTCUSDT", "9690") == []
+    story.time += SECOND - 3
+    assert story.tell(e.TimePassed) == []
+    decided = story.tell(e.TimePassed)
     taken = only(d.TakeOver, decided)
     assert (taken.account, taken.layer, taken.size) == ("b", "backstop", 1)
     assert sent(decided) == []
 
 
-def test_another_group_of_the_account_is_set_off_without_room() -> None:
-    story = venue(Pace(per_second=1), netting=True)
+def test_a_fund_that_comes_to_have_means_takes_over_without_room() -> None:
+    story = venue(Pace(in_flight={"*": D(9600)}), Waterfall(takers=("fund",), fund_account="taker"))
+    story.deposit("taker", "USDT", "1000000")
+    crowd(story, a="310", b="320")
+    story.price("BTCUSDT", "9600")
+    story.tell(e.FundMoved, shard=0, asset="USDT", amount=D(1000))
+    story.time += SECOND
+    decided = story.tell(e.TimePassed)
+    assert only(d.TakeOver, decided).account == "b"
+
+
+def test_who_waits_is_planned_anew_for_another_market_once_its_own_is_halted() -> None:
+    story = venue(Pace(in_flight={"BTCUSDT": D(9700)}))
+    crowd(story, a="310", b="620")
+    story.fill("b", "ETHUSDT", "0.9", "10000")
+    story.price("ETHUSDT", "9700")
+    story.price("BTCUSDT", "9690")
+    assert sent(story.decided) == [("a", 1)]
+    story.tell(e.Halt, symbol="BTCUSDT")
+    story.time += SECOND
+    assert sent(story.tell(e.TimePassed)) == [("b", D("0.9"))]
+
+
+def test_who_waits_is_planned_anew_once_another_leg_is_needed_too() -> None:
+    story = venue(Pace(in_flight={"BTCUSDT": D(9700)}))
+    crowd(story, a="310", b="425")
+    story.fill("b", "ETHUSDT", "0.9", "10000")
+    story.price("BTCUSDT", "9645")
+    assert sent(story.decided) == [("a", 1)]
+    assert sent(story.price("ETHUSDT", "9940")) == []
+    story.time += SECOND
+    assert sent(story.tell(e.TimePassed)) == [("b", D("0.9"))]
+
+
+def test_a_limit_below_a_lot_lets_a_lot_go_at_a_time() -> None:
+    story = venue(Pace(in_flight={"*": D(5)}))  # A lot is worth 9.70.
+    crowd(story, a="310", b="320")
+    order = only(d.LiquidationOrder, story.price("BTCUSDT", "9700"))
+    assert (order.account, order.size) == ("a", D("0.001"))
+    assert sent(story.tell(e.TimePassed)) == []
+    decided = story.fill("a", "BTCUSDT", "-0.001", "9700", order_id=order.order_id)
+    assert sent(decided) == [("a", D("0.001"))]
+
+
+def test_another_group_of_the_account_is_set_off_without_room_within_a_second() -> None:
+    story = venue(Pace(in_flight={"*": D(9700)}), netting=True)
     crowd(story, a="310", b="320")
     story.price("BTCUSDT", "9690")
     story.deposit("b", "USDT", "28")
     story.tell(e.MarginMoved, account="b", symbol="BTCUSDT", amount=D(28))
-    decided = story.fill("b", "BTCUSDT", "-0.4", "9690", margin="isolated:BTCUSDT")
+    story.fill("b", "BTCUSDT", "-0.4", "9690", margin="isolated:BTCUSDT")
+    story.time += SECOND
+    decided = story.tell(e.TimePassed)
     transfer = only(d.TakeOver, decided)
     assert (transfer.account, transfer.margin, transfer.layer) == ("b", "cross", "netting")
 

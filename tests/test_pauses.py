@@ -190,7 +190,8 @@ def test_a_toxic_plan_is_held_back_until_a_price_heals_it(side):
     assert market.at("7") == []
     assert (market.liquidation.waits, market.counted("toxic")) == ("toxic", 1)
     assert market.at("6.5") == []
-    (order,) = market.at("5.5")
+    assert market.at("5.5") == []
+    (order,) = market.wait(SECOND - 2)
     assert (order.toxic, order.size) == (False, 2)
     assert market.counted("toxic") == 0
 
@@ -199,7 +200,8 @@ def test_a_toxic_plan_is_held_back_until_a_price_heals_it(side):
 def test_a_toxic_plan_is_held_back_no_longer_than_there_is_equity(side):
     market = Market(side, **DEAR, toxic="halt")
     assert market.at("7") == []
-    (order,) = market.at("11.5")
+    assert market.at("11.5") == []
+    (order,) = market.wait(SECOND - 1)
     assert (order.toxic, order.size) == (False, 10)
 
 

@@ -111,7 +111,7 @@ class Liquidation:
     freed: Fraction = ZERO
     cooling_until: int | None = None
     awaits: set[str] = field(default_factory=set)
-    deep: bool = False
+    again_at: int = 0
     passed: set[tuple[str, str, str, str]] = field(default_factory=set)
 
 

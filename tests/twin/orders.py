@@ -8,7 +8,7 @@ from engine.decisions import CollateralSale, Deleverage, LiquidationOrder, TakeO
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price, order_price
-from tests.twin.pace import SECOND, count_order, is_deep, is_open, most
+from tests.twin.pace import SECOND, count_order, is_open, most
 from tests.twin.planning import Part, Plan, make_plan, urgent
 from tests.twin.pools import rule_of
 from tests.twin.takers import Offer, Transfer, transfers
@@ -18,13 +18,13 @@ from tests.twin.values import Health, LegHealth
 def send_orders(world: World, group: Group, now: Health) -> None:
     """Send what comes next for the legs of a group, or note what it waits for."""
     rule, liquidation = world.rules.source.liquidation, _of(group)
+    if _rests(world, liquidation):
+        return
     promised = world.transfers_to(group.account, group.margin)
     if any(order.symbol in group.legs for order in promised):
+        liquidation.waits = "promised"
         return
-    if _rests(world, group, now):
-        return
-    until = liquidation.cooling_until
-    if until is not None and world.time < until and not urgent(world, group, now):
+    if _cools(world, group, now):
         liquidation.waits = "cooldown"
         return
     if found := _nettings(world, group, now):
@@ -37,11 +37,12 @@ def send_orders(world: World, group: Group, now: Health) -> None:
         liquidation.waits, liquidation.cooling_until = "cooldown", world.time + SECOND
         return
     if plan.toxic and rule.toxic == "halt":
-        liquidation.waits = "toxic"
+        liquidation.waits, liquidation.awaits = "toxic", set()
+        liquidation.again_at = world.time + SECOND
         return
     sent = [_send_part(world, group, now, plan, part) for part in plan.parts]
     if plan.parts and not any(sent):
-        liquidation.waits, liquidation.deep = "capped", is_deep(world, group, now)
+        liquidation.waits, liquidation.again_at = "capped", world.time + SECOND
         liquidation.awaits = {part.leg.symbol for part in plan.parts}
         return
     liquidation.waits = ""
@@ -49,14 +50,19 @@ def send_orders(world: World, group: Group, now: Health) -> None:
         liquidation.cooling_until = world.time + rule.cooldown.time
 
 
-def _rests(world: World, group: Group, now: Health) -> bool:
-    """Tell whether what held orders back still does."""
-    liquidation = _of(group)
-    if liquidation.waits != "capped" or not liquidation.awaits:
+def _rests(world: World, liquidation: Liquidation) -> bool:
+    """Tell whether orders that were held back are not to be planned anew yet."""
+    if liquidation.waits not in ("capped", "toxic") or world.time >= liquidation.again_at:
         return False
-    deeper = is_deep(world, group, now) and not liquidation.deep
-    opened = any(is_open(world, symbol) for symbol in liquidation.awaits)
-    return not (opened or deeper or _nettings(world, group, now))
+    return not any(is_open(world, symbol) for symbol in liquidation.awaits)
+
+
+def _cools(world: World, group: Group, now: Health) -> bool:
+    """Tell whether the next orders wait after those that closed a part."""
+    until = _of(group).cooling_until
+    if until is None or world.time >= until:
+        return False
+    return not urgent(world, group, now) and not _below(world, now)
 
 
 def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, Transfer]]:

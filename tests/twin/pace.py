@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tests.twin.amounts import ZERO, floor
-from tests.twin.books import Group, World
+from tests.twin.amounts import ONE, ZERO, floor
+from tests.twin.books import World
 from tests.twin.terms import named
-from tests.twin.values import Health, notional
+from tests.twin.values import notional
 
 SECOND = 1_000_000
 
@@ -34,25 +34,19 @@ def most(world: World, symbol: str) -> Fraction | None:
     assert mark is not None
     unit = world.unit(terms.settle)
     flying = sum((max(ZERO, order.size - order.filled) for order in live), ZERO)
-    left = Fraction(limit) - notional(terms, flying, mark, unit)
-    if left < Fraction(limit) / 100:
-        return ZERO
-    each = notional(terms, Fraction(1), mark, unit)
-    return floor(left / each, terms.lot) if each else None
+    left, each = (
+        Fraction(limit) - notional(terms, flying, mark, unit),
+        notional(terms, ONE, mark, unit),
+    )
+    if not each:
+        return None
+    size = floor(left / each, terms.lot) if left >= Fraction(limit) / 100 else ZERO
+    return size if live else max(size, terms.lot)
 
 
 def is_open(world: World, symbol: str) -> bool:
     """Tell whether an order may go out in a symbol now."""
     return most(world, symbol) != 0
-
-
-def is_deep(world: World, group: Group, now: Health) -> bool:
-    """Tell whether a group is one for those who take positions."""
-    waterfall = world.rules.source.waterfall
-    if not waterfall.takers or group.liquidation is None:
-        return False
-    below = waterfall.backstop.below if waterfall.backstop is not None else None
-    return group.liquidation.backstop or now.margin_equity <= Fraction(below or 0) * now.requirement
 
 
 def count_order(world: World) -> None:

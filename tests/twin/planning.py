@@ -69,10 +69,13 @@ def make_plan(world: World, group: Group, now: Health) -> Plan | None:
         return None
     plan = Plan(_parts(world, group, now, sizing, enough))
     if not whole and _toxic(world, group, now, plan.parts):
-        if rule.toxic == "full":
-            plan.parts = _parts(world, group, now, Everything(), enough)
-        elif rule.toxic == "halt" and enough > 0:
+        everything = _parts(world, group, now, Everything(), enough)
+        if rule.toxic == "halt" and enough > 0:
             return None
+        if rule.toxic == "full" or (
+            rule.toxic == "halt" and not _lowers(now, _after(world, group, everything))
+        ):
+            plan.parts = everything
         else:
             plan.toxic = True
     return plan
@@ -272,14 +275,22 @@ def _portion(world: World, leg: LegHealth, rule: Portion) -> Fraction:
 
 
 def _toxic(world: World, group: Group, now: Health, parts: list[Part]) -> bool:
+    then = _after(world, group, parts)
+    return then.requirement > 0 and _lowers(now, then)
+
+
+def _after(world: World, group: Group, parts: list[Part]) -> Health:
+    """Return the health with parts closed, at what that is expected to cost."""
     after = copy_of(group)
     for part in parts:
         _close(world, after, part, slippage(world, part.leg.symbol))
     then = health(world, after)
     assert then is not None
-    return then.requirement > 0 and (
-        then.margin_equity * now.requirement < now.margin_equity * then.requirement
-    )
+    return then
+
+
+def _lowers(now: Health, then: Health) -> bool:
+    return then.margin_equity * now.requirement < now.margin_equity * then.requirement
 
 
 # --- the fee
