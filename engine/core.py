@@ -159,7 +159,7 @@ class Engine:
                     for order in group.liquidation.in_order():
                         self.flight.follow(order)
                         if order.is_transfer:
-                            self.transfers.add(order)
+                            self.transfers.follow(order, self.rules)
                 self.touch(group)
             self.timers.set_anew(self)
             self.gates.restore(self)

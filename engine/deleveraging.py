@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.book import Account, Group
 from engine.closing import shares as shares_of_equity
 from engine.decisions import Side
-from engine.fills import fill_effect
 from engine.holdings import Leg
 from engine.instruments import Listed, Option
-from engine.margin import Health, LegHealth, breached, health
-from engine.money import ONE, RATE_STEP, ZERO, floor_to
+from engine.margin import Health, LegHealth, breached, fill_cost, health
+from engine.money import ONE, RATE_STEP, ZERO, ceil_to, charge, floor_to
 from engine.rules import Rules
+from engine.transfers import Promise
 from engine.waterfall_profile import Ranking
 
 if TYPE_CHECKING:
@@ -299,16 +299,32 @@ def solvent(engine: Engine, group: Group, symbol: str, size: Decimal, price: Dec
 def _closed(
     engine: Engine, group: Group, symbol: str, size: Decimal, price: Decimal
 ) -> Health | None:
-    """Return the health of a group with `size` of a leg closed at a price, and before that the live
-    transfers against it filled at theirs, as far as they reduce; no fee paid."""
+    """Return the health of a group with `size` of a leg closed at a price, and before that what is
+    promised of its legs at the prices of that; no fee paid."""
     rules, holdings = engine.rules, group.holdings
     cash, legs = dict(holdings.cash), dict(holdings.legs)
-    for order in engine.transfers.against(group.key):
-        filled = order.unfilled if order.side == "sell" else -order.unfilled
-        _reduce(cash, legs, order.symbol, filled, order.limit, rules)
+    for (promised, side), promise in engine.transfers.against(group.key).items():
+        _keep_promise(cash, legs, promised, side, promise, rules)
     if symbol in legs:
-        _reduce(cash, legs, symbol, size.copy_sign(-legs[symbol].size), price, rules)
+        _reduce(cash, legs, symbol, size, price, rules)
     return health(holdings._replace(cash=cash, legs=legs), rules, engine.markets)
+
+
+def _keep_promise(
+    cash: dict[str, Decimal],
+    legs: dict[str, Leg],
+    symbol: str,
+    side: Side,
+    promise: Promise,
+    rules: Rules,
+) -> None:
+    """Close of a leg what is promised of it, if it has that much, at the prices of the promise."""
+    leg = legs.get(symbol)
+    if leg is None or (side == "sell") == (leg.size > 0):
+        return
+    size = min(promise.size, abs(leg.size))
+    cost = ceil_to(promise.cost * size, rules.settle_of(symbol).unit, promise.size)
+    _release(cash, legs, symbol, size, cost, rules)
 
 
 def _reduce(
@@ -319,16 +335,28 @@ def _reduce(
     price: Decimal,
     rules: Rules,
 ) -> None:
-    """Fill a signed size as far as it reduces a leg."""
-    leg = legs.get(symbol)
-    if leg is None or not size or (size > 0) == (leg.size > 0):
-        return
-    instrument = rules.derivatives[symbol]
-    unit = rules.assets[instrument.settle].unit
-    closed = size if abs(size) < abs(leg.size) else -leg.size
-    effect = fill_effect(instrument, unit, leg, closed, price)
-    cash[instrument.settle] = cash.get(instrument.settle, ZERO) + effect.cash
-    if effect.size:
-        legs[symbol] = Leg(effect.size, effect.cost)
+    """Close of a leg a size, if it has that much, at a price."""
+    leg = legs[symbol]
+    size = min(size, abs(leg.size))
+    signed = size.copy_sign(-leg.size)
+    unit = rules.settle_of(symbol).unit
+    cost = fill_cost(rules.derivatives[symbol], signed, price, unit)
+    _release(cash, legs, symbol, size, cost, rules)
+
+
+def _release(
+    cash: dict[str, Decimal],
+    legs: dict[str, Leg],
+    symbol: str,
+    size: Decimal,
+    cost: Decimal,
+    rules: Rules,
+) -> None:
+    """Take a size off a leg at a cost of the fill."""
+    leg, asset = legs[symbol], rules.settle_of(symbol)
+    released = charge(leg.cost * size, asset.unit, abs(leg.size))
+    cash[asset.name] = cash.get(asset.name, ZERO) - cost - released
+    if size < abs(leg.size):
+        legs[symbol] = Leg(leg.size - size.copy_sign(leg.size), leg.cost - released)
     else:
         del legs[symbol]

@@ -98,6 +98,8 @@ def _live_order(group: Group, order_id: str) -> Order | None:
 def _count_filled(engine: Engine, group: Group, order: Order, size: Decimal) -> None:
     order.filled += size
     engine.flight.follow(order)
+    if order.is_transfer:
+        engine.transfers.follow(order, engine.rules)
     if order.filled >= order.size:
         end_live(engine, group, order)
 

@@ -58,7 +58,7 @@ def make_live(engine: Engine, group: Group, order: Order) -> None:
     """Have an order, sale or seizure wait for the venue."""
     liquidation_of(group).orders[order.id] = order
     if order.is_transfer:
-        engine.transfers.add(order)
+        engine.transfers.follow(order, engine.rules)
     engine.flight.follow(order)
     engine.timers.await_order(group, order)
 
@@ -68,5 +68,5 @@ def end_live(engine: Engine, group: Group, order: Order) -> None:
     del liquidation_of(group).orders[order.id]
     engine.flight.drop(order)
     if order.is_transfer:
-        engine.transfers.remove(order)
+        engine.transfers.drop(order)
         engine.look_at([engine.group_of(*order.counterparty)])

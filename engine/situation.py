@@ -268,7 +268,7 @@ def _cools(engine: Engine, group: Group, state: Health | None) -> bool:
 
 
 def _promised(engine: Engine, group: Group) -> bool:
-    return any(order.symbol in group.symbols for order in engine.transfers.against(group.key))
+    return any(symbol in group.symbols for symbol, _ in engine.transfers.against(group.key))
 
 
 def takes_whole_accounts(rules: Rules) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import funds
@@ -25,7 +26,7 @@ from engine.waterfall_profile import Taker
 
 if TYPE_CHECKING:
     from engine.core import Engine
-    from engine.liquidation import Layer
+    from engine.liquidation import Layer, Order
 
 
 # --- the fund's account, and the backstop
@@ -75,15 +76,19 @@ def _held(engine: Engine, symbol: str) -> Decimal:
     market."""
     rules, total = engine.rules, ZERO
     asset, payers = rules.settle_of(symbol), set(funds.payers(rules, symbol))
-    for order in engine.transfers.of("fund"):
-        mark = engine.markets.price(order.symbol, "mark")
-        shared = payers.intersection(funds.payers(rules, order.symbol))
-        if mark is None or not shared or rules.settle_of(order.symbol) != asset:
-            continue
-        instrument = rules.derivatives[order.symbol]
-        lost, divisor = _loss(instrument, order.side, order.limit, mark)
-        total += ceil_to(max(lost, ZERO) * order.unfilled, asset.unit, divisor)
+    for one, followed in engine.transfers.of("fund"):
+        mark = engine.markets.price(one, "mark")
+        shared = payers.intersection(funds.payers(rules, one))
+        if mark is not None and shared and rules.settle_of(one) == asset:
+            total += followed.total(mark, partial(_may_lose, rules, mark))
     return total
+
+
+def _may_lose(rules: Rules, mark: Decimal, order: Order) -> Decimal:
+    """Return what taking the rest of an order may cost at a mark."""
+    instrument, unit = rules.derivatives[order.symbol], rules.settle_of(order.symbol).unit
+    lost, divisor = _loss(instrument, order.side, order.limit, mark)
+    return ceil_to(max(lost, ZERO) * order.unfilled, unit, divisor)
 
 
 def _to_backstop(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
@@ -96,9 +101,12 @@ def _to_backstop(engine: Engine, group: Group, closing: Closing, price: Decimal)
     if taker is None or state is None:
         return []
     room = rule.capacity - state.notional
-    for order in engine.transfers.against(taker.key):
-        if order.layer == "backstop":
-            room -= _worth(engine, order.symbol, order.unfilled)
+    for symbol, followed in engine.transfers.of("backstop", taker.key):
+        at = (
+            engine.markets.price(symbol, "mark"),
+            engine.price_of(engine.rules.settle_of(symbol).name),
+        )
+        room -= followed.total(at, lambda order: _worth(engine, order.symbol, order.unfilled))
     lot = engine.rules.derivatives[closing.symbol].lot
     each, capacity = _worth(engine, closing.symbol, lot), closing.size
     if each:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import funds
 from engine.decisions import Side
 from engine.instruments import Listed
+from engine.margin import fill_cost
 from engine.money import ZERO, floor_to
+from engine.rules import Rules
 
 if TYPE_CHECKING:
     from engine.book import Group
@@ -53,39 +55,109 @@ def asks(group: Group, symbol: str, layer: Layer, counterparty: GroupKey) -> boo
     return liquidation is None or (symbol, layer, *counterparty) not in liquidation.passed
 
 
-class Transfers:
-    """Live transfers by counterparty: what nobody takes a second time of them."""
+class Promise(NamedTuple):
+    """What live transfers of one symbol and side against a group have still to fill together:
+    `size` unsigned, `cost` what that costs the group at their prices (settlement asset)."""
+
+    size: Decimal = ZERO
+    cost: Decimal = ZERO
+
+
+class Followed:
+    """Live transfers of one layer and symbol to one counterparty, with what they come to together
+    by some measure, remembered while what they are measured at stays the same."""
 
     def __init__(self) -> None:
-        self._against: dict[GroupKey, dict[str, Order]] = {}
+        self._orders: dict[str, Order] = {}
+        self._new: dict[str, Order] = {}
+        self._known: dict[str, Decimal] = {}
+        self._total = ZERO
+        self._at: object = None
 
-    def add(self, order: Order) -> None:
-        """Count a transfer that went out."""
-        self._against.setdefault(order.counterparty, {})[order.id] = order
+    def __bool__(self) -> bool:
+        return bool(self._orders)
 
-    def remove(self, order: Order) -> None:
-        """Count a transfer no more."""
-        held = self._against[order.counterparty]
-        del held[order.id]
-        if not held:
+    def follow(self, order: Order) -> None:
+        """Take over an order with what it has left now."""
+        self.drop(order)
+        self._orders[order.id] = self._new[order.id] = order
+
+    def drop(self, order: Order) -> None:
+        """Forget an order."""
+        self._orders.pop(order.id, None)
+        self._new.pop(order.id, None)
+        self._total -= self._known.pop(order.id, ZERO)
+
+    def total(self, at: object, measure: Callable[[Order], Decimal]) -> Decimal:
+        """Return what the orders come to together, each measured at `at`."""
+        if at != self._at:
+            self._at, self._total = at, ZERO
+            self._known, self._new = {}, dict(self._orders)
+        for order in self._new.values():
+            self._known[order.id] = measure(order)
+            self._total += self._known[order.id]
+        self._new.clear()
+        return self._total
+
+
+class Transfers:
+    """Live transfers by counterparty, in sums: what nobody takes a second time of them."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Promise] = {}
+        self._against: dict[GroupKey, dict[tuple[str, Side], Promise]] = {}
+        self._layers: dict[tuple[Layer, GroupKey, str], Followed] = {}
+
+    def follow(self, order: Order, rules: Rules) -> None:
+        """Take over what a live transfer has left."""
+        if order.id in self._parts:
+            self._count(order, self._parts.pop(order.id), -1)
+        instrument, unit = rules.derivatives[order.symbol], rules.settle_of(order.symbol).unit
+        size = order.unfilled
+        signed = size if order.side == "sell" else -size
+        part = Promise(size, fill_cost(instrument, signed, order.limit, unit))
+        self._parts[order.id] = part
+        self._count(order, part, 1)
+        key = (order.layer, order.counterparty, order.symbol)
+        self._layers.setdefault(key, Followed()).follow(order)
+
+    def drop(self, order: Order) -> None:
+        """Forget a transfer that is not live any more."""
+        self._count(order, self._parts.pop(order.id), -1)
+        key = (order.layer, order.counterparty, order.symbol)
+        self._layers[key].drop(order)
+        if not self._layers[key]:
+            del self._layers[key]
+
+    def _count(self, order: Order, part: Promise, sign: int) -> None:
+        promised = self._against.setdefault(order.counterparty, {})
+        size, cost = promised.pop((order.symbol, order.side), Promise())
+        size, cost = size + sign * part.size, cost + sign * part.cost
+        if size:
+            promised[order.symbol, order.side] = Promise(size, cost)
+        elif not promised:
             del self._against[order.counterparty]
 
-    def against(self, group: GroupKey) -> list[Order]:
-        """Return the live transfers against a group, by id."""
-        held = self._against.get(group)
-        return sorted(held.values(), key=lambda order: order.id) if held else []
+    def against(self, group: GroupKey) -> Mapping[tuple[str, Side], Promise]:
+        """Return what is promised against a group, by symbol and by the side of who is closed."""
+        return self._against.get(group, {})
 
     def unfilled(self, group: GroupKey, symbol: str) -> Decimal:
         """Return the size that live transfers in a symbol against a group have still to fill."""
-        held = self._against.get(group)
-        if not held:
+        promised = self._against.get(group)
+        if not promised:
             return ZERO
-        return sum((one.unfilled for one in held.values() if one.symbol == symbol), ZERO)
+        sides: tuple[Side, Side] = ("buy", "sell")
+        return sum(
+            (promised[symbol, side].size for side in sides if (symbol, side) in promised), ZERO
+        )
 
-    def of(self, layer: Layer) -> Iterator[Order]:
-        """Yield the live transfers of a layer."""
-        for held in self._against.values():
-            yield from (order for order in held.values() if order.layer == layer)
+    def of(self, layer: Layer, group: GroupKey | None = None) -> Iterator[tuple[str, Followed]]:
+        """Yield the live transfers of a layer (to one counterparty, where given), with their
+        symbols."""
+        for (its, counterparty, symbol), followed in self._layers.items():
+            if its == layer and group in (None, counterparty):
+                yield symbol, followed
 
 
 def settle_with_fund(

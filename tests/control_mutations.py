@@ -174,8 +174,8 @@ _TAKERS = (
     Mutation(
         "live transfers to the backstop take no room",
         "takers",
-        "room -= _worth(engine, order.symbol, order.unfilled)",
-        "pass",
+        "lambda order: _worth(engine, order.symbol, order.unfilled)",
+        "lambda order: ZERO",
     ),
     Mutation(
         "what the backstop holds takes no room",

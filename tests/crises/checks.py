@@ -125,8 +125,7 @@ def _after(engine: Engine, key: tuple[str, str], more: tuple[str, D, D] | None) 
     group = engine.group_of(*key)
     holdings = group.holdings
     asked = [
-        (one.symbol, one.size - one.filled, one.limit, one.side)
-        for one in sorted(engine.transfers.against(key), key=lambda one: one.id)
+        (one.symbol, one.size - one.filled, one.limit, one.side) for one in _against(engine, key)
     ]
     for symbol, size, price, side in asked:
         signed = size if side == "sell" else -size
@@ -142,7 +141,9 @@ def _nobody_else_could(engine: Engine, order: d.Deleverage, busy: set[str]) -> N
     for group in engine.book.holders(order.symbol):
         if group.account.id in busy or not _is_candidate(engine, group, order):
             continue
-        asked = sum((one.size - one.filled for one in _against(engine, group, order.symbol)), ZERO)
+        live = [one for one in _against(engine, group.key) if one.symbol == order.symbol]
+        asked = sum((one.size - one.filled for one in live), ZERO)
+        assert engine.transfers.unfilled(group.key, order.symbol) == asked, (order, group.key)
         if abs(group.legs[order.symbol].size) - asked < lot:
             continue
         more = (order.symbol, lot if order.side == "sell" else -lot, order.price)
@@ -162,8 +163,15 @@ def _is_candidate(engine: Engine, group: Group, order: d.Deleverage) -> bool:
     return (leg.size > 0) == (order.side == "buy") and leg.value > leg.cost
 
 
-def _against(engine: Engine, group: Group, symbol: str) -> list[Order]:
-    return [one for one in engine.transfers.against(group.key) if one.symbol == symbol]
+def _against(engine: Engine, key: tuple[str, str]) -> list[Order]:
+    """Return the live transfers against a group, by id."""
+    live = [
+        order
+        for group in engine.liquidating
+        for order in (group.liquidation.orders.values() if group.liquidation else ())
+        if order.is_transfer and order.counterparty == key
+    ]
+    return sorted(live, key=lambda order: order.id)
 
 
 def closed(

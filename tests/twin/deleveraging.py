@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from tests.twin.amounts import ONE, RATE_STEP, ZERO, ceil, floor
-from tests.twin.books import Group, World
+from tests.twin.books import Group, Leg, Order, World
 from tests.twin.closing import share_of_equity
-from tests.twin.trades import outcome
-from tests.twin.values import Health, LegHealth, breached, health
+from tests.twin.values import Health, LegHealth, breached, cost, health
 
 LEVEL_STEP = Fraction(1, 1000)
 
@@ -194,24 +193,54 @@ def _closed(
     legs."""
     group, symbol = candidate.group, candidate.leg.symbol
     after = replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
-    for order in world.transfers_to(group.account, group.margin):
-        left = order.size - order.filled
-        _reduce(world, after, order.symbol, left if order.sells else -left, order.limit)
-    _reduce(world, after, symbol, -size if group.legs[symbol].size > 0 else size, price)
+    for name in group.legs:
+        promised = [
+            order
+            for order in world.transfers_to(group.account, group.margin)
+            if order.symbol == name and order.sells is (group.legs[name].size < 0)
+        ]
+        _keep(world, after, name, promised)
+    if symbol in after.legs:
+        left = abs(after.legs[symbol].size)
+        _close(
+            world,
+            after,
+            symbol,
+            min(size, left),
+            _paid(world, after, symbol, min(size, left), price),
+        )
     return after, health(world, after)
 
 
-def _reduce(world: World, group: Group, symbol: str, size: Fraction, price: Fraction) -> None:
-    """Trade a signed size as far as it reduces a leg."""
-    leg, terms = group.legs.get(symbol), world.contracts[symbol]
-    if leg is None or leg.size * size >= 0:
+def _keep(world: World, group: Group, symbol: str, promised: list[Order]) -> None:
+    """Close what transfers are to close of a leg, at what all of them cost together."""
+    whole = sum((order.size - order.filled for order in promised), ZERO)
+    if not whole:
         return
-    closing = max(size, -leg.size) if size < 0 else min(size, -leg.size)
-    result = outcome(terms, leg, closing, price, world.unit(terms.settle))
-    group.cash[terms.settle] += result.cash
-    group.legs.pop(symbol)
-    if result.leg.size:
-        group.legs[symbol] = result.leg
+    paid = sum(
+        (_paid(world, group, symbol, order.size - order.filled, order.limit) for order in promised),
+        ZERO,
+    )
+    size = min(whole, abs(group.legs[symbol].size))
+    unit = world.unit(world.contracts[symbol].settle)
+    _close(world, group, symbol, size, ceil(paid * size / whole, unit))
+
+
+def _paid(world: World, group: Group, symbol: str, size: Fraction, price: Fraction) -> Fraction:
+    """Return what closing a size of a leg costs at a price."""
+    terms = world.contracts[symbol]
+    signed = -size if group.legs[symbol].size > 0 else size
+    return cost(terms, signed, price, world.unit(terms.settle))
+
+
+def _close(world: World, group: Group, symbol: str, size: Fraction, paid: Fraction) -> None:
+    """Take a size off a leg that costs so much to close."""
+    leg, settle = group.legs.pop(symbol), world.contracts[symbol].settle
+    share = size / abs(leg.size)
+    released = ceil(leg.cost * share, world.unit(settle))
+    group.cash[settle] -= paid + released
+    if share < 1:
+        group.legs[symbol] = Leg(leg.size * (1 - share), leg.cost - released)
 
 
 def _first_parts(
