@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Number of seeds in each long series of tests; the tests read it as LIQUIDATOR_SEEDS.
 SEEDS ?= 100
 export LIQUIDATOR_SEEDS ?= $(SEEDS)
-# Examples of each property of lending markets in `make test`; `make check` takes five.
+# Examples of each property that plays a market in `make test`; `make check` takes five.
 EXAMPLES ?= 30
 # Arguments for `make demo` and `make bench`.
 ARGS ?=

@@ -1,14 +1,13 @@
 """What must be true of every shipped lending market, whatever people do in it: value, seizures, and
 rounding."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal as D
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -19,6 +18,7 @@ from engine.loan_values import indices_now
 from engine.money import floor_to
 from engine.pools import booked, supplied_amount
 from engine.seizure import HealthBonus
+from tests.examples import EXAMPLES
 from tests.lending_books import Books
 from tests.lending_histories import KINDS, Act, acts, play
 from tests.lending_watchers import Growth, Health, Invariants, Rounding, Watched
@@ -26,7 +26,6 @@ from tests.loan_story import LoanStory, pool
 from tests.shipped_market import BORROWERS, DAY, LENDER, MARKETS, Market, ShippedMarket
 from tests.story import of, only
 
-EXAMPLES = settings(max_examples=int(os.environ.get("LIQUIDATOR_EXAMPLES", "5")))
 BY_PAIRS = [name for name in MARKETS if name not in ("compound-v3", "maker")]
 """The markets that take one pair of debt and collateral at a time; of the others one takes whole
 accounts, and one puts all that backs a debt on auction."""

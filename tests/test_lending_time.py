@@ -1,14 +1,13 @@
 """What time does to every shipped lending market: interest, found without a price, and what is owed
 no more; reading it does nothing."""
 
-import os
 from decimal import Decimal as D
 from decimal import localcontext
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine import decisions as d
@@ -19,12 +18,12 @@ from engine.core import Engine
 from engine.interest import RateCurve
 from engine.margin import health, level
 from engine.money import EXACT, ceil_to, floor_to
+from tests.examples import EXAMPLES
 from tests.lending_histories import acts, play
 from tests.loan_story import LoanStory, pool
 from tests.shipped_market import BORROWERS, DAY, HOUR, LENDER, MARKETS, YEAR, Market, ShippedMarket
 from tests.story import WholeEngine, of, only
 
-EXAMPLES = settings(max_examples=int(os.environ.get("LIQUIDATOR_EXAMPLES", "5")))
 every_market = pytest.mark.parametrize("name", MARKETS)
 CALLED, NOT_CALLED = b'"called":true', b'"called":false'
 spans = st.one_of(st.integers(1, HOUR), st.integers(HOUR, 30 * DAY), st.integers(DAY, 3 * YEAR))

@@ -15,6 +15,7 @@ from engine import funds, sessions
 from engine.bad_debt import outstanding, standings
 from engine.money import EXACT, floor_to
 from engine.waterfall_profile import FundRule
+from tests.examples import EXAMPLES
 from tests.loss_story import LAYERS, LossStory
 from tests.story import of
 
@@ -225,7 +226,7 @@ class Before:
             assert state.equity >= 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=4 * EXAMPLES.max_examples)
 @given(RULES, ACTS)
 def test_losses_are_paid_in_order_and_to_the_unit(
     rules: dict[str, object], acts: list[Act]
