@@ -30,7 +30,7 @@ from engine.liquidation_profile import (
 )
 from engine.money import ZERO
 from engine.profile import RiskProfile
-from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, Taker, Waterfall
+from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Taker, Waterfall
 
 RuleName = Literal["sizing", "price", "adl"]
 
@@ -38,7 +38,7 @@ FUND_ACCOUNT = "insurance-fund"
 BACKSTOP_ACCOUNT = "backstop"
 BY_BITMEX = Deleveraging()
 CAPACITY = Decimal(50_000_000)
-"""Notional that the backstop may hold, USDT, in the whole world."""
+"""Notional that the backstop may hold, and the account of the fund, USDT, in the whole world."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +59,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         replace = msgspec.structs.replace
         rules: dict[str, Any] = {"sizing": WholeLegs(), "price": AtBankruptcy(), "cooldown": None}
         waterfall = self.waterfall
+        capacity = Decimal(round(CAPACITY * Decimal(scale)))
         if waterfall.backstop is not None:
-            capacity = round(waterfall.backstop.capacity * Decimal(scale))
-            backstop = replace(waterfall.backstop, capacity=Decimal(capacity))
+            backstop = replace(waterfall.backstop, capacity=capacity)
             waterfall = replace(waterfall, backstop=backstop)
+        if waterfall.fund.capacity is not None:
+            waterfall = replace(waterfall, fund=replace(waterfall.fund, capacity=capacity))
         if profile.liquidation.toxic == "take_over" and not waterfall.takers:
             rules["toxic"] = "tag"
         liquidation = replace(profile.liquidation, **{**rules, **self.liquidation})
@@ -90,6 +92,7 @@ def _adl(
     waterfall = Waterfall(
         takers=takers,
         fund_account=FUND_ACCOUNT if "fund" in takers else "",
+        fund=FundRule(capacity=CAPACITY if "fund" in takers else None),
         backstop=backstop if "backstop" in takers else None,
         adl=deleveraging if "adl" in takers else None,
     )

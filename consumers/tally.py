@@ -27,10 +27,11 @@ from engine.decisions import (
     LiquidationStarted,
     LossShared,
     MarginCall,
+    PositionPaid,
     Shortfall,
     TakeOver,
 )
-from engine.events import AnyEvent, Fill, FundMoved, PriceUpdate
+from engine.events import AnyEvent, Fill, FundMoved
 from engine.money import ZERO
 
 HOUR = 3_600_000_000
@@ -125,8 +126,6 @@ class Tally:
         self._losses: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [ZERO] * 4)
         self._funds: dict[int, Decimal] = defaultdict(Decimal)
         self._left: dict[str, Decimal] = {}
-        self._marks: dict[str, Decimal] = {}
-        self._to_fund: dict[str, TakeOver] = {}
 
     def event(self, event: AnyEvent) -> None:
         """Count an event."""
@@ -134,9 +133,6 @@ class Tally:
         if isinstance(event, Fill):
             if event.order_id:
                 self._forced(event)
-        elif isinstance(event, PriceUpdate):
-            if event.kind == "mark":
-                self._marks[event.symbol] = event.price
         elif isinstance(event, FundMoved):
             self._fund(event.shard, event.amount)
 
@@ -154,6 +150,9 @@ class Tally:
             kept = decision.amount - decision.venue - decision.liquidator
             self.fees_to_fund += kept
             self._fund(decision.shard, kept)
+        elif isinstance(decision, PositionPaid):
+            self.fund_losses += decision.amount
+            self._fund(decision.shard, -decision.amount)
         elif isinstance(decision, Shortfall | FundDraw | LossShared | BadDebt):
             self._loss(decision)
 
@@ -231,8 +230,6 @@ class Tally:
         self._left[order.order_id] = order.size
         if isinstance(order, Deleverage):
             self.forgone += order.forgone
-        elif isinstance(order, TakeOver) and order.layer == "fund":
-            self._to_fund[order.order_id] = order
 
     def _forced(self, fill: Fill) -> None:
         size = abs(fill.size)
@@ -245,15 +242,6 @@ class Tally:
         left = self._left.get(fill.order_id, ZERO) - size
         self._left[fill.order_id] = left
         self.count["partial"] += left > 0
-        if fill.order_id in self._to_fund:
-            self._lost_by_fund(self._to_fund[fill.order_id], fill)
-
-    def _lost_by_fund(self, order: TakeOver, fill: Fill) -> None:
-        """Count what the fund gives for a position that it takes worse than at the mark."""
-        beyond = fill.size * (self._marks[fill.symbol] - order.price)
-        loss = min(self._funds[order.shard], max(ZERO, beyond))
-        self.fund_losses += loss
-        self._fund(order.shard, -loss)
 
     def _loss(self, decision: Shortfall | FundDraw | LossShared | BadDebt) -> None:
         columns = self._losses[decision.asset, decision.market]

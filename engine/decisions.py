@@ -324,6 +324,19 @@ class FundDraw(GroupDecision, frozen=True, kw_only=True):
     fund: str = ""
 
 
+class PositionPaid(GroupDecision, frozen=True, kw_only=True):
+    """An insurance fund (the venue's, or the one named) pays `amount` to its account for what a
+    position that it took is worth less at the mark; `capacity` is what it could have paid. Beside
+    every shortfall, and in none."""
+
+    order_id: str
+    asset: str
+    market: str
+    amount: Decimal
+    capacity: Decimal
+    fund: str = ""
+
+
 class ReserveDraw(GroupDecision, frozen=True, kw_only=True):
     """The reserve of a pool bears `amount` of a shortfall; `capacity` is what it could bear."""
 
@@ -520,6 +533,7 @@ AnyDecision = (
     | FeeCharged
     | Shortfall
     | FundDraw
+    | PositionPaid
     | ReserveDraw
     | LossSocialised
     | LossShared

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import events as e
-from engine import forced_fills, guard, pace, sessions
+from engine import forced_fills, funds, guard, pace, sessions
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed
@@ -15,7 +15,6 @@ from engine.issuing import end_live, liquidation_of
 from engine.liquidation import Order
 from engine.margin import fill_cost
 from engine.money import ZERO, charge, credit, plain
-from engine.transfers import settle_with_fund
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -77,7 +76,7 @@ def fill(engine: Engine, event: e.Fill) -> None:
         pace.note_filled(engine, order)
         _note_loss(group, event, order, effect, instrument, unit)
         if order.layer == "fund":
-            settle_with_fund(engine, order, effect.closed, instrument, unit)
+            funds.pay_for_position(engine, group, order, effect.closed)
     rate = order.fee_rate if order else _late_rate(engine, group, event.order_id)
     forced_fills.charge_fee(engine, group, event, effect.closed, rate)
     forced_fills.note_freed(engine, group, before)

@@ -27,13 +27,13 @@ class Ledger:
     other side of every fill, funding payment, settlement, sale and seizure. By (asset, market), a
     market being a pool where loans are lost: `shortfall`, who bore it (`paid_by_fund`,
     `paid_by_reserve`, `socialised`, or nobody: `bad_debt`), and what of the last was `recovered` or
-    `written_off`.
+    `written_off`; `paid_for_positions`, beside all that, is what funds paid for what they took.
     """
 
     BY_ASSET = ("fund", "fees", "deposits", "withdrawals", "top_ups", "adjustments")
     BY_MARKET = (
         "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "recovered",
-        "written_off",
+        "written_off", "paid_for_positions",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -53,3 +53,4 @@ class Ledger:
         self.bad_debt = _pair_sums()
         self.recovered = _pair_sums()
         self.written_off = _pair_sums()
+        self.paid_for_positions = _pair_sums()

@@ -54,6 +54,7 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     bad_debt: dict[str, Decimal]
     recovered: dict[str, Decimal]
     written_off: dict[str, Decimal] = {}
+    paid_for_positions: dict[str, Decimal] = {}
     held: dict[str, Decimal] = {}
     flow: list[tuple[int, Decimal]] = []
     unfilled: int = 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING
 
 from engine import funds
@@ -17,16 +16,15 @@ from engine.decisions import Side
 from engine.deleveraging import Candidate, Limit, most_lots, shared_out, solvent, stands
 from engine.drawdown import deleveraging
 from engine.events import CROSS
-from engine.instruments import Listed
 from engine.margin import notional
-from engine.money import ZERO, ceil_to, floor_to
+from engine.money import ZERO, floor_to
 from engine.rules import Rules
-from engine.transfers import Closing, Transfer, asks
+from engine.transfers import Closing, Transfer, asks, loss, outstanding_loss
 from engine.waterfall_profile import Taker
 
 if TYPE_CHECKING:
     from engine.core import Engine
-    from engine.liquidation import Layer, Order
+    from engine.liquidation import Layer
 
 
 # --- the fund's account, and the backstop
@@ -47,80 +45,80 @@ def _account_of(
 
 
 def _to_fund(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
-    """Let the fund's account take what the fund can pay the loss at the mark of."""
-    account = engine.rules.in_force.waterfall.fund_account
-    taker = _account_of(engine, group, closing.symbol, "fund", account)
-    if taker is None:
+    """Let the fund's account take what the fund can pay the loss at the mark of, beside what its
+    account lacks."""
+    rule = engine.rules.in_force.waterfall
+    taker = _account_of(engine, group, closing.symbol, "fund", rule.fund_account)
+    settle = engine.rules.settle_of(closing.symbol).name
+    state = engine.health_of(taker) if taker else None
+    if taker is None or state is None:
         return []
-    instrument, asset = engine.rules.derivatives[closing.symbol], engine.rules.settle_of
-    lost, divisor = _loss(instrument, closing.side, price, closing.mark)
-    capacity = closing.size
-    if lost > 0:
-        settle = asset(closing.symbol).name
-        free = funds.capacity(engine, settle, closing.symbol) - _held(engine, closing.symbol)
-        capacity = floor_to(max(free, ZERO) * divisor, instrument.lot, lost)
-    return _taken("fund", taker, closing, price, capacity)
-
-
-def _loss(instrument: Listed, side: Side, price: Decimal, mark: Decimal) -> tuple[Decimal, Decimal]:
-    """Return what taking a unit of size at `price` rather than at the mark loses, as numerator and
-    divisor; ≤ 0 for a gain."""
-    gap = price - mark if side == "sell" else mark - price
-    if instrument.inverse:
-        return instrument.multiplier * gap, price * mark
-    return instrument.multiplier * gap, Decimal(1)
-
-
-def _held(engine: Engine, symbol: str) -> Decimal:
-    """Return what live transfers to the fund's account may still cost the funds that pay for a
-    market."""
-    rules, total = engine.rules, ZERO
-    asset, payers = rules.settle_of(symbol), set(funds.payers(rules, symbol))
-    for one, followed in engine.transfers.of("fund"):
-        mark = engine.markets.price(one, "mark")
-        shared = payers.intersection(funds.payers(rules, one))
-        if mark is not None and shared and rules.settle_of(one) == asset:
-            total += followed.total(mark, partial(_may_lose, rules, mark))
-    return total
-
-
-def _may_lose(rules: Rules, mark: Decimal, order: Order) -> Decimal:
-    """Return what taking the rest of an order may cost at a mark."""
-    instrument, unit = rules.derivatives[order.symbol], rules.settle_of(order.symbol).unit
-    lost, divisor = _loss(instrument, order.side, order.limit, mark)
-    return ceil_to(max(lost, ZERO) * order.unfilled, unit, divisor)
+    behind = funds.capacity(engine, settle, closing.symbol) * _rate(engine, closing.symbol)
+    behind += min(state.equity, ZERO)
+    most = _borne(engine, closing, price, behind)
+    if rule.fund.capacity is not None:
+        room = rule.fund.capacity - state.notional
+        most = min(most, _held(engine, "fund", taker, room, closing))
+    return _taken("fund", taker, closing, price, most)
 
 
 def _to_backstop(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
-    """Let the backstop take what its capacity leaves room for, at the marks."""
+    """Let the backstop take what its capacity leaves room for, at the marks, and its equity can
+    bear the loss of."""
     rule = engine.rules.in_force.waterfall.backstop
     if rule is None:
         return []
     taker = _account_of(engine, group, closing.symbol, "backstop", rule.account)
-    state = engine.health_of(taker) if taker is not None else None
+    state = engine.health_of(taker) if taker else None
     if taker is None or state is None:
         return []
-    room = rule.capacity - state.notional
+    behind = state.equity
     for symbol, followed in engine.transfers.of("backstop", taker.key):
-        at = (
-            engine.markets.price(symbol, "mark"),
-            engine.price_of(engine.rules.settle_of(symbol).name),
+        behind -= outstanding_loss(engine, symbol, followed) * _rate(engine, symbol)
+    most = _held(engine, "backstop", taker, rule.capacity - state.notional, closing)
+    most = min(most, _borne(engine, closing, price, behind))
+    return _taken("backstop", taker, closing, price, most)
+
+
+def _borne(engine: Engine, closing: Closing, price: Decimal, behind: Decimal) -> Decimal:
+    """Return the size whose loss at the mark is no more than what is behind it (numeraire); none of
+    it where that is nothing."""
+    if behind <= 0:
+        return ZERO
+    instrument = engine.rules.derivatives[closing.symbol]
+    lost, divisor = loss(instrument, closing.side, price, closing.mark)
+    if lost <= 0:
+        return closing.size
+    return floor_to(behind * divisor, instrument.lot, lost * _rate(engine, closing.symbol))
+
+
+def _held(engine: Engine, layer: Layer, taker: Group, room: Decimal, closing: Closing) -> Decimal:
+    """Return the size that a room for notional (numeraire) leaves, beside live transfers."""
+    for symbol, followed in engine.transfers.of(layer, taker.key):
+        at = (engine.markets.price(symbol, "mark"), _rate(engine, symbol))
+        room -= followed.notional.total(
+            at, lambda order: _worth(engine, order.symbol, order.unfilled)
         )
-        room -= followed.total(at, lambda order: _worth(engine, order.symbol, order.unfilled))
     lot = engine.rules.derivatives[closing.symbol].lot
-    each, capacity = _worth(engine, closing.symbol, lot), closing.size
-    if each:
-        capacity = floor_to(max(room, ZERO) * lot, lot, each)
-    return _taken("backstop", taker, closing, price, capacity)
+    each = _worth(engine, closing.symbol, lot)
+    return floor_to(max(room, ZERO) * lot, lot, each) if each else closing.size
 
 
 def _worth(engine: Engine, symbol: str, size: Decimal) -> Decimal:
     """Return the notional of a size at its mark in the numeraire."""
     rules, asset = engine.rules, engine.rules.settle_of(symbol)
-    mark, price = engine.markets.price(symbol, "mark"), engine.price_of(asset.name)
-    if mark is None or price is None:
+    mark = engine.markets.price(symbol, "mark")
+    if mark is None:
+        raise LookupError(f"{symbol}: taken over without a mark")
+    return notional(rules.derivatives[symbol], size, mark, asset.unit) * _rate(engine, symbol)
+
+
+def _rate(engine: Engine, symbol: str) -> Decimal:
+    """Return the price of the settlement asset of a symbol in the numeraire."""
+    price = engine.price_of(engine.rules.settle_of(symbol).name)
+    if price is None:
         raise LookupError(f"{symbol}: taken over without a price")
-    return notional(rules.derivatives[symbol], size, mark, asset.unit) * price
+    return price
 
 
 def _taken(

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine import funds
 from engine.decisions import Side
 from engine.instruments import Listed
 from engine.margin import fill_cost
-from engine.money import ZERO, floor_to
+from engine.money import ONE, ZERO, ceil_to
 from engine.rules import Rules
 
 if TYPE_CHECKING:
@@ -63,28 +62,24 @@ class Promise(NamedTuple):
     cost: Decimal = ZERO
 
 
-class Followed:
-    """Live transfers of one layer and symbol to one counterparty, with what they come to together
-    by some measure, remembered while what they are measured at stays the same."""
+class Measured:
+    """What transfers come to together by some measure, remembered while what they are measured at
+    stays the same."""
 
-    def __init__(self) -> None:
-        self._orders: dict[str, Order] = {}
+    def __init__(self, orders: Mapping[str, Order]) -> None:
+        self._orders = orders
         self._new: dict[str, Order] = {}
         self._known: dict[str, Decimal] = {}
         self._total = ZERO
         self._at: object = None
 
-    def __bool__(self) -> bool:
-        return bool(self._orders)
-
     def follow(self, order: Order) -> None:
         """Take over an order with what it has left now."""
         self.drop(order)
-        self._orders[order.id] = self._new[order.id] = order
+        self._new[order.id] = order
 
     def drop(self, order: Order) -> None:
         """Forget an order."""
-        self._orders.pop(order.id, None)
         self._new.pop(order.id, None)
         self._total -= self._known.pop(order.id, ZERO)
 
@@ -100,13 +95,37 @@ class Followed:
         return self._total
 
 
+class Followed:
+    """Live transfers of one layer and symbol to one counterparty, and what they come to: in
+    notional (numeraire), and in what they may still cost who takes them (settlement asset)."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, Order] = {}
+        self.notional, self.loss = Measured(self._orders), Measured(self._orders)
+
+    def __bool__(self) -> bool:
+        return bool(self._orders)
+
+    def follow(self, order: Order) -> None:
+        """Take over an order with what it has left now."""
+        self._orders[order.id] = order
+        self.notional.follow(order)
+        self.loss.follow(order)
+
+    def drop(self, order: Order) -> None:
+        """Forget an order."""
+        del self._orders[order.id]
+        self.notional.drop(order)
+        self.loss.drop(order)
+
+
 class Transfers:
     """Live transfers by counterparty, in sums: what nobody takes a second time of them."""
 
     def __init__(self) -> None:
         self._parts: dict[str, Promise] = {}
         self._against: dict[GroupKey, dict[tuple[str, Side], Promise]] = {}
-        self._layers: dict[tuple[Layer, GroupKey, str], Followed] = {}
+        self._layers: dict[Layer, dict[tuple[GroupKey, str], Followed]] = {}
 
     def follow(self, order: Order, rules: Rules) -> None:
         """Take over what a live transfer has left."""
@@ -118,16 +137,16 @@ class Transfers:
         part = Promise(size, fill_cost(instrument, signed, order.limit, unit))
         self._parts[order.id] = part
         self._count(order, part, 1)
-        key = (order.layer, order.counterparty, order.symbol)
-        self._layers.setdefault(key, Followed()).follow(order)
+        layer, key = self._layers.setdefault(order.layer, {}), (order.counterparty, order.symbol)
+        layer.setdefault(key, Followed()).follow(order)
 
     def drop(self, order: Order) -> None:
         """Forget a transfer that is not live any more."""
         self._count(order, self._parts.pop(order.id), -1)
-        key = (order.layer, order.counterparty, order.symbol)
-        self._layers[key].drop(order)
-        if not self._layers[key]:
-            del self._layers[key]
+        layer, key = self._layers[order.layer], (order.counterparty, order.symbol)
+        layer[key].drop(order)
+        if not layer[key]:
+            del layer[key]
 
     def _count(self, order: Order, part: Promise, sign: int) -> None:
         promised = self._against.setdefault(order.counterparty, {})
@@ -155,27 +174,30 @@ class Transfers:
     def of(self, layer: Layer, group: GroupKey | None = None) -> Iterator[tuple[str, Followed]]:
         """Yield the live transfers of a layer (to one counterparty, where given), with their
         symbols."""
-        for (its, counterparty, symbol), followed in self._layers.items():
-            if its == layer and group in (None, counterparty):
+        for (counterparty, symbol), followed in self._layers.get(layer, {}).items():
+            if group in (None, counterparty):
                 yield symbol, followed
 
 
-def settle_with_fund(
-    engine: Engine, order: Order, closed: Decimal, instrument: Listed, unit: Decimal
-) -> None:
-    """Pay the account of the fund what the part of a leg that it took has lost at the mark.
+def loss(instrument: Listed, side: Side, price: Decimal, mark: Decimal) -> tuple[Decimal, Decimal]:
+    """Return what taking a unit of size at `price` rather than at the mark loses, as numerator and
+    divisor; ≤ 0 for a gain."""
+    gap = price - mark if side == "sell" else mark - price
+    if instrument.inverse:
+        return instrument.multiplier * gap, price * mark
+    return instrument.multiplier * gap, ONE
 
-    In whole units, as far as the funds of the market go and its balance may grow; `closed` has the
-    leg's sign.
-    """
-    mark, asset = engine.markets.price(order.symbol, "mark"), instrument.settle
+
+def outstanding_loss(engine: Engine, symbol: str, followed: Followed) -> Decimal:
+    """Return what live transfers in a symbol may still cost who takes them, at the mark of now, in
+    the settlement asset."""
+    mark = engine.markets.price(symbol, "mark")
     if mark is None:
-        raise LookupError(f"{order.symbol}: taken over without a mark")
-    loss = instrument.value(closed, order.limit, unit) - instrument.value(closed, mark, unit)
-    taker = engine.group_of(*order.counterparty)
-    room = engine.rules.assets[asset].largest - engine.book.cash_of(taker, asset)
-    due = floor_to(max(min(loss, room), ZERO), unit)
-    paid = funds.take(engine, asset, order.symbol, due)
-    if paid:
-        engine.book.add_cash(taker, asset, paid)
-        engine.touch(taker)
+        raise LookupError(f"{symbol}: taken over without a mark")
+    instrument, unit = engine.rules.derivatives[symbol], engine.rules.settle_of(symbol).unit
+
+    def measure(order: Order) -> Decimal:
+        lost, divisor = loss(instrument, order.side, order.limit, mark)
+        return ceil_to(max(lost, ZERO) * order.unfilled, unit, divisor)
+
+    return followed.loss.total(mark, measure)

@@ -20,6 +20,8 @@ def waterfall_faults(rule: Waterfall) -> Faults:
         if rule.adl.drawdown is not None and rule.fund.by == "market" and not rule.fund.then_venue:
             yield "adl: drawdown: follows the venue's fund, which pays for no market here"
     yield from at("fund", _fund(rule.fund))
+    if rule.fund.capacity is not None and "fund" not in rule.takers:
+        yield "fund: capacity: given, and takers does not name fund"
 
 
 def _takers(rule: Waterfall) -> Faults:
@@ -80,3 +82,5 @@ def _fund(rule: FundRule) -> Faults:
         yield "then_venue: given, and the venue's fund is the only one"
     for market, cap in sorted(rule.caps.items()):
         yield from not_negative(f"caps {market}", cap)
+    if rule.capacity is not None:
+        yield from positive("capacity", rule.capacity)

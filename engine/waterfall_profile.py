@@ -53,13 +53,15 @@ class FundRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `by`: the venue's one fund, one a market, or one a group of markets (`groups` by market; a
     market without one has the venue's). `then_venue`: the venue's fund pays what that of the market
     cannot. `caps` by market (in its asset) limit what is paid for it in all. `whole`: a fund pays a
-    shortfall whole or nothing of it (dYdX)."""
+    shortfall whole or nothing of it (dYdX). `capacity`: the notional (numeraire) that the fund's
+    account may hold of what it takes."""
 
     by: Literal["venue", "market", "group"] = "venue"
     groups: dict[str, str] = {}
     then_venue: bool = False
     caps: dict[str, Decimal] = {}
     whole: bool = False
+    capacity: Decimal | None = None
 
 
 class Waterfall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

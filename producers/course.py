@@ -131,6 +131,11 @@ def _told(happened: e.Event | d.Decision) -> str:
                 f"{full(happened.amount)} {happened.asset} for {happened.market}, of "
                 f"{full(happened.capacity)} there{_payer(happened)}"
             )
+        case d.PositionPaid():
+            return (
+                f"{happened.order_id}: {full(happened.amount)} {happened.asset} to the account of "
+                f"the fund, of {full(happened.capacity)} there{_payer(happened)}"
+            )
         case d.LossCharged():
             return (
                 f"{full(happened.amount)} {happened.asset} of {happened.account} {happened.margin}"
@@ -182,8 +187,10 @@ def _fee(charged: d.FeeCharged) -> str:
     return f"{full(charged.amount)} {charged.asset}: {shares}"
 
 
-def _payer(paid: d.FundDraw | d.ReserveDraw | d.LossSocialised | d.LossShared) -> str:
-    if isinstance(paid, d.FundDraw):
+def _payer(
+    paid: d.FundDraw | d.PositionPaid | d.ReserveDraw | d.LossSocialised | d.LossShared,
+) -> str:
+    if isinstance(paid, d.FundDraw | d.PositionPaid):
         return f', fund "{paid.fund}"' if paid.fund else ""
     if not isinstance(paid, d.LossShared):
         return ""

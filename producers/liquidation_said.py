@@ -144,7 +144,9 @@ def waterfall_said(rule: Waterfall) -> Iterator[Said]:
     takers = [TAKERS[taker] for taker in rule.takers]
     yield "What the market does not take goes to", ", then ".join([*takers, "any price"])
     if rule.fund_account:
-        yield "The fund's positions are those of", rule.fund_account
+        bound = rule.fund.capacity
+        most = "" if bound is None else f", up to a notional of {full(bound)}"
+        yield "The fund's positions are those of", f"{rule.fund_account}{most}"
     if rule.backstop is not None:
         yield "The backstop is", _backstop(rule.backstop)
     if rule.adl is not None:

@@ -26,7 +26,7 @@ NOTHING = "—"
 
 SUMS = (
     "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "recovered",
-    "written_off", "outstanding", "unrealised",
+    "written_off", "paid_for_positions", "outstanding", "unrealised",
 )  # fmt: skip
 """What is summed of a market; all but the last two stand in the ledger."""
 
@@ -103,9 +103,11 @@ def _untold(found: dict[Key, dict[str, Decimal]], tally: WaterfallTally) -> Iter
         sums["bad_debt"] += booking.bad_debt
         for paid in booking.paid:
             sums[_COLUMN[paid.layer]] += paid.paid
+    for (market, asset, _), taken in tally.taken.items():
+        _of(told, (asset, market))["paid_for_positions"] += taken.paid
     for key in sorted({*found, *told}):
         kept, said = _of(found, key), _of(told, key)
-        for name in ("shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt"):
+        for name in _TOLD:
             if kept[name] != said[name]:
                 yield (
                     f"{key[1]}: {name} is {full(kept[name])} {key[0]} in the ledger and "
@@ -113,6 +115,10 @@ def _untold(found: dict[Key, dict[str, Decimal]], tally: WaterfallTally) -> Iter
                 )
 
 
+_TOLD = (
+    "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "paid_for_positions",
+)  # fmt: skip
+"""The sums that decisions alone make up."""
 _COLUMN = {
     "fund": "paid_by_fund",
     "reserve": "paid_by_reserve",
@@ -167,6 +173,7 @@ def _taken(taken: Taken) -> dict[str, Any]:
         "filled": taken.filled,
         "notional": taken.notional,
         "forgone": taken.forgone,
+        "paid": taken.paid,
     }
 
 
@@ -346,15 +353,15 @@ def _debts(rows: Sequence[dict[str, Any]], totals: Sequence[dict[str, Any]]) -> 
 def _takers(rows: Sequence[dict[str, Any]]) -> Table:
     made = table(
         "Who took the positions, by market",
-        ["Market", "Asset", "Taker", "Orders", "Filled", "Notional", "Forgone"],
+        ["Market", "Asset", "Taker", "Orders", "Filled", "Notional", "Forgone", "Paid for it"],
         left=3,
         caption=(
-            "Forgone: what takers have less than at the mark, beside the shortfall and not in it. "
-            "Rounded here, exact in JSON."
+            "Forgone: what takers have less than at the mark; paid for it: what the insurance fund "
+            "gave them of it; both beside the shortfall and not in it. Rounded here, exact in JSON."
         ),
     )
     for row in rows:
-        numbers = (amount(row[name]) for name in ("filled", "notional", "forgone"))
+        numbers = (amount(row[name]) for name in ("filled", "notional", "forgone", "paid"))
         said = TAKER_SAID[row["taker"]]
         made.add_row(row["market"], row["asset"], said, f"{row['orders']:,}", *numbers)
     return made

@@ -67,12 +67,14 @@ class Booking:
 @dataclass
 class Taken:
     """What one kind of taker did in a market: orders, size that they filled, its notional at the
-    price of the fill, and what takers had less of it than at the mark of the order."""
+    price of the fill, what takers had less of it than at the mark of the order, and what funds paid
+    them for that."""
 
     orders: int = 0
     filled: Decimal = ZERO
     notional: Decimal = ZERO
     forgone: Decimal = ZERO
+    paid: Decimal = ZERO
 
 
 class _Asked(NamedTuple):
@@ -155,6 +157,8 @@ class WaterfallTally:
                 self.lives[decision.account, decision.number].ended = decision.reason
             case d.LiquidationOrder() | d.TakeOver() | d.Deleverage():
                 self._ordered(engine, decision)
+            case d.PositionPaid():
+                self.taken[decision.market, decision.asset, "fund"].paid += decision.amount
 
     def _ordered(self, engine: Engine, order: Order) -> None:
         taker = taker_of(order)

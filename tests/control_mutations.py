@@ -190,16 +190,44 @@ _TAKERS = (
     Mutation(
         "the fund takes what it cannot pay",
         "takers",
-        "capacity = floor_to(max(free, ZERO) * divisor, instrument.lot, lost)",
-        "pass",
+        "return floor_to(behind * divisor, instrument.lot, lost * _rate(",
+        "return closing.size or floor_to(behind, instrument.lot, _rate(",
         "test_takers::test_c_the_fund_takes_what_it_can_pay_and_the_winners_the_rest_at_the_bankruptcy_price",
     ),
     Mutation(
         "live transfers to the fund bind nothing",
-        "takers",
-        " - _held(engine, closing.symbol)",
-        "",
+        "funds",
+        "capacity -= sum((part for (fund, _), part in promises.items()",
+        "capacity -= sum((part * 0 for (fund, _), part in promises.items()",
         "test_takers::test_what_live_transfers_hold_of_the_fund_is_not_promised_twice",
+    ),
+    Mutation(
+        "what the fund's account lacks does not bind it",
+        "takers",
+        "    behind += min(state.equity, ZERO)\n",
+        "",
+        "test_takers::test_what_the_account_of_the_fund_lacks_is_not_behind_it_any_more",
+    ),
+    Mutation(
+        "a backstop that nothing is behind",
+        "takers",
+        "most = min(most, _borne(engine, closing, price, behind))",
+        "pass",
+        "test_takers::test_a_backstop_takes_no_more_than_it_can_bear",
+    ),
+    Mutation(
+        "the fund's account has no bound",
+        "takers",
+        "if rule.fund.capacity is not None:",
+        "if False:",
+        "test_takers::test_a_fund_takes_as_much_notional_as_it_has_room_for",
+    ),
+    Mutation(
+        "a cap that positions do not use up",
+        "funds",
+        "        paid += ledger.paid_for_positions.get((asset, market), ZERO)\n",
+        "",
+        "test_takers::test_what_a_fund_pays_for_positions_counts_in_the_cap_of_a_market",
     ),
     Mutation(
         "live transfers to the backstop take no room",
@@ -211,8 +239,8 @@ _TAKERS = (
     Mutation(
         "what the backstop holds takes no room",
         "takers",
-        "room = rule.capacity - state.notional",
-        "room = rule.capacity",
+        "taker, rule.capacity - state.notional, closing)",
+        "taker, rule.capacity, closing)",
         "test_takers::test_a_backstop_takes_as_much_notional_as_it_has_room_for",
     ),
     Mutation(
@@ -266,9 +294,9 @@ _TAKERS = (
     ),
     Mutation(
         "the fund's account bears its losses",
-        "transfers",
-        "due = floor_to(max(min(loss, room), ZERO), unit)",
-        "due = ZERO",
+        "funds",
+        "    due = floor_to(lost, asset.unit)\n",
+        "    due = ZERO\n",
         "test_takers::test_c_the_fund_takes_what_it_can_pay_and_the_winners_the_rest_at_the_bankruptcy_price",
     ),
     Mutation(

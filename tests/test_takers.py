@@ -13,7 +13,7 @@ from engine.decisions import Decision
 from engine.instruments import Perpetual
 from engine.liquidation_profile import LiquidationRule
 from engine.profile import RiskProfile
-from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
+from engine.waterfall_profile import Backstop, Deleveraging, FundRule, Waterfall
 from tests.story import Machine, Story, WholeEngine, engine_of, of, only
 from tests.twin import Twin
 
@@ -40,6 +40,7 @@ def venue(
     story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(fund))
     opened(story, "fund", "fund")
     opened(story, "vault", "backstop")
+    story.deposit("vault", "USDT", "1000")
     for account, money, size in (("long", 100, 10), ("one", 1000, -7), ("two", 100, -3)):
         story.deposit(account, "USDT", str(money))
         story.fill(account, "X", str(size), "100")
@@ -146,9 +147,12 @@ def test_what_nobody_takes_goes_to_the_market_in_one_order():
     assert (order.order_id, order.replaces) == ("long:1:2:X", "")
 
 
-def test_the_fund_takes_all_of_what_is_not_beyond_its_bankruptcy_price():
+@pytest.mark.parametrize(("fund", "expected"), [("1", [("fund", "fund", 10, 90)]), ("0", [])])
+def test_a_fund_takes_all_of_what_is_not_beyond_its_bankruptcy_price_an_empty_one_nothing(
+    fund: str, expected: list[tuple[str, str, int, int]]
+) -> None:
     """An order that was not filled at its limit goes to stage backstop at a mark above 90."""
-    story = venue(FUND, fund="0")
+    story = venue(FUND, fund=fund)
     story.price("X", "90.5")
     assert [o.stage for o in of(decisions.LiquidationOrder, story.decided)] == ["limit"]
     story.time += 6_000_000
@@ -160,16 +164,19 @@ def test_the_fund_takes_all_of_what_is_not_beyond_its_bankruptcy_price():
         filled_size=D(0),
         reason="cancelled",
     )
-    assert taken(decided) == [("fund", "fund", 10, 90)]
-    assert only(decisions.TakeOver, decided).replaces == "long:1:1:X"
+    assert taken(decided) == expected
+    assert all(one.replaces == "long:1:1:X" for one in of(decisions.TakeOver, decided))
 
 
-def test_a_fund_that_fell_meanwhile_pays_what_it_has():
-    story = venue(FUND)
+@BOTH
+def test_a_fund_that_fell_meanwhile_pays_what_it_has(machine: type[Machine]) -> None:
+    story = venue(FUND, machine=machine())
     decided = story.price("X", "80")
     story.price("X", "70")
     carry_out(story, decided)
     # At 70 four lots lose 80; the fund had 40.
+    paid = only(decisions.PositionPaid, story.decided)
+    assert (paid.order_id, paid.market, paid.amount, paid.capacity) == ("long:1:1:X", "X", 40, 40)
     assert story.machine.ledger("fund") == {}
     assert story.machine.cash("fund") == {"USDT": 40}
 
@@ -182,6 +189,78 @@ def test_what_live_transfers_hold_of_the_fund_is_not_promised_twice():
     assert taken(decided) == [("fund", "fund", 6, 90)]
     sizes = [(o.account, o.size) for o in of(decisions.LiquidationOrder, decided)]
     assert sizes == [("late", 4), ("long", 10)]
+
+
+@BOTH
+def test_a_fund_takes_as_much_notional_as_it_has_room_for(machine: type[Machine]) -> None:
+    """At 80 two hundred are two lots and a half of the ten."""
+    bounded = structs.replace(FUND, fund=FundRule(capacity=D(200)))
+    story = venue(bounded, fund="1000", machine=machine())
+    decided = story.price("X", "80")
+    assert taken(decided) == [("fund", "fund", D("2.5"), 90)]
+    carry_out(story, decided)
+    story.deposit("late", "USDT", "100")
+    assert taken(story.fill("late", "X", "10", "100")) == []
+
+
+@BOTH
+def test_what_the_account_of_the_fund_lacks_is_not_behind_it_any_more(
+    machine: type[Machine],
+) -> None:
+    """Four taken at a mark of 80 lose forty at 70, and of a hundred there are sixty: three lots
+    lose that."""
+    story = venue(FUND, machine=machine())
+    carry_out(story, story.price("X", "80"))
+    story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(100))
+    story.price("X", "70")
+    story.deposit("late", "USDT", "100")
+    assert taken(story.fill("late", "X", "10", "100")) == [("fund", "fund", 3, 90)]
+
+
+@BOTH
+def test_a_backstop_takes_no_more_than_it_can_bear(machine: type[Machine]) -> None:
+    """A lot taken at 90 loses ten at 80: with 25 behind them two and a half, then no more."""
+    story = venue(BACKSTOP, machine=machine())
+    story.tell(events.Withdrawal, account="vault", asset="USDT", amount=D(975))
+    decided = story.price("X", "80")
+    assert taken(decided) == [("backstop", "vault", D("2.5"), 90)]
+    story.deposit("late", "USDT", "100")
+    assert taken(story.fill("late", "X", "10", "100")) == []
+    carry_out(story, decided)
+    story.deposit("next", "USDT", "100")
+    assert taken(story.fill("next", "X", "10", "100")) == []
+
+
+@BOTH
+def test_what_is_promised_to_a_transfer_pays_no_shortfall(machine: type[Machine]) -> None:
+    """Forty of fifty are promised for four lots: ten are left for who lacks 49."""
+    story = venue(FUND, machine=machine())
+    decided = story.price("X", "80")
+    story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(10))
+    story.deposit("poor", "USDT", "1")
+    lost = story.tell(events.Withdrawal, account="poor", asset="USDT", amount=D(50))
+    draw = only(decisions.FundDraw, lost)
+    assert (draw.amount, draw.capacity) == (10, 10)
+    assert only(decisions.BadDebt, lost).amount == 39
+    carry_out(story, decided)
+    assert story.machine.ledger("fund") == {}
+    assert story.machine.cash("fund") == {"USDT": 40}
+
+
+@BOTH
+def test_what_a_fund_pays_for_positions_counts_in_the_cap_of_a_market(
+    machine: type[Machine],
+) -> None:
+    capped = structs.replace(FUND, fund=FundRule(caps={"X": D(40)}))
+    story = venue(capped, fund="1000", machine=machine())
+    decided = story.price("X", "80")
+    assert taken(decided) == [("fund", "fund", 4, 90)]
+    story.deposit("late", "USDT", "100")
+    assert taken(story.fill("late", "X", "10", "100")) == []
+    carry_out(story, decided)
+    assert story.machine.ledger("paid_for_positions") == {("USDT", "X"): 40}
+    story.deposit("next", "USDT", "100")
+    assert taken(story.fill("next", "X", "10", "100")) == []
 
 
 def test_a_backstop_takes_as_much_notional_as_it_has_room_for():

@@ -67,6 +67,7 @@ def test_numbers_are_exact_in_json(log: Path) -> None:
         "bad_debt": "62.441",
         "recovered": "0",
         "written_off": "0",
+        "paid_for_positions": "0",
         "outstanding": "62.441",
         "unrealised": "0",
     }

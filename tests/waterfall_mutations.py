@@ -6,8 +6,8 @@ WATERFALL_MUTATIONS = (
     Mutation(
         "a cap that forgets what was paid",
         "funds",
-        "cap - ledger.paid_by_fund.get((asset, market), ZERO)",
-        "cap",
+        "paid = ledger.paid_by_fund.get((asset, market), ZERO)",
+        "paid = ZERO",
         "test_funds::test_a_cap_counts_what_was_paid_before_and_other_markets_have_their_own",
     ),
     Mutation(

@@ -77,7 +77,7 @@ def _of_market(one: Any) -> str:
     return f"{number(one.amount)} {one.asset} of {one.market}"
 
 
-def _fund(one: d.FundDraw) -> str:
+def _fund(one: d.FundDraw | d.PositionPaid) -> str:
     fund = f" from {one.fund}" if one.fund else ""
     return f"{_of_market(one)}{fund} (has {number(one.capacity)})"
 
@@ -140,6 +140,10 @@ WORDS: dict[type[d.Decision], tuple[str, Words]] = {
     d.FeeCharged: ("fee", _fee),
     d.Shortfall: ("shortfall", lambda one: f"{who(one)} {_of_market(one)}"),
     d.FundDraw: ("fund pays", _fund),
+    d.PositionPaid: (
+        "fund pays",
+        lambda one: f"{who(one)} {attempt(one.order_id)} {_fund(one)}",
+    ),
     d.ReserveDraw: (
         "reserve pays",
         lambda one: f"{_of_market(one)} (has {number(one.capacity)})",

@@ -199,6 +199,7 @@ class Ledger:
     bad_debt: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     paid_by_reserve: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     socialised: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
+    paid_for_positions: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     recovered: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     written_off: dict[tuple[str, str], Fraction] = field(default_factory=_sums)
     named_funds: dict[tuple[str, str], Fraction] = field(default_factory=_sums)

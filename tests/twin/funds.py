@@ -8,8 +8,10 @@ from fractions import Fraction
 
 from engine.decisions import WithdrawalGate
 from engine.waterfall_profile import Drawdown
-from tests.twin.amounts import ZERO, decimal, floor
-from tests.twin.books import World
+from tests.twin.amounts import ONE, ZERO, ceil, decimal, floor
+from tests.twin.books import Order, World
+from tests.twin.terms import ContractTerms
+from tests.twin.values import exact_value
 
 VENUE = ""
 
@@ -45,19 +47,49 @@ def held(world: World, name: str, asset: str) -> Fraction:
     return world.ledger.named_funds.get((asset, name), ZERO)
 
 
-def capacity(world: World, name: str, asset: str, most: Fraction, amount: Fraction) -> Fraction:
-    """Return what a fund can pay of an amount, for a market for which it may pay `most`."""
-    has = min(held(world, name, asset), most)
-    if world.rules.source.waterfall.fund.whole and has < amount:
-        return ZERO
-    return max(has, ZERO)
+def lost(terms: ContractTerms, sells: bool, price: Fraction, mark: Fraction) -> Fraction:
+    """Return what whoever takes a size of 1 at a price loses at the mark, exactly."""
+    size = ONE if sells else -ONE
+    return exact_value(terms, size, price) - exact_value(terms, size, mark)
 
 
-def capacities(world: World, asset: str, market: str) -> list[tuple[str, Fraction]]:
-    """Return what each fund of a market can give for positions."""
-    found, most = [], _uncapped(world, asset, market)
+def held_by(world: World, order: Order) -> Fraction:
+    """Return what a live transfer may still cost who takes it."""
+    terms, mark = world.contracts[order.symbol], world.price(order.symbol, "mark")
+    assert mark is not None
+    each = max(ZERO, lost(terms, order.sells, order.limit, mark))
+    return ceil(each * (order.size - order.filled), world.unit(terms.settle))
+
+
+def _promises(world: World, asset: str) -> list[tuple[str, str, Fraction]]:
+    """Return what each fund has promised in each market: fund, market, amount."""
+    found = list[tuple[str, str, Fraction]]()
+    live = [order for _, order in world.live_orders() if order.layer == "fund"]
+    for symbol in sorted({order.symbol for order in live}):
+        if world.contracts[symbol].settle != asset:
+            continue
+        due = sum((held_by(world, order) for order in live if order.symbol == symbol), ZERO)
+        for name in layers_of(world, symbol):
+            left = held(world, name, asset)
+            left -= sum((part for fund, _, part in found if fund == name), ZERO)
+            found.append((name, symbol, min(due, left)))
+            due -= min(due, left)
+    return found
+
+
+def capacities(
+    world: World, asset: str, market: str, amount: Fraction = ZERO
+) -> list[tuple[str, Fraction]]:
+    """Return what each fund of a market can give of an amount, of positions without one."""
+    found, promises = [], _promises(world, asset)
+    most = _uncapped(world, asset, market)
+    most -= sum((part for _, symbol, part in promises if symbol == market), ZERO)
     for name in layers_of(world, market):
-        can = max(ZERO, min(held(world, name, asset), most))
+        has = held(world, name, asset)
+        has -= sum((part for fund, _, part in promises if fund == name), ZERO)
+        can = max(ZERO, min(has, most))
+        if world.rules.source.waterfall.fund.whole and can < amount:
+            can = ZERO
         most -= can
         found.append((name, can))
     return found
@@ -65,19 +97,18 @@ def capacities(world: World, asset: str, market: str) -> list[tuple[str, Fractio
 
 def _uncapped(world: World, asset: str, market: str) -> Fraction:
     """Return what may still be paid for a market in all."""
-    caps = world.rules.source.waterfall.fund.caps
+    caps, ledger = world.rules.source.waterfall.fund.caps, world.ledger
     if market not in caps:
         return world.assets[asset].largest * 10
-    cap = floor(Fraction(caps[market]), world.unit(asset))
-    return cap - world.ledger.paid_by_fund.get((asset, market), ZERO)
+    cap, key = floor(Fraction(caps[market]), world.unit(asset)), (asset, market)
+    return cap - ledger.paid_by_fund.get(key, ZERO) - ledger.paid_for_positions.get(key, ZERO)
 
 
-def pay(world: World, asset: str, market: str, amount: Fraction) -> Iterator[Draw]:
+def pay(
+    world: World, asset: str, market: str, amount: Fraction, whole: bool = True
+) -> Iterator[Draw]:
     """Take an amount from the funds of a market, as far as they can."""
-    most = _uncapped(world, asset, market)
-    for name in layers_of(world, market):
-        can = capacity(world, name, asset, most, amount)
-        most -= can
+    for name, can in capacities(world, asset, market, amount if whole else ZERO):
         paid = min(amount, can)
         if paid > 0:
             amount -= paid

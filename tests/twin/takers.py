@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tests.twin.amounts import ONE, ZERO, ceil, floor
+from tests.twin.amounts import ONE, ZERO, floor
 from tests.twin.books import Group, Order, World
 from tests.twin.deleveraging import counterparties
-from tests.twin.funds import capacities, deleverages, layers_of
-from tests.twin.terms import ContractTerms
-from tests.twin.values import LegHealth, exact_value, health, notional, value
+from tests.twin.funds import capacities, deleverages, held_by, lost
+from tests.twin.values import Health, LegHealth, health, notional, value
 
 
 @dataclass
@@ -57,11 +56,6 @@ def asks(offer: Offer, layer: str, account: str, margin: str) -> bool:
     return (offer.leg.symbol, layer, account, margin) not in liquidation.passed
 
 
-def live_transfers(world: World, layer: str) -> list[Order]:
-    """Return every live transfer of a layer."""
-    return [order for _, order in world.live_orders() if order.layer == layer]
-
-
 def loss(world: World, symbol: str, size: Fraction, price: Fraction, mark: Fraction) -> Fraction:
     """Return by how much a signed size at a price is worth more than at the mark."""
     terms = world.contracts[symbol]
@@ -84,32 +78,35 @@ def _by_fund(world: World, offer: Offer) -> Transfer | None:
     name = world.rules.source.waterfall.fund_account
     if _taking_group(world, offer, name) is None:
         return None
-    leg = offer.leg
-    terms = world.contracts[leg.symbol]
-    sells = leg.leg.size > 0
-    each = _lost(terms, sells, offer.bankruptcy, leg.mark)
-    free = sum((can for _, can in capacities(world, terms.settle, leg.symbol)), ZERO)
-    funds = set(layers_of(world, leg.symbol))
-    for order in live_transfers(world, "fund"):
-        its = world.contracts[order.symbol]
-        if its.settle == terms.settle and funds & set(layers_of(world, order.symbol)):
-            free -= _held_by(world, order)
-    can = offer.left if each <= 0 else floor(max(ZERO, free) / each, terms.lot)
+    rule = world.rules.source.waterfall.fund
+    now = health(world, world.accounts[name].group("cross"))
+    if now is None:
+        return None
+    asset = world.contracts[offer.leg.symbol].settle
+    free = sum((can for _, can in capacities(world, asset, offer.leg.symbol)), ZERO)
+    can = _bearable(world, offer, free * now_price(world, asset) + min(ZERO, now.equity))
+    if rule.capacity is not None:
+        can = min(can, _room(world, offer, now, "fund", name, Fraction(rule.capacity)))
     return Transfer("fund", name, "cross", min(offer.left, can), offer.bankruptcy, can)
 
 
-def _lost(terms: ContractTerms, sells: bool, price: Fraction, mark: Fraction) -> Fraction:
-    """Return what whoever takes a size of 1 at a price loses at the mark, exactly."""
-    size = ONE if sells else -ONE
-    return exact_value(terms, size, price) - exact_value(terms, size, mark)
+def _bearable(world: World, offer: Offer, behind: Fraction) -> Fraction:
+    """Return how much may be taken so that what it loses at the mark is behind it."""
+    leg = offer.leg
+    terms = world.contracts[leg.symbol]
+    each = lost(terms, leg.leg.size > 0, offer.bankruptcy, leg.mark)
+    if behind <= 0:
+        return ZERO
+    if each <= 0:
+        return offer.left
+    return floor(behind / (each * now_price(world, terms.settle)), terms.lot)
 
 
-def _held_by(world: World, order: Order) -> Fraction:
-    """Return what a live transfer to the fund may still cost it."""
-    terms, mark = world.contracts[order.symbol], world.price(order.symbol, "mark")
-    assert mark is not None
-    each = max(ZERO, _lost(terms, order.sells, order.limit, mark))
-    return ceil(each * (order.size - order.filled), world.unit(terms.settle))
+def now_price(world: World, asset: str) -> Fraction:
+    """Return the price of a settlement asset, which is known where something is closed in it."""
+    price = world.price(asset, "index")
+    assert price is not None
+    return price
 
 
 # --- the backstop
@@ -123,26 +120,38 @@ def _by_backstop(world: World, offer: Offer) -> Transfer | None:
     now = health(world, group) if group is not None else None
     if now is None:
         return None
-    lot = world.contracts[offer.leg.symbol].lot
-    room = Fraction(rule.capacity)
+    behind = now.equity
+    for order in _live(world, "backstop", rule.account):
+        behind -= held_by(world, order) * now_price(world, world.contracts[order.symbol].settle)
+    can = _room(world, offer, now, "backstop", rule.account, Fraction(rule.capacity))
+    can = min(can, _bearable(world, offer, behind))
+    return Transfer("backstop", rule.account, "cross", min(offer.left, can), offer.bankruptcy, can)
+
+
+def _live(world: World, layer: str, account: str) -> list[Order]:
+    """Return the live transfers of a layer to an account."""
+    return [order for order in world.transfers_to(account, "cross") if order.layer == layer]
+
+
+def _room(
+    world: World, offer: Offer, now: Health, layer: str, account: str, room: Fraction
+) -> Fraction:
+    """Return how much may be taken for a notional that an account may hold in all."""
     for leg in now.legs:
         room -= leg.notional * now.price[world.contracts[leg.symbol].settle]
-    for order in world.transfers_to(rule.account, "cross"):
-        if order.layer == "backstop":
-            room -= _worth(world, order.symbol, order.size - order.filled)
+    for order in _live(world, layer, account):
+        room -= _worth(world, order.symbol, order.size - order.filled)
+    lot = world.contracts[offer.leg.symbol].lot
     each = _worth(world, offer.leg.symbol, lot)
-    can = max(ZERO, floor(room / each, ONE)) * lot if each else offer.left
-    size = min(offer.left, can)
-    return Transfer("backstop", rule.account, "cross", size, offer.bankruptcy, can)
+    return max(ZERO, floor(room / each, ONE)) * lot if each else offer.left
 
 
 def _worth(world: World, symbol: str, size: Fraction) -> Fraction:
     """Return the notional of a size in the numeraire."""
     terms, mark = world.contracts[symbol], world.price(symbol, "mark")
-    price = world.price(terms.settle, "index")
     assert mark is not None
-    assert price is not None
-    return notional(terms, size, mark, world.unit(terms.settle)) * price
+    worth = notional(terms, size, mark, world.unit(terms.settle))
+    return worth * now_price(world, terms.settle)
 
 
 # --- those in profit on the other side

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from engine.decisions import Anomaly, FeeCharged
+from engine.decisions import Anomaly, FeeCharged, PositionPaid
 from engine.events import Fill
 from engine.liquidation_profile import LeastReduction
 from tests.twin.amounts import ZERO, ceil, decimal, floor
 from tests.twin.books import Group, Leg, Liquidation, Order, World
-from tests.twin.funds import capacities, change_fund, fund_of
+from tests.twin.funds import change_fund, fund_of, pay
 from tests.twin.guards import watch_flow
 from tests.twin.payers import note_flow
 from tests.twin.terms import ContractTerms
@@ -73,7 +73,7 @@ def apply_fill(world: World, group: Group, fill: Fill) -> None:
     if fill.order_id:
         _charge_fee(world, group, fill, order, result.closed)
         if order is not None and order.layer == "fund":
-            _cover(world, fill, order, result.closed)
+            _cover(world, group, fill, order, result.closed)
         _note_freed(world, group, before)
         watch_flow(world, fill.symbol, result.closed)
 
@@ -165,7 +165,7 @@ def _charge_fee(
     )
 
 
-def _cover(world: World, fill: Fill, order: Order, closed: Fraction) -> None:
+def _cover(world: World, group: Group, fill: Fill, order: Order, closed: Fraction) -> None:
     """Let the funds pay what their account gives for a leg beyond its value at the mark."""
     terms, mark = world.contracts[fill.symbol], world.price(fill.symbol, "mark")
     assert mark is not None
@@ -174,11 +174,19 @@ def _cover(world: World, fill: Fill, order: Order, closed: Fraction) -> None:
     cash = world.accounts[name].group(margin).cash
     due = value(terms, closed, order.limit, unit) - value(terms, closed, mark, unit)
     due = min(floor(due, unit), world.assets[asset].largest - cash[asset])
-    for fund, can in capacities(world, asset, fill.symbol):
-        paid = max(ZERO, min(due, can))
-        change_fund(world, fund, asset, -paid)
-        cash[asset] += paid
-        due -= paid
+    for draw in list(pay(world, asset, fill.symbol, due, whole=False)):
+        cash[asset] += draw.amount
+        world.ledger.paid_for_positions[asset, fill.symbol] += draw.amount
+        world.emit_for(
+            group,
+            PositionPaid,
+            order_id=order.id,
+            asset=asset,
+            market=fill.symbol,
+            amount=decimal(draw.amount),
+            capacity=decimal(draw.capacity),
+            fund=draw.fund,
+        )
 
 
 def _missing(world: World, group: Group) -> Fraction | None:
