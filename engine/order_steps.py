@@ -11,7 +11,7 @@ from engine.issuing import issue, known, liquidation_of, make_live
 from engine.liquidation import Order
 from engine.margin import Health
 from engine.netting import netted
-from engine.planning import PlannedOrder, plan_orders
+from engine.planning import Plan, PlannedOrder, closes_whole, plan_orders, toxic_apart
 from engine.profile import SECOND
 from engine.takers import TAKERS
 from engine.transfers import Closing, Transfer
@@ -34,10 +34,15 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
     liquidation.waits = plan.waits
     if plan.waits == "toxic":
         pace.hold_back(engine, liquidation)
+    toxic = _toxic_apart(engine, group, known(state), plan)
+    if toxic and rule.toxic != "tag" and pace.fits(engine, plan.orders):
+        liquidation.waits = "capped"
+        pace.hold_back(engine, liquidation)
+        return
     for planned in plan.orders:
         fitted = pace.fitted(engine, beside_takers(engine, group, planned))
         if fitted is not None:
-            send(engine, group, fitted)
+            send(engine, group, fitted._replace(toxic=fitted.toxic or toxic))
     if plan.orders and not liquidation.orders:
         liquidation.waits = "capped"
         pace.hold_back(engine, liquidation, (planned.symbol for planned in plan.orders))
@@ -45,6 +50,18 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
         _cool(engine, group, SECOND)
     elif plan.partial and rule.cooldown is not None:
         _cool(engine, group, rule.cooldown.time)
+
+
+def _toxic_apart(engine: Engine, group: Group, state: Health, plan: Plan) -> bool:
+    """Tell whether what there is room for of a plan would lower health, though all of it does
+    not."""
+    passing = pace.passing(engine, plan.orders)
+    if not passing or passing == plan.orders:
+        return False
+    exempt = any(one.toxic or one.stage == "backstop" for one in plan.orders)
+    if exempt or closes_whole(state, engine.rules, liquidation_of(group)):
+        return False
+    return toxic_apart(passing, state, group.holdings, engine.rules, engine.markets)
 
 
 def _cool(engine: Engine, group: Group, time: int) -> None:

@@ -83,36 +83,68 @@ def fitted(engine: Engine, order: PlannedOrder) -> PlannedOrder | None:
     return order if most is None else order._replace(size=min(order.size, most))
 
 
+def passing(engine: Engine, orders: tuple[PlannedOrder, ...]) -> tuple[PlannedOrder, ...]:
+    """Return what of orders in different symbols would go out now, each as large as there is room
+    for it."""
+    left = _counts_left(engine)
+    found: list[PlannedOrder] = []
+    for order in orders:
+        most = room(engine, order.symbol)
+        if most == 0 or (left is not None and len(found) >= left):
+            continue
+        found.append(order if most is None else order._replace(size=min(order.size, most)))
+    return tuple(found)
+
+
+def fits(engine: Engine, orders: tuple[PlannedOrder, ...]) -> bool:
+    """Tell whether orders in different symbols could ever go out at once: while nothing is live,
+    and no other was sent."""
+    rule = _rule(engine)
+    if any(most is not None and len(orders) > most for most in (rule.per_event, rule.per_second)):
+        return False
+    largest = ((order.size, _largest(engine, order.symbol, ZERO)) for order in orders)
+    return all(most is None or size <= most for size, most in largest)
+
+
 def may_send(engine: Engine) -> bool:
     """Tell whether the counts of orders leave room for another."""
+    return _counts_left(engine) != 0
+
+
+def _counts_left(engine: Engine) -> int | None:
+    """Return how many orders the counts leave room for, none for any number."""
     rule, sent = _rule(engine), engine.sent
     in_event = sent.in_event if sent.seq == engine.seq else 0
     in_second = sent.in_second if sent.second == engine.time // SECOND else 0
-    return not (
-        (rule.per_event is not None and in_event >= rule.per_event)
-        or (rule.per_second is not None and in_second >= rule.per_second)
-    )
+    counts = ((rule.per_event, in_event), (rule.per_second, in_second))
+    return min((max(most - done, 0) for most, done in counts if most is not None), default=None)
 
 
 def room(engine: Engine, symbol: str) -> Decimal | None:
     """Return the largest size that an order in a symbol may have now, whatever the counts say: none
     for any, 0 where no order may go out."""
-    rule = _rule(engine)
+    rule, flight = _rule(engine), engine.flight
     if engine.rules.halts(symbol):
         return ZERO
     unfilled = engine.markets.unfilled.get(symbol, 0)
-    if rule.unfilled is not None and unfilled >= rule.unfilled and engine.flight.busy(symbol):
+    if rule.unfilled is not None and unfilled >= rule.unfilled and flight.busy(symbol):
         return ZERO
+    return _largest(engine, symbol, flight.left(symbol))
+
+
+def _largest(engine: Engine, symbol: str, flying: Decimal) -> Decimal | None:
+    """Return what a limit of what is in flight leaves for an order beside so much that is live,
+    none where nothing limits it."""
     listed = engine.rules.derivatives[symbol]
-    limit = by_symbol(rule.in_flight, symbol, listed.underlying)
+    limit = by_symbol(_rule(engine).in_flight, symbol, listed.underlying)
     mark = engine.markets.price(symbol, "mark")
     if limit is None or mark is None:
         return None
     unit = engine.rules.settle_of(symbol).unit
-    left, each = (notional(listed, x, mark, unit) for x in (engine.flight.left(symbol), ONE))
+    left, each = (notional(listed, x, mark, unit) for x in (flying, ONE))
     if not each:
         return None  # A worthless option takes up no room.
-    least = ZERO if engine.flight.busy(symbol) else listed.lot
+    least = ZERO if flying else listed.lot
     if limit - left < limit * LEAST_ROOM:
         return least
     return max(floor_to(limit - left, listed.lot, each), least)

@@ -6,7 +6,7 @@ Pure functions of a group's health, what it holds, the rules and the markets: `o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ from engine.margin import Health
 from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, credit
 from engine.pricing import fee_rate, offer
-from engine.projection import Part, Projection, shortage, slipped
+from engine.projection import Part, Projection, shortage, slipped, without
 from engine.rules import Rules
 from engine.selection import next_leg
 from engine.sizing import Goal, allowed, reduce
@@ -116,6 +116,22 @@ def _choose(
 def _lowers_health(before: Health, after: Health) -> bool:
     """Tell whether what is left has less margin for what it needs, or is less than nothing."""
     return after.margin_equity * before.maintenance < before.margin_equity * after.maintenance
+
+
+def toxic_apart(
+    orders: Iterable[PlannedOrder],
+    state: Health,
+    holdings: Holdings,
+    rules: Rules,
+    markets: Markets,
+) -> bool:
+    """Tell whether orders that are a part of a plan would lower health, if no other goes out."""
+    legs, now = {leg.symbol: leg for leg in state.legs}, Projection(holdings, state)
+    parts = [Part(legs[one.symbol], one.size, one.fee_rate) for one in orders]
+    for part in parts:
+        now = without(part, now, rules, markets)
+    then = slipped(parts, now, rules, markets).state
+    return then.maintenance > 0 and _lowers_health(state, then)
 
 
 def _plan(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from engine.decisions import CollateralSale, Deleverage, LiquidationOrder, TakeOver
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price, order_price
-from tests.twin.pace import SECOND, count_order, is_open, most
-from tests.twin.planning import Part, Plan, make_plan, urgent
+from tests.twin.pace import SECOND, count_order, fits, is_open, most, passing
+from tests.twin.planning import Part, Plan, is_toxic, make_plan, urgent
 from tests.twin.pools import rule_of
 from tests.twin.takers import Offer, Transfer, transfers
 from tests.twin.values import Health, LegHealth
@@ -40,6 +41,12 @@ def send_orders(world: World, group: Group, now: Health) -> None:
         liquidation.waits, liquidation.awaits = "toxic", set()
         liquidation.again_at = world.time + SECOND
         return
+    if _toxic_apart(world, group, now, plan):
+        if rule.toxic != "tag" and fits(world, _sizes(plan.parts)):
+            liquidation.waits, liquidation.awaits = "capped", set()
+            liquidation.again_at = world.time + SECOND
+            return
+        plan.apart = True
     sent = [_send_part(world, group, now, plan, part) for part in plan.parts]
     if plan.parts and not any(sent):
         liquidation.waits, liquidation.again_at = "capped", world.time + SECOND
@@ -48,6 +55,24 @@ def send_orders(world: World, group: Group, now: Health) -> None:
     liquidation.waits = ""
     if rule.cooldown is not None and any(part.size < abs(part.leg.leg.size) for part in plan.parts):
         liquidation.cooling_until = world.time + rule.cooldown.time
+
+
+def _sizes(parts: list[Part]) -> dict[str, Fraction]:
+    return {part.leg.symbol: part.size for part in parts}
+
+
+def _toxic_apart(world: World, group: Group, now: Health, plan: Plan) -> bool:
+    """Tell whether what may go out of a plan would lower health where all of it would not."""
+    sizes = _sizes(plan.parts)
+    going = passing(world, sizes)
+    if plan.toxic or urgent(world, group, now) or going in ({}, sizes):
+        return False
+    if any(_in_backstop(world, group, now, plan, part.leg) for part in plan.parts):
+        return False
+    alone = [
+        replace(part, size=going[name]) for part in plan.parts if (name := part.leg.symbol) in going
+    ]
+    return is_toxic(world, group, now, alone)
 
 
 def _rests(world: World, liquidation: Liquidation) -> bool:
@@ -94,12 +119,8 @@ def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) 
     """Send a part of a plan to those who take it; tell whether anything went out."""
     leg, liquidation, left = part.leg, _of(group), part.size
     waterfall = world.rules.source.waterfall
-    sells = leg.leg.size > 0
-    limit = limit_price(world, now, leg)
-    beyond = limit is not None and (leg.mark < limit if sells else leg.mark > limit)
-    given = plan.toxic and world.rules.source.liquidation.toxic == "take_over"
-    backstop = liquidation.backstop or beyond or (limit is None and now.equity < 0)
-    backstop = backstop or given or _below(world, now)
+    sells, limit = leg.leg.size > 0, limit_price(world, now, leg)
+    backstop = _in_backstop(world, group, now, plan, leg)
     bankruptcy = bankruptcy_price(world, now, leg)
     if backstop and bankruptcy is not None:
         for layer in waterfall.takers:
@@ -136,10 +157,19 @@ def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) 
         expires=order.expires,
         replaces=replaces,
         decided_mark=decimal(leg.mark),
-        toxic=plan.toxic,
+        toxic=plan.toxic or plan.apart,
         fee_rate=decimal(part.rate),
     )
     return True
+
+
+def _in_backstop(world: World, group: Group, now: Health, plan: Plan, leg: LegHealth) -> bool:
+    """Tell whether an order for a leg is one of last resort."""
+    limit = limit_price(world, now, leg)
+    beyond = limit is not None and (leg.mark < limit if leg.leg.size > 0 else leg.mark > limit)
+    given = plan.toxic and world.rules.source.liquidation.toxic == "take_over"
+    spent = limit is None and now.equity < 0
+    return _of(group).backstop or beyond or spent or given or _below(world, now)
 
 
 def _below(world: World, now: Health) -> bool:

@@ -33,10 +33,12 @@ class Part:
 
 @dataclass
 class Plan:
-    """What is to be closed, in order; `toxic` where that lowers health."""
+    """What is to be closed, in order; `toxic` where that lowers health, `apart` where a part does
+    of which the rest may not go out."""
 
     parts: list[Part]
     toxic: bool = False
+    apart: bool = False
 
 
 def rule_of_liquidation(world: World) -> LiquidationRule:
@@ -68,7 +70,7 @@ def make_plan(world: World, group: Group, now: Health) -> Plan | None:
     if enough is None:
         return None
     plan = Plan(_parts(world, group, now, sizing, enough))
-    if not whole and _toxic(world, group, now, plan.parts):
+    if not whole and is_toxic(world, group, now, plan.parts):
         everything = _parts(world, group, now, Everything(), enough)
         if rule.toxic == "halt" and enough > 0:
             return None
@@ -274,7 +276,8 @@ def _portion(world: World, leg: LegHealth, rule: Portion) -> Fraction:
 # --- whether it helps
 
 
-def _toxic(world: World, group: Group, now: Health, parts: list[Part]) -> bool:
+def is_toxic(world: World, group: Group, now: Health, parts: list[Part]) -> bool:
+    """Tell whether closing parts, and no more, would lower health."""
     then = _after(world, group, parts)
     return then.requirement > 0 and _lowers(now, then)
 
