@@ -237,6 +237,7 @@ def _session_closed(engine: Engine, event: e.SessionClosed) -> None:
 def _halt(engine: Engine, event: e.Halt) -> None:
     if event.symbol:
         engine.rules.halted.add(event.symbol)
+        engine.rules.tripped.discard(event.symbol)
     else:
         engine.rules.halted_all = True
     _halts_changed(engine)

@@ -390,13 +390,15 @@ class WithdrawalGate(Decision, frozen=True, kw_only=True):
 
 
 class PriceHeld(Decision, frozen=True, kw_only=True):
-    """A price jumped too far from `last`: it waits for a second one that agrees with it."""
+    """A price jumped too far from `last`: it waits for a second one that agrees with it; or prices
+    stayed away from it for so long that this one is `believed`."""
 
     symbol: str
     kind: str
     price: Decimal
     last: Decimal
     source: str
+    believed: bool = False
 
 
 class BreakerTripped(Decision, frozen=True, kw_only=True):

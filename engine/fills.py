@@ -80,7 +80,8 @@ def fill(engine: Engine, event: e.Fill) -> None:
     rate = order.fee_rate if order else _late_rate(engine, group, event.order_id)
     forced_fills.charge_fee(engine, group, event, effect.closed, rate)
     forced_fills.note_freed(engine, group, before)
-    guard.note_flow(engine, event.symbol, effect.closed)
+    if not group.account.transferred(event.order_id):
+        guard.note_flow(engine, event.symbol, effect.closed)
 
 
 def _late_rate(engine: Engine, group: Group, order_id: str) -> Decimal:
@@ -151,9 +152,9 @@ def order_closed(engine: Engine, event: e.OrderClosed) -> None:
     if event.filled_size != order.filled:
         detail = f"venue says {plain(event.filled_size)}, fills say {plain(order.filled)}"
         engine.anomaly(group, "filled_size", event.order_id, detail)
-    pace.note_ended(engine, order)
     if order.cancelling_until is None:
         liquidation_of(group).pass_over(order)
+        pace.note_unfilled(engine, order)
     end_live(engine, group, order)
     engine.touch(group)
 

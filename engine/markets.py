@@ -24,14 +24,23 @@ _TABLES = (
 """Everything but prices that margin depends on."""
 
 
+class HeldPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A price that is not taken: the last of `count` in a row, the first of which came at `since`
+    (microseconds UTC)."""
+
+    price: Decimal
+    since: int
+    count: int
+
+
 class Markets:
     """Everything about markets that margin depends on, and what holds liquidation in them back.
 
     `now` is engine time. `prices` and `averages` by (symbol, kind), `interest` (long size, short
     size) by symbol, `pools` (deposits, borrows) by asset, `options` and `volatilities` by symbol,
     `lending` by pool; `indices` remembers those of a pool at a time, and is derived. `held` are
-    prices by (symbol, kind) that wait for a second one; by symbol `flow` are forced fills (time,
-    size), `unfilled` counts orders in a row that ended without a fill.
+    prices by (symbol, kind) that wait for a second one; by symbol `flow` is what forced orders
+    closed (second, size), `unfilled` counts orders in a row that found nobody.
     """
 
     def __init__(self) -> None:
@@ -44,7 +53,7 @@ class Markets:
         self.volatilities: dict[str, VolatilityState] = {}
         self.lending: dict[str, LendingPool] = {}
         self.indices: dict[str, tuple[LendingPool, int, Indices]] = {}
-        self.held: dict[tuple[str, str], Decimal] = {}
+        self.held: dict[tuple[str, str], HeldPrice] = {}
         self.flow: dict[str, list[tuple[int, Decimal]]] = {}
         self.unfilled: dict[str, int] = {}
 

@@ -187,8 +187,8 @@ def note_filled(engine: Engine, order: Order) -> None:
         engine.changed.markets.add(order.symbol)
 
 
-def note_ended(engine: Engine, order: Order) -> None:
-    """Count an order in the market that ended without a fill."""
+def note_unfilled(engine: Engine, order: Order) -> None:
+    """Count an order in the market that found nobody in its time."""
     if order.is_market and not order.filled and _rule(engine).unfilled is not None:
         unfilled = engine.markets.unfilled
         unfilled[order.symbol] = unfilled.get(order.symbol, 0) + 1

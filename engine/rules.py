@@ -33,6 +33,7 @@ class Rules:
         self._grids: dict[str, Grid] = {}
         self.halted: set[str] = set()
         self.halted_all = False
+        self.tripped: set[str] = set()
         self.settled: set[str] = set()
         self.fund_sequence: int | None = None
         self.funding_sequences: dict[str, int] = {}

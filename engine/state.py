@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from engine.decisions import MarkUsed
 from engine.drawdown import NO_HISTORY, FundHistory
 from engine.instruments import Instrument
 from engine.ledger import Ledger
+from engine.markets import HeldPrice
 from engine.money import EXACT
 from engine.options import OptionInputs
 from engine.pace import Sent
@@ -28,13 +29,15 @@ from engine.pools import LendingPool
 from engine.profile import RiskProfile
 from engine.volatility import VolatilityState
 
+V = TypeVar("V")
+
 
 class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     """Prices of a symbol with their sequences, what is known of its market, and what it brought, by
     asset.
 
     `averages` by kind of price; `interest` (long size, short size), `pool` (deposits, borrows) and
-    `option` where they were told, `lending` of a pool; `held` by kind of price, `flow` (time,
+    `option` where they were told, `lending` of a pool; `held` by kind of price, `flow` (second,
     size); `unfilled` counts orders.
     """
 
@@ -55,7 +58,7 @@ class MarketRecord(msgspec.Struct, forbid_unknown_fields=True):
     recovered: dict[str, Decimal]
     written_off: dict[str, Decimal] = {}
     paid_for_positions: dict[str, Decimal] = {}
-    held: dict[str, Decimal] = {}
+    held: dict[str, HeldPrice] = {}
     flow: list[tuple[int, Decimal]] = []
     unfilled: int = 0
 
@@ -86,6 +89,7 @@ class RulesRecord(msgspec.Struct, forbid_unknown_fields=True):
     settled: list[str]
     fund_sequence: int | None
     funding_sequences: dict[str, int]
+    tripped: list[str] = []
 
 
 class ShardRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -203,6 +207,7 @@ def _rules(engine: Engine) -> bytes:
             settled=sorted(rules.settled),
             fund_sequence=rules.fund_sequence,
             funding_sequences=dict(sorted(rules.funding_sequences.items())),
+            tripped=sorted(rules.tripped),
         )
     )
 
@@ -215,7 +220,7 @@ def _restore_rules(engine: Engine, record: RulesRecord) -> None:
         engine.list_instrument(instrument)
     engine.list_pools()
     rules.halted, rules.halted_all = set(record.halted), record.halted_all
-    rules.settled = set(record.settled)
+    rules.tripped, rules.settled = set(record.tripped), set(record.settled)
     rules.fund_sequence = record.fund_sequence
     rules.funding_sequences = record.funding_sequences
 
@@ -248,7 +253,7 @@ def _market(engine: Engine, market: str) -> bytes | None:
     return wire.write(record) if record != _NOTHING else None
 
 
-def _by_kind(prices: dict[tuple[str, str], Decimal], market: str) -> dict[str, Decimal]:
+def _by_kind(prices: dict[tuple[str, str], V], market: str) -> dict[str, V]:
     return dict(sorted((kind, price) for (name, kind), price in prices.items() if name == market))
 
 

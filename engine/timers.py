@@ -137,10 +137,10 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
         if order.closes_leg and engine.time >= liquidation.opened_at + patience:
             liquidation.backstop = True
         liquidation.pass_over(order)
+        pace.note_unfilled(engine, order)
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)
-        pace.note_ended(engine, order)
         end_live(engine, group, order)
         _unacknowledged(engine, group, order.id, "no answer to its cancellation")
         return True

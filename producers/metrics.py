@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from engine import bad_debt, funds
 from engine import decisions as d
 from engine.core import Engine
-from engine.guard import MINUTE
+from engine.guard import forced_flow
 from engine.instruments import Listed
 from engine.loan_book import loan_book, pool_views
 from engine.money import ZERO
@@ -322,13 +322,7 @@ def _flow(engine: Engine, symbol: str) -> float:
     """Return forced fills of the last minute as a part of open interest, 0 where that is not
     told."""
     interest = max(engine.markets.interest.get(symbol, (ZERO,)))
-    flow = engine.markets.flow.get(symbol, ())
-    since = engine.time - MINUTE
-    return (
-        float(sum(float(size) for at, size in flow if at > since) / float(interest))
-        if interest
-        else 0.0
-    )
+    return float(forced_flow(engine, symbol) / interest) if interest else 0.0
 
 
 def _loan_gauges(engine: Engine) -> Samples:

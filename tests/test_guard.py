@@ -28,10 +28,10 @@ JUMP = Fuses(max_jump=D("0.3"))
 FLOW = Fuses(max_share_of_oi_per_minute=D("0.1"))
 
 
-def market(fuses: Fuses, **fields: Any) -> Story:
+def market(fuses: Fuses, *, netting: bool = False, **fields: Any) -> Story:
     """Return a venue of three perpetuals with the fuses."""
     told = Story(WholeEngine())
-    rule = LiquidationRule(fuses=fuses)
+    rule = LiquidationRule(fuses=fuses, netting=netting)
     told.rules(LINEAR, OTHER, INVERSE, rate="0.004", liquidation=rule, **fields)
     return told
 
@@ -109,14 +109,49 @@ def test_what_agrees_is_measured_from_the_held_price(second: str, holds: bool) -
     story.price("BTCUSDT", "5000")
     again = of(d.PriceHeld, story.price("BTCUSDT", second))
     assert [held.price for held in again] == ([D(second)] if holds else [])
-    assert engine_of(story).markets.held == ({("BTCUSDT", "mark"): D(second)} if holds else {})
+    held = engine_of(story).markets.held
+    assert [one.price for one in held.values()] == ([D(second)] if holds else [])
+
+
+def test_the_same_print_again_is_no_second_one() -> None:
+    story = market(JUMP)
+    story.price("BTCUSDT", "10000")
+    for _ in range(20):
+        assert not only(d.PriceHeld, story.price("BTCUSDT", "5000")).believed
+    assert story.price("BTCUSDT", "5000.1") == []
+
+
+@pytest.mark.parametrize(
+    ("gap", "believed"),
+    [
+        (1_000_000, [False] * 10 + [True]),
+        (2_500_000, [False] * 4 + [True]),
+        (60_000_000, [False] * 4 + [True]),
+    ],
+)
+@pytest.mark.parametrize("factor", ["1.5", "1"])
+def test_prices_that_stay_away_are_believed_after_five_and_ten_seconds(
+    gap: int, believed: list[bool], factor: str
+) -> None:
+    """They run away, each too far from the one before, or say the same again and again."""
+    story = market(JUMP)
+    story.price("BTCUSDT", "10000")
+    said, price = [], D(20000)
+    for _ in believed:
+        story.time += gap - 1
+        said.append(only(d.PriceHeld, story.price("BTCUSDT", str(price))).believed)
+        price = (price * D(factor)).quantize(D("0.1"))
+    assert said == believed
+    assert engine_of(story).markets.held == {}
+    assert engine_of(story).markets.price("BTCUSDT", "mark") > 10000
 
 
 def test_prints_that_alternate_are_held_every_time() -> None:
     story = market(JUMP)
     position(story, "a", "1", "3000")
     story.price("BTCUSDT", "10000")
-    for _ in range(5):
+    for _ in range(9):
+        story.time += 5 * SECOND
         assert only(d.PriceHeld, story.price("BTCUSDT", "5000")).last == 10000
         assert not story.price("BTCUSDT", "10000")
 
@@ -149,7 +184,7 @@ def test_marks_index_prices_and_symbols_are_held_apart() -> None:
     story.price("BTCUSDT", "5000")
     assert of(d.PriceHeld, story.price("BTCUSDT", "5000", "index"))
     assert of(d.PriceHeld, story.price("ETHUSDT", "5000"))
-    assert not of(d.PriceHeld, story.price("BTCUSDT", "5000"))
+    assert not of(d.PriceHeld, story.price("BTCUSDT", "5001"))
 
 
 def test_a_first_price_a_last_trade_and_an_option_are_never_held() -> None:
@@ -243,18 +278,32 @@ def test_the_larger_side_is_the_open_interest_and_an_untold_one_is_none() -> Non
     assert engine_of(story).markets.flow == {}
 
 
-@pytest.mark.parametrize(("after", "trips"), [(MINUTE - 1, True), (MINUTE, False)])
-def test_a_fill_leaves_the_window_after_a_minute_to_the_microsecond(
-    after: int, trips: bool
+@pytest.mark.parametrize(("second", "trips"), [(60, True), (61, False)])
+def test_a_fill_leaves_the_window_with_the_sixtieth_second_after_its_own(
+    second: int, trips: bool
 ) -> None:
     story = market(FLOW)
     order = crowd(story)
-    close(story, order, "-10")
-    first = story.time
-    story.time = first + after - 1
+    story.time = SECOND
+    for _ in range(2):
+        close(story, order, "-5")
+    story.time = second * SECOND
     assert bool(of(d.BreakerTripped, close(story, order, "-1"))) is trips
-    kept = [time for time, _ in engine_of(story).markets.flow["BTCUSDT"]]
-    assert kept == ([first, first + after] if trips else [first + after])
+    flow = engine_of(story).markets.flow["BTCUSDT"]
+    assert flow == ([(1, 10), (second, 1)] if trips else [(second, 1)])
+
+
+def test_transfers_are_no_flow() -> None:
+    story = market(FLOW, netting=True)
+    story.deposit("a", "USDT", "9450")
+    story.fill("a", "BTCUSDT", "20", "10000")
+    story.tell(e.MarginMoved, account="a", symbol="BTCUSDT", amount=D(1000))
+    story.fill("a", "BTCUSDT", "-2", "10000", margin="isolated:BTCUSDT")
+    story.tell(e.MarketState, symbol="BTCUSDT", long_size=D(5), short_size=D(5))
+    transfer = only(d.TakeOver, story.price("BTCUSDT", "9530"))
+    for _ in range(2):  # The second one is late.
+        close(story, transfer.order_id, "-2")
+    assert engine_of(story).markets.flow == {}
 
 
 def test_only_forced_fills_count_and_what_they_close() -> None:
@@ -309,6 +358,18 @@ def test_nothing_but_resume_lifts_the_halt_of_an_operator() -> None:
     assert engine_of(story).rules.halted == {"BTCUSDT"}
     assert len(of(d.LiquidationOrder, story.decided)) == 1
     assert of(d.LiquidationOrder, story.tell(e.Resume, symbol="BTCUSDT"))
+
+
+@pytest.mark.parametrize("scope", ["", "BTCUSDT"])
+def test_a_market_that_its_fuse_halted_is_resumed_with_all_others(scope: str) -> None:
+    story = market(FLOW)
+    order = crowd(story)
+    close(story, order, "-11")
+    story.tell(e.OrderClosed, account="a", order_id=order, filled_size=D(11), reason="cancelled")
+    story.tell(e.Resume, symbol="ETHUSDT")
+    assert engine_of(story).rules.halted == {"BTCUSDT"}
+    assert only(d.LiquidationOrder, story.tell(e.Resume, symbol=scope)).size == 9
+    assert engine_of(story).rules.halted == engine_of(story).rules.tripped == set()
 
 
 def test_other_markets_go_on() -> None:

@@ -236,6 +236,30 @@ def test_after_orders_that_nobody_filled_one_probes_at_a_time_until_a_fill() -> 
     assert engine_of(story).markets.unfilled == {}
 
 
+def test_an_order_that_finds_nobody_in_its_time_is_counted_once_when_it_expires() -> None:
+    story = venue(Pace(unfilled=5))
+    crowd(story, a="310")
+    order = only(d.LiquidationOrder, story.price("BTCUSDT", "9690"))
+    story.time = order.expires
+    story.tell(e.TimePassed)
+    assert engine_of(story).markets.unfilled == {"BTCUSDT": 1}
+    ended(story, "a", order.order_id)
+    assert engine_of(story).markets.unfilled == {"BTCUSDT": 1}
+
+
+def test_an_order_that_was_called_back_says_nothing_of_its_market() -> None:
+    story = venue(Pace(unfilled=1))
+    crowd(story, a="310", b="100000")
+    order = only(d.LiquidationOrder, story.price("BTCUSDT", "9690"))
+    story.tell(e.Halt, symbol="")
+    ended(story, "a", order.order_id)
+    (again,) = of(d.LiquidationOrder, story.tell(e.Resume, symbol=""))
+    story.deposit("a", "USDT", "1000")
+    assert [one.reason for one in of(d.CancelOrder, story.decided)] == ["halted", "healthy"]
+    ended(story, "a", again.order_id)
+    assert engine_of(story).markets.unfilled == {}
+
+
 def test_another_market_is_not_held_back() -> None:
     story = venue(Pace(unfilled=1))
     crowd(story, a="310", b="320")

@@ -154,7 +154,10 @@ WORDS: dict[type[d.Decision], tuple[str, Words]] = {
     d.WithdrawalGate: ("gate", _gate),
     d.PriceHeld: (
         "held",
-        lambda one: f"{one.symbol} {one.kind} {number(one.price)} after {number(one.last)}",
+        lambda one: (
+            f"{one.symbol} {one.kind} {number(one.price)} after {number(one.last)}"
+            + (", believed" if one.believed else "")
+        ),
     ),
     d.BreakerTripped: (
         "breaker",

@@ -241,6 +241,7 @@ class World:
     policy: Policy | None = None
     halted: set[str] = field(default_factory=set)
     halted_all: bool = False
+    tripped: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     prices: dict[tuple[str, str], MarkUsed] = field(default_factory=dict)
     sequences: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -257,7 +258,7 @@ class World:
     sent_in_second: tuple[int, int] = (0, 0)
     unfilled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     forced: dict[str, list[tuple[int, Fraction]]] = field(default_factory=lambda: defaultdict(list))
-    held: dict[tuple[str, str], Fraction] = field(default_factory=dict)
+    held: dict[tuple[str, str], list[tuple[int, Fraction]]] = field(default_factory=dict)
     fund_samples: dict[str, list[tuple[int, Fraction]]] = field(default_factory=dict)
     deleveraging: set[str] = field(default_factory=set)
     gated: set[str] = field(default_factory=set)

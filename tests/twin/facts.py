@@ -128,8 +128,8 @@ def _close_order(world: World, group: Group, event: events.OrderClosed) -> None:
         return
     if order.filled != Fraction(event.filled_size):
         anomaly(world, group, "filled_size", order.id)
-    note_unfilled(world, order)
     if order.cancelling is None:
+        note_unfilled(world, order)
         pass_over(group.liquidation, order)
     del group.liquidation.live[order.id]
 
@@ -238,6 +238,7 @@ def _apply_to_venue(world: World, event: events.AnyEvent) -> None:
             world.halted_all = True
         case events.Halt():
             world.halted.add(event.symbol)
+            world.tripped.discard(event.symbol)
         case events.Resume():
             world.halted_all &= event.symbol != ""
             world.halted.discard(event.symbol)

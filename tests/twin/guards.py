@@ -9,8 +9,6 @@ from engine.events import PriceUpdate
 from tests.twin.amounts import ZERO, decimal
 from tests.twin.books import World
 
-MINUTE = 60_000_000
-
 
 def holds(world: World, event: PriceUpdate) -> bool:
     """Tell whether a price has to wait for a second one that agrees with it."""
@@ -23,11 +21,16 @@ def holds(world: World, event: PriceUpdate) -> bool:
     before, waiting = world.prices.get(key), world.held.get(key)
     if before is None:
         return False
-    agreed = [Fraction(before.price), *([waiting] if waiting is not None else [])]
-    if any(abs(price - last) <= Fraction(jump) * last for last in agreed):
+    row = [] if waiting is None else [*waiting, (world.time, price)]
+    last = Fraction(before.price)
+    near = abs(price - last) <= Fraction(jump) * last
+    if near or _confirmed(row, Fraction(jump)):
         world.held.pop(key, None)
         return False
-    world.held[key] = price
+    believed = len(row) >= 5 and world.time >= row[0][0] + 10_000_000
+    world.held[key] = row or [(world.time, price)]
+    if believed:
+        del world.held[key]
     world.emit(
         PriceHeld,
         symbol=event.symbol,
@@ -35,8 +38,17 @@ def holds(world: World, event: PriceUpdate) -> bool:
         price=event.price,
         last=before.price,
         source=event.source,
+        believed=believed,
     )
-    return True
+    return not believed
+
+
+def _confirmed(row: list[tuple[int, Fraction]], jump: Fraction) -> bool:
+    """Tell whether the last of the prices held in a row agrees with the one before it."""
+    if len(row) < 2:
+        return False
+    (_, first), (_, second) = row[-2:]
+    return first != second and abs(second - first) <= jump * first
 
 
 def watch_flow(world: World, symbol: str, closed: Fraction) -> None:
@@ -45,11 +57,13 @@ def watch_flow(world: World, symbol: str, closed: Fraction) -> None:
     interest = max(world.interest.get(symbol, (ZERO, ZERO)))
     if share is None or interest <= 0:
         return
-    flow = [*world.forced[symbol], (world.time, abs(closed))]
-    world.forced[symbol] = flow = [each for each in flow if each[0] > world.time - MINUTE]
+    second = world.time // 1_000_000
+    flow = [*world.forced[symbol], (second, abs(closed))]
+    world.forced[symbol] = flow = [each for each in flow if each[0] > second - 60]
     total = sum((size for _, size in flow), ZERO)
     if total > Fraction(share) * interest and not world.is_halted(symbol):
         world.halted.add(symbol)
+        world.tripped.add(symbol)
         world.emit(
             BreakerTripped,
             symbol=symbol,
@@ -59,7 +73,11 @@ def watch_flow(world: World, symbol: str, closed: Fraction) -> None:
 
 
 def clear_flow(world: World, symbol: str) -> None:
-    """Count forced fills anew once a halt of a market, or of all, ends."""
+    """Count forced fills anew once a halt of a market, or of all, ends, and let it go on."""
+    for name in list(world.tripped):
+        if symbol in ("", name):
+            world.tripped.discard(name)
+            world.halted.discard(name)
     for name in [symbol] if symbol else list(world.forced):
         world.forced.pop(name, None)
 

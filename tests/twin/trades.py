@@ -75,7 +75,8 @@ def apply_fill(world: World, group: Group, fill: Fill) -> None:
         if order is not None and order.layer == "fund":
             _cover(world, group, fill, order, result.closed)
         _note_freed(world, group, before)
-        watch_flow(world, fill.symbol, result.closed)
+        if fill.order_id not in world.accounts[group.account].transferred:
+            watch_flow(world, fill.symbol, result.closed)
 
 
 def live(group: Group, order_id: str) -> Order | None:
@@ -127,7 +128,7 @@ def pass_over(liquidation: Liquidation, order: Order) -> None:
 
 
 def note_unfilled(world: World, order: Order) -> None:
-    """Count an order to the market that ended without a fill."""
+    """Count an order to the market that found nobody."""
     kept = world.rules.source.liquidation.pace.unfilled is not None
     if kept and order.in_market and not order.filled:
         world.unfilled[order.symbol] += 1

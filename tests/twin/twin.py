@@ -153,6 +153,7 @@ class Twin:
             if not order.for_asset and not order.collateral and self.world.time >= due:
                 group.liquidation.backstop = True
             pass_over(group.liquidation, order)
+            note_unfilled(self.world, order)
 
         return fire
 
@@ -160,7 +161,6 @@ class Twin:
         def fire() -> None:
             assert group.liquidation is not None
             anomaly(self.world, group, "unacknowledged", order.id)
-            note_unfilled(self.world, order)
             del group.liquidation.live[order.id]
 
         return fire
