@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.crises import Crisis
-from tests.crises.checks import check
+from tests.crises.checks import Checks
 
 MANY = 3 * int(os.environ.get("LIQUIDATOR_SEEDS", "100"))
 PART = 50
@@ -19,9 +19,10 @@ PART = 50
 def play(seed: int) -> Counter[str]:
     """Play a crisis, checking all after every event; return how often each decision was made."""
     crisis = Crisis(seed)
+    checks = Checks(crisis.engine)
     found: Counter[str] = Counter()
-    for _, decided in crisis:
-        check(crisis.engine, decided)
+    for event, decided in crisis:
+        checks.after(event, decided)
         found.update(type(one).__name__ for one in decided)
     return found
 

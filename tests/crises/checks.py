@@ -1,7 +1,7 @@
 """What must hold after every event of a crisis, in the words of a risk officer.
 
 Every check reads the engine's state or its decisions and computes anew; `AssertionError` says what
-does not hold.
+does not hold. Who takes and who waits stands here, what it costs in `money`.
 """
 
 from __future__ import annotations
@@ -16,54 +16,43 @@ from engine import decisions as d
 from engine import invariants
 from engine.book import Group
 from engine.core import Engine
+from engine.events import AnyEvent
 from engine.fills import fill_effect
 from engine.holdings import Holdings, Leg
 from engine.liquidation import Order
 from engine.liquidation_profile import Pace
 from engine.margin import Health, breached, health, notional
 from engine.money import EXACT, ZERO, charge
+from tests.crises.money import Books, nobody_is_charged_below_zero
 
-LAYERS = (d.FundDraw, d.ReserveDraw, d.LossSocialised, d.LossShared)
-
-
-def check(engine: Engine, decided: Sequence[Any]) -> None:
-    """Check everything after an event and all that was decided of it."""
-    invariants.check(engine)
-    with localcontext(EXACT):
-        layers_pay_in_order(decided)
-        nobody_is_charged_below_zero(engine, decided)
-        never_more_than_is_left(engine, decided)
-        nobody_is_forgotten(engine)
-        deleveraged_are_on_the_other_side_and_in_profit(engine, decided)
-        a_part_leaves_nobody_riskier(engine, decided)
+Decided = Sequence[Any]
 
 
-def layers_pay_in_order(decided: Sequence[Any]) -> None:
-    """Each layer pays min(remaining, its capacity), and none below starts before."""
-    remaining = ZERO
-    for one in decided:
-        if isinstance(one, d.Shortfall):
-            assert remaining == 0, f"a shortfall before {remaining} of the last one was borne"
-            remaining = one.amount
-        elif isinstance(one, LAYERS):
-            assert one.amount == min(remaining, one.capacity), one
-            remaining -= one.amount
-        elif isinstance(one, d.BadDebt):
-            assert one.amount == remaining, one
-            remaining = ZERO
-    assert remaining == 0, f"{remaining} of a shortfall was borne by nobody"
+class Checks:
+    """Looks at one crisis after every event."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.books = Books(engine)
+
+    def after(self, event: AnyEvent, decided: Decided) -> None:
+        """Check everything after an event and all that was decided of it."""
+        engine = self.engine
+        if not engine.ready:
+            return
+        with localcontext(EXACT):
+            self.books.after(event, decided)
+            nobody_is_charged_below_zero(engine, decided)
+            never_more_than_is_left(engine, decided)
+            nobody_is_forgotten(engine)
+            waits_for_what_is_so(engine)
+            deleveraged_are_on_the_other_side_and_in_profit(engine, decided)
+            a_part_leaves_nobody_riskier(engine, decided)
+            a_seizure_leaves_nobody_riskier(engine, decided)
+        invariants.check(engine)
 
 
-def nobody_is_charged_below_zero(engine: Engine, decided: Sequence[Any]) -> None:
-    """A socialised charge takes no account below zero."""
-    for one in decided:
-        if isinstance(one, d.LossCharged):
-            state = engine.health_of(engine.group_of(one.account, one.margin))
-            assert state is not None, one
-            assert state.equity >= 0, (one, state.equity)
-
-
-def never_more_than_is_left(engine: Engine, decided: Sequence[Any]) -> None:
+def never_more_than_is_left(engine: Engine, decided: Decided) -> None:
     """What goes out against a leg, in the market and off it, is with what is live never more than
     the leg, and never opens or flips it; one market order a leg."""
     sent = {
@@ -83,8 +72,8 @@ def never_more_than_is_left(engine: Engine, decided: Sequence[Any]) -> None:
 
 
 def nobody_is_forgotten(engine: Engine) -> None:
-    """Every account below its threshold has something live, or a place in a queue with its
-    reason."""
+    """Every account below its threshold has something live, or a place in a queue with its reason;
+    what was recorded of the others is that they are flat, or healthy again."""
     for group in engine.book.all_groups():
         state = engine.health_of(group)
         if state is None or group.account.protected or not breached(state, engine.rules):
@@ -97,7 +86,27 @@ def nobody_is_forgotten(engine: Engine) -> None:
         assert live or waits or halted, (group.key, liquidation.waits)
 
 
-def deleveraged_are_on_the_other_side_and_in_profit(engine: Engine, decided: Sequence[Any]) -> None:
+def waits_for_what_is_so(engine: Engine) -> None:
+    """The reason of a place in a queue is one that holds."""
+    rule, lending = engine.rules.in_force.liquidation, engine.rules.in_force.lending
+    limited = rule.pace != Pace() or (lending is not None and lending.auction is not None)
+    for group in engine.liquidating:
+        liquidation = group.liquidation
+        assert liquidation is not None
+        until = liquidation.cooling_until
+        holds = {
+            "": True,
+            "halted": bool(engine.rules.halted) or engine.rules.halted_all,
+            "gap": group.account.gap_since is not None,
+            "capped": limited,
+            "promised": bool(list(engine.transfers.against(group.key))),
+            "cooldown": until is not None and until > engine.time,
+            "toxic": rule.toxic == "halt",
+        }
+        assert holds[liquidation.waits], (group.key, liquidation.waits)
+
+
+def deleveraged_are_on_the_other_side_and_in_profit(engine: Engine, decided: Decided) -> None:
     """Deleveraging takes of the other side only, in profit only; and takes nobody below its own
     start threshold while another candidate remains."""
     taken: dict[tuple[str, str], list[d.Deleverage]] = defaultdict(list)
@@ -191,7 +200,7 @@ def closed(
     return holdings._replace(cash=cash, legs=legs)
 
 
-def a_part_leaves_nobody_riskier(engine: Engine, decided: Sequence[Any]) -> None:
+def a_part_leaves_nobody_riskier(engine: Engine, decided: Decided) -> None:
     """A partial liquidation, filled at the decision's marks, leaves its account no riskier, fees
     paid, unless it is tagged toxic."""
     plans: dict[tuple[str, str], list[d.LiquidationOrder]] = defaultdict(list)
@@ -213,3 +222,21 @@ def a_part_leaves_nobody_riskier(engine: Engine, decided: Sequence[Any]) -> None
         assert after is not None
         risks = after.margin_equity * before.maintenance, before.margin_equity * after.maintenance
         assert not after.maintenance or risks[0] >= risks[1], (key, orders)
+
+
+def a_seizure_leaves_nobody_riskier(engine: Engine, decided: Decided) -> None:
+    """A seizure, carried out as asked, leaves the health factor no lower, to a unit of what is
+    taken, unless it is tagged toxic."""
+    asked = [one for one in decided if isinstance(one, d.CollateralLiquidation) and not one.toxic]
+    lending = engine.rules.lending
+    if not asked or lending is None or any(isinstance(one, d.LossSocialised) for one in decided):
+        return
+    for one in asked:
+        state = engine.health_of(engine.group_of(one.account, one.margin))
+        assert state is not None, one
+        loans = {loan.pool: loan for loan in state.loans}
+        debt, taken = loans[one.pool], loans[one.collateral]
+        unit = engine.rules.assets[taken.asset].unit
+        equity = state.margin_equity - (one.seize - unit) * taken.price * taken.threshold
+        left = state.maintenance - one.repay * debt.price
+        assert left <= 0 or equity * state.maintenance >= state.margin_equity * left, one

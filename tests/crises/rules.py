@@ -7,7 +7,10 @@ from random import Random
 
 from msgspec.structs import replace
 
-from engine.auction import Decay
+from engine.auction import Decay, InFlight, Reset
+from engine.interest import RateCurve
+from engine.lending import CloseFactor, FullRepayment, TargetHealth
+from engine.lending_profile import BadDebtRule, DutchAuction, Lending, PoolRule, Terms
 from engine.liquidation_profile import (
     AtBankruptcy,
     Bounded,
@@ -27,16 +30,33 @@ from engine.liquidation_profile import (
     Sizing,
     WholeLegs,
 )
-from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
+from engine.profile import (
+    Bracket,
+    Collateral,
+    Extreme,
+    Portfolio,
+    Requirement,
+    RiskProfile,
+    Trigger,
+)
+from engine.seizure import FixedBonus
 from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Waterfall
 
 SECOND = 1_000_000
 BACKSTOP, FUND = "bank", "house"
-SYMBOLS = ("X", "Y", "I")
+PORTFOLIO = Portfolio(
+    price_moves=(D("-0.1"), D(0), D("0.1")),
+    volatility_moves=(D("-0.2"), D("0.3")),
+    extremes=(Extreme(D("-0.4"), D("0.4")), Extreme(D("0.6"), D("0.3"))),
+    short_option_minimum=D("0.03"),
+    future_contingency=D("0.005"),
+)
+"""Scenario margin of X and its options."""
 
 
 def draw_rules(chance: Random) -> RiskProfile:
-    """Draw a profile for two linear perpetuals in USDT and an inverse one in BTC."""
+    """Draw a profile for two linear perpetuals in USDT and an inverse one in BTC, often with
+    options on the first and a market that lends USDT against BTC."""
     steep = (
         Bracket(D(1000), initial_rate=D("0.04"), maintenance_rate=D("0.02")),
         Bracket(D(5000), initial_rate=D("0.1"), maintenance_rate=D("0.05")),
@@ -55,23 +75,25 @@ def draw_rules(chance: Random) -> RiskProfile:
         trigger=Trigger(stop_buffer=chance.choice((D(0), D("0.1")))),
         liquidation=liquidation,
         waterfall=waterfall,
+        portfolios={"X": PORTFOLIO} if chance.random() < 0.5 else {},
+        lending=_lending(chance) if chance.random() < 0.6 else None,
     )
 
 
 def _liquidation(chance: Random) -> LiquidationRule:
-    sizing, fee_rate = _sizing(chance), chance.choice((D(0), D("0.01")))
+    sizing, fee_rate = _sizing(chance), chance.choice((D(0), D("0.01"), D("0.03")))
     cooldown = chance.choice((None, None, Cooldown(10 * SECOND)))
     return LiquidationRule(
         order_ttl=chance.choice((1, 5)) * SECOND,
         sizing=sizing,
         cooldown=None if isinstance(sizing, WholeLegs | Everything) else cooldown,
         legs=chance.choice(("maintenance", "cost")),
-        slippage=chance.choice(({}, {"*": D("0.002"), "X": D("0.03")})),
+        slippage=chance.choice(({}, {"*": D("0.002"), "X": D("0.03")}, {"*": D("0.03")})),
         netting=chance.random() < 0.3,
         price=_price(chance),
-        toxic=chance.choice(("tag", "tag", "halt", "full", "take_over")),
+        toxic=chance.choice(("tag", "tag", "tag", "halt", "full", "take_over")),
         fee_rate=fee_rate,
-        fee_adaptive=chance.choice((None, D("0.95"))) if fee_rate else None,
+        fee_adaptive=chance.choice((None, None, D("0.95"))) if fee_rate else None,
         fee_to_venue=chance.choice((D(0), D("0.2"))) if fee_rate else D(0),
         fee_to_liquidator=chance.choice((D(0), D("0.3"))) if fee_rate else D(0),
         pace=chance.choice(
@@ -91,16 +113,11 @@ def _liquidation(chance: Random) -> LiquidationRule:
 
 
 def _sizing(chance: Random) -> Sizing:
-    return chance.choice(
-        (
-            WholeLegs(),
-            Everything(),
-            LeastReduction(),
-            LeastReduction(SizeRamp(D("0.2"), 20 * SECOND, D(chance.choice((0, 20))))),
-            LowerTier(),
-            Portion(D("0.2"), D(chance.choice((0, 100))), D(chance.choice((0, 500)))),
-        )
-    )
+    """Draw how much is closed; parts, which may lower health, more often than all."""
+    ramp = SizeRamp(D("0.2"), 20 * SECOND, D(chance.choice((0, 20))))
+    part = Portion(D("0.2"), D(chance.choice((0, 100))), D(chance.choice((0, 500))))
+    kinds = (WholeLegs(), Everything(), LeastReduction(), LeastReduction(ramp), LowerTier(), part)
+    return chance.choices(kinds, (1, 1, 1, 2, 2, 4))[0]
 
 
 def _price(chance: Random) -> Pricing:
@@ -143,4 +160,29 @@ def _waterfall(chance: Random) -> Waterfall:
         ),
         socialised=chance.choice(("", "open_interest", "winners")),
         gate=chance.random() < 0.5,
+    )
+
+
+def _lending(chance: Random) -> Lending:
+    """Draw a market that lends USDT against BTC, and who bears what is not repaid."""
+    terms = Terms(D("0.75"), D("0.8"), FixedBonus(chance.choice((D("0.05"), D("0.15")))))
+    auction = None
+    if chance.random() < 0.25:
+        in_flight = chance.choice((None, InFlight(D(500), D(500))))
+        reset = Reset(30 * SECOND, D("0.4"))
+        auction = DutchAuction(Decay("linear", 60 * SECOND), reset, in_flight=in_flight)
+    repay = chance.choice((CloseFactor(), FullRepayment(), TargetHealth(D("1.3"))))
+    return Lending(
+        {
+            "USDT": PoolRule("USDT", rates=RateCurve(D("0.1")), reserve_factor=D("0.2")),
+            "BTC": PoolRule("BTC", borrowable=False, collateral=terms),
+        },
+        repay=FullRepayment() if auction else repay,
+        bad_debt=BadDebtRule(
+            chance.choice(("no_collateral", "insolvent")),
+            chance.choice(
+                ((), ("lenders",), ("fund", "lenders"), ("reserve", "fund"), ("fund", "reserve"))
+            ),
+        ),
+        auction=auction,
     )
