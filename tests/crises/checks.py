@@ -165,6 +165,9 @@ def _is_candidate(engine: Engine, group: Group, order: d.Deleverage) -> bool:
         return False
     if group.account.id in (order.account, order.counterparty):
         return False
+    liquidation = engine.group_of(order.account, order.margin).liquidation
+    if liquidation is not None and (order.symbol, "adl", *group.key) in liquidation.passed:
+        return False
     state = engine.health_of(group)
     if state is None or breached(state, engine.rules):
         return False
