@@ -23,7 +23,7 @@ from engine.liquidation import Order, Step, next_step, risk_key
 from engine.margin import Health, health
 from engine.markets import Markets
 from engine.money import EXACT
-from engine.pace import Flight, Sent
+from engine.pace import HELD_BACK, Flight, Sent
 from engine.rules import Rules
 from engine.situation import (
     Situation,
@@ -54,12 +54,14 @@ class Changed:
 
 
 class Pending(NamedTuple):
-    """A group that will take a step, as it was when looked at."""
+    """A group that will take a step, as it was when looked at; one that was `held_back` may be
+    listed twice, as touched and as waiting."""
 
     group: Group
     health: Health | None
     situation: Situation
     step: Step
+    held_back: bool
 
     @property
     def risk(self) -> Any:
@@ -381,10 +383,10 @@ class Engine:
             return
         found: list[Pending] = []
         for group in touched:
-            state, situation, step = self._look_at(group)
-            self._note(group, state, situation)
-            if step != "rest":
-                found.append(Pending(group, state, situation, step))
+            pending = self._value(group)
+            self._note(group, pending.health, pending.situation)
+            if pending.step != "rest":
+                found.append(pending)
         self._pending = rest
         if found:
             self._pending = found + rest
@@ -412,8 +414,8 @@ class Engine:
 
     def _decide(self, pending: Pending) -> None:
         """Take steps until the group is at rest."""
-        group, state, situation, step = pending
-        if self._stale or situation.capped:
+        group, state, situation, step, held_back = pending
+        if self._stale or held_back:
             state, situation, step = self._look_at(group)
         while step != "rest":
             STEPS[step](self, group, state)
@@ -433,7 +435,8 @@ class Engine:
         self.watch.note(group, state, standing_of(group, state), *thresholds)
 
     def _value(self, group: Group) -> Pending:
-        return Pending(group, *self._look_at(group))
+        held_back = group.liquidation is not None and group.liquidation.waits in HELD_BACK
+        return Pending(group, *self._look_at(group), held_back)
 
     def _look_at(self, group: Group) -> tuple[Health | None, Situation, Step]:
         """Return a group's health, what is true of it, and the step it will take."""

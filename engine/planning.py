@@ -17,7 +17,7 @@ from engine.liquidation_profile import Everything, LeastReduction, Sizing, Whole
 from engine.margin import Health
 from engine.markets import Markets
 from engine.money import ONE, ZERO, ceil_to, charge, credit
-from engine.pricing import fee_rate, offer
+from engine.pricing import fee_rate, offer, passed_on
 from engine.projection import Part, Projection, shortage, slipped, without
 from engine.rules import Rules
 from engine.selection import next_leg
@@ -66,10 +66,11 @@ def plan_orders(
     if whole and not isinstance(sizing, Everything):
         sizing = WholeLegs()
     goal = Goal()
-    if isinstance(sizing, LeastReduction) and sizing.ramp is not None:
+    ramp = sizing.ramp if isinstance(sizing, LeastReduction) else None
+    if ramp is not None and not passed_on(state, rules):
         elapsed = markets.now - liquidation.opened_at
         lacking = shortage(now, rules, markets)
-        reachable = allowed(sizing.ramp, lacking, liquidation.freed, elapsed)
+        reachable = allowed(ramp, lacking, liquidation.freed, elapsed)
         if reachable is None:
             return Plan(waits="cooldown")
         goal = reachable

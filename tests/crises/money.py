@@ -86,8 +86,13 @@ class Books:
         held before, as far as their rules let them."""
         rule, market = self.engine.rules.in_force.waterfall.fund, ""
         held, paid = dict(self.funds), dict(self.paid)
-        # What the fund pays for a position it took, no decision says.
+        # What the fund pays for a position it took or takes is not to be had.
         unknown = isinstance(event, e.Fill) and event.order_id in self._taken_over
+        unknown |= any(
+            order.layer == "fund"
+            for group in self.engine.liquidating
+            for order in (group.liquidation.orders.values() if group.liquidation else ())
+        )
         for one in decided:
             if isinstance(one, d.FundDraw):
                 held[one.asset, one.fund] = held.get((one.asset, one.fund), ZERO) - one.amount

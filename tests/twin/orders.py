@@ -10,7 +10,7 @@ from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price, order_price
 from tests.twin.pace import SECOND, count_order, fits, is_open, most, passing
-from tests.twin.planning import Part, Plan, is_toxic, make_plan, urgent
+from tests.twin.planning import Part, Plan, given_up, is_toxic, make_plan, urgent
 from tests.twin.pools import rule_of
 from tests.twin.takers import Offer, Transfer, transfers
 from tests.twin.values import Health, LegHealth
@@ -87,7 +87,7 @@ def _cools(world: World, group: Group, now: Health) -> bool:
     until = _of(group).cooling_until
     if until is None or world.time >= until:
         return False
-    return not urgent(world, group, now) and not _below(world, now)
+    return not urgent(world, group, now) and not given_up(world, now)
 
 
 def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, Transfer]]:
@@ -169,15 +169,7 @@ def _in_backstop(world: World, group: Group, now: Health, plan: Plan, leg: LegHe
     beyond = limit is not None and (leg.mark < limit if leg.leg.size > 0 else leg.mark > limit)
     given = plan.toxic and world.rules.source.liquidation.toxic == "take_over"
     spent = limit is None and now.equity < 0
-    return _of(group).backstop or beyond or spent or given or _below(world, now)
-
-
-def _below(world: World, now: Health) -> bool:
-    """Tell whether a group goes past the market to those who take positions."""
-    rule = world.rules.source.waterfall.backstop
-    if rule is None or rule.below is None:
-        return False
-    return now.margin_equity < Fraction(rule.below) * now.requirement
+    return _of(group).backstop or beyond or spent or given or given_up(world, now)
 
 
 def _send_transfer(

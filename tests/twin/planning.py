@@ -60,13 +60,21 @@ def urgent(world: World, group: Group, now: Health) -> bool:
     return now.equity <= 0 or group.liquidation.backstop or critical
 
 
+def given_up(world: World, now: Health) -> bool:
+    """Tell whether a group goes past the market to those who take positions."""
+    rule = world.rules.source.waterfall.backstop
+    if rule is None or rule.below is None:
+        return False
+    return now.margin_equity < Fraction(rule.below) * now.requirement
+
+
 def make_plan(world: World, group: Group, now: Health) -> Plan | None:
     """Plan what to close; none where nothing may be closed yet."""
     rule, whole = rule_of_liquidation(world), urgent(world, group, now)
     sizing = rule.sizing
     if whole and not isinstance(sizing, Everything):
         sizing = WholeLegs()
-    enough = _enough(world, group, sizing)
+    enough = ZERO if given_up(world, now) else _enough(world, group, sizing)
     if enough is None:
         return None
     plan = Plan(_parts(world, group, now, sizing, enough))
