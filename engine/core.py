@@ -13,9 +13,9 @@ from engine import admission, booking
 from engine import decisions as d
 from engine import events as e
 from engine.book import Account, Book, Group
+from engine.candidates import Candidates
 from engine.capped import Capped
 from engine.conditions import Refusal
-from engine.deleveraging import Candidates
 from engine.gates import Gates
 from engine.instruments import Asset, Instrument
 from engine.ledger import Ledger
@@ -267,7 +267,6 @@ class Engine:
         looked at again when its turn comes, and those now whose health fell by it (`health`): they
         were touched."""
         self._stale = True
-        self.candidates.forget_all()
         self._disordered = self._disordered or health
 
     def look_at(self, groups: list[Group]) -> None:

@@ -5,8 +5,7 @@ Candidates hold the other side and are in profit. The formulas stand in docs/sem
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +21,7 @@ from engine.transfers import Promise
 from engine.waterfall_profile import Ranking
 
 if TYPE_CHECKING:
+    from engine.candidates import Counterparties
     from engine.core import Engine
 
 LEVEL_STEP = Decimal("0.001")
@@ -30,15 +30,27 @@ LEVEL_STEP = Decimal("0.001")
 
 class Candidate(NamedTuple):
     """A group whose leg may be closed: `size` unsigned, `notional` in the settlement asset, whose
-    `price` and the group's `worth` (equity, at least a unit's) are in the numeraire."""
+    `price` and the group's `worth` (equity, at least a unit's) are in the numeraire.
 
+    `order` is what the first one is the least by.
+    """
+
+    order: tuple[bool, Decimal, tuple[str, str]]
     group: Group
     size: Decimal
     notional: Decimal
     worth: Decimal
     price: Decimal
-    hedged: bool
-    score: Decimal
+
+    @property
+    def hedged(self) -> bool:
+        """Whether the account holds the other way what rises and falls with it."""
+        return self.order[0]
+
+    @property
+    def score(self) -> Decimal:
+        """What it is ranked by, the largest first."""
+        return -self.order[1]
 
 
 Limit = Callable[[Candidate, Decimal, Decimal], Decimal]
@@ -75,70 +87,15 @@ def score(ranking: Ranking, leg: LegHealth, state: Health, unit: Decimal) -> Dec
     return floor_to(leg.notional * price, RATE_STEP, worth)
 
 
-class Candidates:
-    """The candidates of one event, by symbol and by the side that closes their legs.
-
-    The first bankrupt group in a symbol costs a health of every group in profit on the other side;
-    the next ones of the same event pass over the list, and have those valued anew who were touched
-    in between.
-    """
-
-    def __init__(self) -> None:
-        self._seq = 0
-        self._known: dict[tuple[str, Side], dict[Group, Candidate | None]] = {}
-        self._ranked: dict[tuple[str, Side], list[Candidate]] = {}
-
-    def forget(self, group: Group) -> None:
-        """Value a group anew: what it holds has changed."""
-        for key, known in self._known.items():
-            if group in known:
-                del known[group]
-                self._ranked.pop(key, None)
-
-    def forget_all(self) -> None:
-        """Value everybody anew."""
-        self._known.clear()
-        self._ranked.clear()
-
-    def of(self, engine: Engine, symbol: str, side: Side, account: Account) -> list[Candidate]:
-        """Return whose legs `side` closes, in their ranking, but those of an account and those in
-        liquidation."""
-        if self._seq != engine.seq:
-            self.forget_all()
-            self._seq = engine.seq
-        key = (symbol, side)
-        if key not in self._ranked:
-            known = self._known.setdefault(key, {})
-            for group in _holders(engine, symbol, side):
-                if group not in known:
-                    known[group] = _candidate(engine, group, symbol)
-            found = [one for one in known.values() if one is not None]
-            found.sort(key=lambda one: (one.hedged, -one.score, one.group.key))
-            self._ranked[key] = found
-        return [
-            one
-            for one in self._ranked[key]
-            if one.group.liquidation is None and one.group.account is not account
-        ]
-
-
-def _holders(engine: Engine, symbol: str, side: Side) -> Iterator[Group]:
-    """Yield the groups of traders whose leg in a symbol `side` closes."""
-    table = engine.book.legs[symbol]
-    sizes = table.size[: len(table)]
-    closed = sizes > 0 if side == "sell" else sizes < 0
-    for row in table.group[: len(table)][closed].tolist():
-        group = engine.book.at(row)
-        if group.account.role in ("trader", "market_maker"):
-            yield group
-
-
-def _candidate(engine: Engine, group: Group, symbol: str) -> Candidate | None:
-    """Return a group as a candidate, if it is in profit and priced."""
+def candidate(engine: Engine, group: Group, symbol: str, side: Side) -> Candidate | None:
+    """Return a group as a candidate, if it is a trader's, in profit with a leg that `side` closes,
+    priced and without a liquidation."""
     rules = engine.rules
     leg, mark = engine.book.leg_of(group, symbol), engine.markets.price(symbol, "mark")
     unit = rules.settle_of(symbol).unit
-    if leg is None or mark is None:
+    if leg is None or mark is None or (leg.size > 0) is not (side == "sell"):
+        return None
+    if group.liquidation is not None or group.account.role not in ("trader", "market_maker"):
         return None
     if rules.derivatives[symbol].value(leg.size, mark, unit) <= leg.cost:
         return None
@@ -148,14 +105,15 @@ def _candidate(engine: Engine, group: Group, symbol: str) -> Candidate | None:
         return None
     valued = next(one for one in state.legs if one.symbol == symbol)
     price = state.prices[valued.settle]
+    hedged = _hedged(engine, group.account, symbol, leg.size)
+    ranked = score(adl.ranking, valued, state, unit)
     return Candidate(
+        (hedged, -ranked, group.key),
         group,
         abs(leg.size),
         valued.notional,
         max(state.equity, unit * price),
         price,
-        _hedged(engine, group.account, symbol, leg.size),
-        score(adl.ranking, valued, state, unit),
     )
 
 
@@ -184,82 +142,104 @@ def shared_out(
     ranking: Ranking,
     size: Decimal,
     lot: Decimal,
-    candidates: Sequence[Candidate],
-    free: Callable[[Candidate], Decimal],
+    found: Counterparties,
     limits: tuple[Limit, Limit],
-) -> dict[int, Decimal]:
-    """Return how much is closed of each candidate of whom something is, by its place; `size` in all
-    if they can give it.
+) -> list[tuple[Candidate, Decimal]]:
+    """Return how much is closed of each candidate of whom something is, in their order; `size` in
+    all if they can give it.
 
     Of the unhedged, then of the hedged: first what the ranking gives each, then in order, both as
     far as the first limit goes. Then of all in order, as far as the second one does.
-    `free(candidate)` is what it can give at all.
     """
-    given: dict[int, Decimal] = {}
+    given: dict[Candidate, Decimal] = {}
     left = size
 
-    def ask(place: int, wanted: Decimal, limit: Limit) -> None:
+    def ask(one: Candidate, wanted: Decimal, limit: Limit) -> None:
         nonlocal left
-        one, before = candidates[place], given.get(place, ZERO)
-        part = limit(one, before, min(wanted, free(one) - before)) if left > 0 else ZERO
+        before = given.get(one, ZERO)
+        part = limit(one, before, min(wanted, found.free(one) - before))
         if part:
-            given[place] = before + part
+            given[one] = before + part
             left -= part
 
-    edge = bisect_left(candidates, True, key=lambda one: one.hedged)
-    for places in (range(edge), range(edge, len(candidates))):
-        if left <= 0:
-            break
-        among = candidates[places.start : places.stop]
-        for place, share in _first_shares(ranking, left, lot, among, free):
-            ask(places[place], share, limits[0])
-        for place in places:
-            ask(place, left, limits[0])
-    for place in range(len(candidates)):
-        ask(place, left, limits[1])
-    return dict(sorted(given.items()))
+    def ask_in_order(hedged: bool, limit: Limit) -> None:
+        for one in found.among(hedged=hedged) if left > 0 else ():
+            ask(one, left, limit)
+            if left <= 0:
+                break
+
+    for hedged in (False, True):
+        for one, share in _first_shares(ranking, left, lot, found, hedged) if left > 0 else ():
+            ask(one, share, limits[0])
+        ask_in_order(hedged, limits[0])
+    for hedged in (False, True):
+        ask_in_order(hedged, limits[1])
+    return sorted(given.items())
 
 
 def _first_shares(
-    ranking: Ranking,
-    size: Decimal,
-    lot: Decimal,
-    candidates: Sequence[Candidate],
-    free: Callable[[Candidate], Decimal],
-) -> list[tuple[int, Decimal]]:
-    """Return what candidates are to give before the ranking counts, by place."""
-    if ranking not in ("pro_rata", "water_fill"):
-        return []
-    most = [free(one) for one in candidates]
+    ranking: Ranking, size: Decimal, lot: Decimal, found: Counterparties, hedged: bool
+) -> list[tuple[Candidate, Decimal]]:
+    """Return what candidates are to give before the ranking counts."""
     if ranking == "pro_rata":
-        whole = sum(most, ZERO)
-        shares = [min(one, floor_to(size * one, lot, whole)) if one else ZERO for one in most]
-    else:
-        shares = _down_to_a_level(size, lot, candidates, most)
-    return [(place, share) for place, share in enumerate(shares) if share]
+        return _in_proportion(size, lot, found, hedged)
+    if ranking == "water_fill":
+        return _down_to_a_level(size, lot, found, hedged)
+    return []
+
+
+def _in_proportion(
+    size: Decimal, lot: Decimal, found: Counterparties, hedged: bool
+) -> list[tuple[Candidate, Decimal]]:
+    """Return what each gives of a size by what it has free; most of many have too little for a
+    lot."""
+    most = [(one, found.free(one)) for one in found.among(hedged=hedged)]
+    whole = sum((free for _, free in most), ZERO)
+    least = floor_to(lot * whole, lot, size)
+    return [
+        (one, min(free, floor_to(size * free, lot, whole))) for one, free in most if free >= least
+    ]
 
 
 def _down_to_a_level(
-    size: Decimal, lot: Decimal, candidates: Sequence[Candidate], most: Sequence[Decimal]
-) -> list[Decimal]:
+    size: Decimal, lot: Decimal, found: Counterparties, hedged: bool
+) -> list[tuple[Candidate, Decimal]]:
     """Return what brings every leverage down to the lowest level that `size` is enough for.
 
-    By bisection over whole steps: the higher the level, the less it takes.
+    By bisection over whole steps: the higher the level, the less it takes. At a level above the
+    leverage of the next in their order, those behind give nothing.
     """
+    above: list[tuple[Candidate, Decimal]] = []
 
-    def taken_at(steps: int) -> list[Decimal]:
+    def taken_at(steps: int) -> list[tuple[Candidate, Decimal]]:
         level = steps * LEVEL_STEP
-        return [_above(level, one, free, lot) for one, free in zip(candidates, most, strict=True)]
+        return [(one, _above(level, one, free, lot)) for one, free in above]
 
-    top = max((one.score for one in candidates), default=ZERO)
-    low, high = -1, int(floor_to(top, ONE, LEVEL_STEP)) + 1
+    def too_much(steps: int) -> bool:
+        return sum((part for _, part in taken_at(steps)), ZERO) > size
+
+    low, wanted = -1, 1
+    for one in found.among(hedged=hedged):
+        if len(above) == wanted:
+            steps = _steps_above(one)
+            if too_much(steps):
+                low = steps
+                break
+            wanted *= 2
+        above.append((one, found.free(one)))
+    high = max(_steps_above(above[0][0]), low + 1) if above else 0
     while high - low > 1:
         steps = (low + high) // 2
-        if sum(taken_at(steps), ZERO) <= size:
-            high = steps
-        else:
+        if too_much(steps):
             low = steps
+        else:
+            high = steps
     return taken_at(high)
+
+
+def _steps_above(one: Candidate) -> int:
+    """Return the steps to a level at which a candidate gives nothing."""
+    return int(floor_to(one.score, ONE, LEVEL_STEP)) + 1
 
 
 def _above(level: Decimal, one: Candidate, most: Decimal, lot: Decimal) -> Decimal:

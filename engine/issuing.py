@@ -59,6 +59,7 @@ def make_live(engine: Engine, group: Group, order: Order) -> None:
     liquidation_of(group).orders[order.id] = order
     if order.is_transfer:
         engine.transfers.follow(order, engine.rules)
+        engine.candidates.promise(engine, order)
     engine.flight.follow(order)
     engine.timers.await_order(group, order)
 

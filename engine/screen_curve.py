@@ -32,7 +32,8 @@ class ScreenCurve:
 
     `x` is the price of a linear instrument, one over it of an inverse one; sizes are unsigned, in
     what one unit of x is worth one unit of notional for. `straight` tells whether the requirement
-    is a line in x between two caps, `step` what the exact one may be rounded up by.
+    is a line in x between two caps, `jumps` whether it jumps at one, `step` what the exact one may
+    be rounded up by.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ScreenCurve:
         self._share = 1.0 if share is None else float(share)
         self._read(curve.initial_brackets if initial else curve.brackets)
         self._by_size = rule.measure == "size"
-        self._jumps = not rule.marginal and len(rule.brackets) > 1
+        self.jumps = not rule.marginal and len(rule.brackets) > 1
         self._slope = float(rule.slope) / float(rule.slope_per)
         self._root, self._blend = float(rule.root_factor), float(rule.root_blend)
         self._fixed = float(rule.fixed)
@@ -102,7 +103,7 @@ class ScreenCurve:
 
     def jumped(self, size: Floats, before: float, after: float) -> NDArray[np.bool_] | None:
         """Tell which requirements may have jumped between two values of x; none that can."""
-        if not self._jumps or (self._by_size and not self._inverse):
+        if not self.jumps or (self._by_size and not self._inverse):
             return None
         low, high = min(before, after) * (1 - EDGE), max(before, after) * (1 + EDGE)
         above = size * high + self._rounded_up

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engine import funds
 from engine.book import Group
 from engine.decisions import Side
-from engine.deleveraging import Candidate, Limit, most_lots, shared_out, solvent, stands
+from engine.deleveraging import Limit, most_lots, shared_out, solvent, stands
 from engine.drawdown import deleveraging
 from engine.events import CROSS
 from engine.margin import notional
@@ -134,8 +134,8 @@ def _taken(
 def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) -> list[Transfer]:
     """Have positions in profit on the other side closed, in their ranking.
 
-    Costs a health of every such group once an event (`Candidates`), and one or, where a group
-    cannot give all that is wanted of it, one for each halving, of every group asked.
+    Costs a health or, where a group cannot give all that is wanted of it, one for each halving, of
+    every group asked.
     """
     rules, symbol = engine.rules, closing.symbol
     adl, asset = rules.in_force.waterfall.adl, rules.settle_of(symbol)
@@ -144,15 +144,8 @@ def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) 
     if adl.price == "mark":
         price = closing.mark
     opposite: Side = "buy" if closing.side == "sell" else "sell"
-    found = [
-        one
-        for one in engine.candidates.of(engine, symbol, opposite, group.account)
-        if asks(group, symbol, "adl", one.group.key)
-    ]
+    found = engine.candidates.of(engine, symbol, opposite, _passed_over(engine, group, symbol))
     lot = rules.derivatives[symbol].lot
-
-    def free(one: Candidate) -> Decimal:
-        return max(one.size - engine.transfers.unfilled(one.group.key, symbol), ZERO)
 
     def limit(holds: Callable[[Engine, Group, str, Decimal, Decimal], bool]) -> Limit:
         return lambda one, given, wanted: most_lots(
@@ -160,14 +153,25 @@ def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) 
         )
 
     limits = limit(stands), limit(solvent)
-    parts = shared_out(adl.ranking, closing.size, lot, found, free, limits)
+    parts = shared_out(adl.ranking, closing.size, lot, found, limits)
     return [
         Transfer(
-            "adl", found[place].group.key, part, price,
-            rank=place + 1, score=found[place].score, forgone=_forgone(rules, closing, part, price),
+            "adl", one.group.key, part, price,
+            rank=found.rank(one), score=one.score, forgone=_forgone(rules, closing, part, price),
         )
-        for place, part in parts.items()
+        for one, part in parts
     ]  # fmt: skip
+
+
+def _passed_over(engine: Engine, group: Group, symbol: str) -> set[Group]:
+    """Return the groups that are not asked for a position: the account's, and who did not take
+    before."""
+    found, liquidation = set(group.account.groups.values()), group.liquidation
+    for its, layer, account, margin in liquidation.passed if liquidation else ():
+        known = engine.accounts.get(account)
+        if its == symbol and layer == "adl" and known and margin in known.groups:
+            found.add(known.groups[margin])
+    return found
 
 
 def _forgone(rules: Rules, closing: Closing, size: Decimal, price: Decimal) -> Decimal:

@@ -98,6 +98,7 @@ class Touch:
         self.index = Indices(self.state.booked_supply, self.index.borrow)
         self.engine.look_at(self.engine.book.suppliers(self.name))
         self.engine.others_changed(health=True)
+        self.engine.candidates.forget_all()
         return before, self.state.booked_supply
 
     def accrue(self, told: Indices) -> None:

@@ -111,7 +111,8 @@ class Watch:
         """Take over a changed factor on a maintenance requirement; its holders are to be noted."""
         self._curves.pop(symbol, None)
 
-    def _curve(self, symbol: str) -> ScreenCurve:
+    def curve(self, symbol: str) -> ScreenCurve:
+        """Return what positions in a symbol need, in floats."""
         curve = self._curves.get(symbol)
         if curve is None:
             listed, rules = self._rules.derivatives[symbol], self._rules
@@ -198,7 +199,7 @@ class Watch:
         if table.instrument.inverse:
             rounded += 10.0**-table.settle.decimals * self._weights[leg.settle].owed
         if self._rules.portfolio_of(leg.symbol) is None:
-            rounded += self._curve(leg.symbol).step
+            rounded += self.curve(leg.symbol).step
         return rounded
 
     def forget(self, group: Group) -> None:
@@ -305,7 +306,7 @@ class Watch:
             before, after = 1.0 / before, 1.0 / after
         if self._rules.portfolio_of(symbol) is not None:
             return self._move_in_portfolio(table, before, after)
-        if not self._curve(symbol).straight:
+        if not self.curve(symbol).straight:
             return self._move_by_curve(table, symbol, before, after)
         if self.risks.count:
             self._follow_risks(table, symbol, before, after)
@@ -372,7 +373,7 @@ class Watch:
 
     def _draw(self, table: LegTable, symbol: str, legs: Rows, x: float) -> None:
         """Draw the lines of legs anew, in the brackets that hold at x."""
-        count, curve = len(table), self._curve(symbol)
+        count, curve = len(table), self.curve(symbol)
         size, rows = np.abs(table.exposure[legs]), table.group[legs]
         place = curve.place(size * x)
         low, high = curve.edges(place)
@@ -387,7 +388,7 @@ class Watch:
         self, table: LegTable, symbol: str, legs: Rows | slice, before: float, after: float
     ) -> Floats:
         """Return how the requirements of legs rise between two values of x."""
-        curve, size = self._curve(symbol), np.abs(table.exposure[legs])
+        curve, size = self.curve(symbol), np.abs(table.exposure[legs])
         return curve.required(size, after) - curve.required(size, before)
 
     def _move_by_curve(
@@ -396,7 +397,7 @@ class Watch:
         """The same for a requirement of any form, and where weights come between a leg's result and
         margin equity."""
         count, settle = len(table), table.settle.name
-        rows, curve = table.group[:count], self._curve(symbol)
+        rows, curve = table.group[:count], self.curve(symbol)
         exposure = table.exposure[:count] * table.direction
         size = np.abs(exposure)
         cost = table.cost[:count] * 10.0**-table.settle.decimals
@@ -456,7 +457,7 @@ class Watch:
         table = self._book.legs[leg.symbol]
         if self._rules.portfolio_of(leg.symbol) is not None:
             return
-        curve = self._curve(leg.symbol)
+        curve = self.curve(leg.symbol)
         if not curve.straight:
             return
         place = table.row_of[row]
