@@ -280,9 +280,9 @@ _TAKERS = (
     ),
     Mutation(
         "a position is deleveraged twice",
-        "takers",
-        "max(one.size - engine.transfers.unfilled(one.group.key, symbol), ZERO)",
-        "one.size",
+        "candidates",
+        "return max(one.size - unfilled, ZERO)",
+        "return one.size",
         "test_deleveraging::test_live_transfers_count_in_what_a_group_can_give",
     ),
     Mutation(
@@ -330,9 +330,30 @@ _TAKERS = (
     Mutation(
         "who is hedged goes first",
         "deleveraging",
-        "key=lambda one: (one.hedged, -one.score",
-        "key=lambda one: (not one.hedged, -one.score",
+        "(hedged, -ranked, group.key)",
+        "(not hedged, -ranked, group.key)",
         "test_deleveraging::test_who_is_hedged_on_the_same_underlying_comes_last",
+    ),
+    Mutation(
+        "who may be the next is not valued",
+        "candidates",
+        "float(one.score) > self._most[-1]",
+        "True",
+        "test_candidates::test_who_is_valued_late_is_still_in_its_place",
+    ),
+    Mutation(
+        "who has changed keeps its place",
+        "candidates",
+        "            self._value(group)\n        self._changed.clear()",
+        "            pass\n        self._changed.clear()",
+        "test_candidates::test_who_is_valued_late_is_still_in_its_place",
+    ),
+    Mutation(
+        "a bound with the equity that legs do not add to",
+        "score_screen",
+        "self.equity[rows] += legs.value - legs.cost",
+        "self.equity[rows] += np.abs(legs.value)",
+        "test_candidates::test_who_is_valued_late_is_still_in_its_place",
     ),
     Mutation(
         "losers are deleveraged",
@@ -344,8 +365,8 @@ _TAKERS = (
     Mutation(
         "somebody is pushed under before others give",
         "deleveraging",
-        "ask(place, left, limits[0])",
-        "ask(place, left, limits[1])",
+        "ask_in_order(hedged, limits[0])",
+        "ask_in_order(hedged, limits[1])",
         "test_deleveraging::test_what_would_breach_a_group_is_asked_for_last",
     ),
     Mutation(
@@ -358,15 +379,15 @@ _TAKERS = (
     Mutation(
         "hedged accounts give their share beside the others",
         "deleveraging",
-        "(range(edge), range(edge, len(candidates)))",
-        "(range(len(candidates)),)",
+        "for one in found.among(hedged=hedged)]",
+        "for its in (False, True) for one in found.among(hedged=its)]",
         "test_scenarios::test_a_scenario",
     ),
     Mutation(
         "in proportion to nothing",
         "deleveraging",
-        "min(one, floor_to(size * one, lot, whole))",
-        "min(one, floor_to(size, lot))",
+        "min(free, floor_to(size * free, lot, whole))",
+        "min(free, floor_to(size, lot))",
         "test_deleveraging::test_pro_rata_takes_from_all_alike",
     ),
     Mutation(

@@ -188,8 +188,9 @@ def test_only_traders_and_market_makers_in_profit_are_asked():
     for account, role in (("maker", "market_maker"), ("exempt", "exempt"), ("vault", "backstop")):
         opened(story, account, role)
         holds(story, account, "1000", X="-2")
-    story.deposit("losing", "USDT", "1000")
-    story.fill("losing", "X", "-2", "79")
+    for account, price in (("losing", "79"), ("even", "80")):
+        story.deposit(account, "USDT", "1000")
+        story.fill(account, "X", "-2", price)
     decided = story.price("X", "80")
     assert deleveraged(decided) == [("maker", 2)]
     (order,) = of(decisions.LiquidationOrder, decided)

@@ -54,8 +54,10 @@ def test_engine_uses_floats_in_screens_and_pictures_only(path):
     ]
     screens = {"watch.py", "survey.py", "leg_table.py", "repricing.py", "situation.py", "venue.py"}
     screens |= {
+        "candidates.py",
         "options.py",
         "portfolio_screen.py",
+        "score_screen.py",
         "portfolio_watch.py",
         "screen_curve.py",
         "capped.py",
