@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from engine.book import Group
 from engine.decisions import Waits
 from engine.liquidation_profile import SECOND, Pace
-from engine.margin import notional
+from engine.margin import Health, notional
 from engine.money import ONE, ZERO, floor_to
 from engine.profile import by_symbol
+from engine.rules import Rules
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -32,6 +33,10 @@ for an order of dust."""
 
 HELD_BACK: tuple[Waits, ...] = ("capped", "toxic")
 """What orders that were planned and did not go out wait for."""
+
+
+NEVER = 2**62
+"""A time that does not come."""
 
 
 class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,15 +161,47 @@ def by_market(engine: Engine) -> bool:
     return bool(rule.in_flight) or rule.unfilled is not None
 
 
-def held_back(engine: Engine, group: Group) -> bool:
+class Wait(NamedTuple):
+    """When what is held back is planned anew, beside room in what it awaits: from `again_at` on
+    where its margin equity is at most `below` · maintenance (none: never for that), or, `capped`,
+    where any of its symbols is open; from `latest` on in any case (microseconds UTC)."""
+
+    again_at: int
+    latest: int
+    below: Decimal | None
+    capped: bool
+
+
+def wait_of(rules: Rules, liquidation: Liquidation) -> Wait:
+    """Return when a liquidation that is held back is planned anew."""
+    rule, waterfall = rules.in_force.liquidation, rules.in_force.waterfall
+    again_at, capped = liquidation.again_at, liquidation.waits == "capped"
+    below = (waterfall.backstop and waterfall.backstop.below) or ZERO
+    deep = not capped or bool(waterfall.takers)
+    latest = NEVER if capped else again_at + rule.order_ttl
+    if rule.netting or (deep and liquidation.backstop):
+        latest = again_at
+    return Wait(again_at, latest, below if deep else None, capped)
+
+
+def held_back(engine: Engine, group: Group, state: Health | None) -> bool:
     """Tell whether the orders of a group wait for room, or for their plan not to be toxic, and are
     not to be planned anew yet."""
-    liquidation = group.liquidation
-    if liquidation is None or liquidation.waits not in HELD_BACK:
+    liquidation, now = group.liquidation, engine.time
+    if liquidation is None or state is None or liquidation.waits not in HELD_BACK:
         return False
-    if engine.time >= liquidation.again_at:
+    if _any_open(engine, liquidation.awaits):
         return False
-    return not (may_send(engine) and any(room(engine, one) != 0 for one in liquidation.awaits))
+    wait = wait_of(engine.rules, liquidation)
+    if now < wait.again_at or now >= wait.latest:
+        return now < wait.again_at
+    if wait.below is not None and state.margin_equity <= wait.below * state.maintenance:
+        return False
+    return not (wait.capped and _any_open(engine, group.symbols))
+
+
+def _any_open(engine: Engine, symbols: Iterable[str]) -> bool:
+    return may_send(engine) and any(room(engine, symbol) != 0 for symbol in symbols)
 
 
 def hold_back(engine: Engine, liquidation: Liquidation, symbols: Iterable[str] = ()) -> None:

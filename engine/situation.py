@@ -250,7 +250,7 @@ def _pauses(engine: Engine, group: Group, state: Health | None, *, toxic: bool) 
     """Return why the next orders of a group with legs wait, and whether that, or a seizure that
     would be `toxic`, is noted."""
     waits = group.liquidation.waits if group.liquidation else ""
-    early = bool(group.symbols) and held_back(engine, group)
+    early = bool(group.symbols) and held_back(engine, group, state)
     promised = bool(group.symbols) and _promised(engine, group)
     cooling = bool(group.symbols) and not early and _cools(engine, group, state)
     pause: Waits = "promised" if promised else "cooldown" if cooling else "toxic"

@@ -29,7 +29,7 @@ from engine.book import Group
 from engine.leg_table import FIRST_CAPACITY
 from engine.loan_watch import LoanWatch
 from engine.margin import Health
-from engine.pace import HELD_BACK
+from engine.pace import HELD_BACK, wait_of
 from engine.portfolio_watch import PortfolioWatch
 from engine.portfolios import underlying_of
 from engine.risk_screen import RiskScreen
@@ -179,8 +179,9 @@ class Watch:
         liquidation = group.liquidation
         if liquidation is not None and standing in HELD_BACK and state.legs:
             known = math.inf if state.loans else error
-            self.risks.note(row, equity, maintenance, known, liquidation.again_at)
-            self.risks.await_symbols(row, liquidation.awaits)
+            wait = wait_of(self._rules, liquidation)
+            self.risks.note(row, equity, maintenance, known)
+            self.risks.wait(row, wait, liquidation.awaits, group.symbols)
 
     def _worth(self, leg: LegHealth) -> float:
         """Return the size of the numbers that a leg's are made of: of an option its underlying's

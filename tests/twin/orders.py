@@ -19,7 +19,7 @@ from tests.twin.values import Health, LegHealth
 def send_orders(world: World, group: Group, now: Health) -> None:
     """Send what comes next for the legs of a group, or note what it waits for."""
     rule, liquidation = world.rules.source.liquidation, _of(group)
-    if _rests(world, liquidation):
+    if _rests(world, group, now):
         return
     promised = world.transfers_to(group.account, group.margin)
     if any(order.symbol in group.legs for order in promised):
@@ -75,11 +75,23 @@ def _toxic_apart(world: World, group: Group, now: Health, plan: Plan) -> bool:
     return is_toxic(world, group, now, alone)
 
 
-def _rests(world: World, liquidation: Liquidation) -> bool:
+def _rests(world: World, group: Group, now: Health) -> bool:
     """Tell whether orders that were held back are not to be planned anew yet."""
-    if liquidation.waits not in ("capped", "toxic") or world.time >= liquidation.again_at:
+    rule, liquidation = world.rules.source.liquidation, _of(group)
+    if liquidation.waits not in ("capped", "toxic"):
         return False
-    return not any(is_open(world, symbol) for symbol in liquidation.awaits)
+    if any(is_open(world, symbol) for symbol in liquidation.awaits):
+        return False
+    if world.time < liquidation.again_at:
+        return True
+    toxic, waterfall = liquidation.waits == "toxic", world.rules.source.waterfall
+    below = Fraction((waterfall.backstop and waterfall.backstop.below) or 0)
+    deep = liquidation.backstop or now.margin_equity <= below * now.requirement
+    if rule.netting or (deep and (toxic or waterfall.takers)):
+        return False
+    if toxic:
+        return world.time < liquidation.again_at + rule.order_ttl
+    return not any(is_open(world, symbol) for symbol in group.legs)
 
 
 def _cools(world: World, group: Group, now: Health) -> bool:
