@@ -17,6 +17,7 @@ from engine.decisions import Waits
 from engine.liquidation_profile import SECOND, Pace
 from engine.margin import Health, notional
 from engine.money import ONE, ZERO, floor_to
+from engine.planning import presses, pressing_below
 from engine.profile import by_symbol
 from engine.rules import Rules
 
@@ -163,8 +164,9 @@ def by_market(engine: Engine) -> bool:
 
 class Wait(NamedTuple):
     """When what is held back is planned anew, beside room in what it awaits: from `again_at` on
-    where its margin equity is at most `below` · maintenance (none: never for that), or, `capped`,
-    where any of its symbols is open; from `latest` on in any case (microseconds UTC)."""
+    where it presses, which it may from a ratio of margin equity to maintenance of `below` on (none:
+    never for that), or, `capped`, where any of its symbols is open; from `latest` on in any case
+    (microseconds UTC)."""
 
     again_at: int
     latest: int
@@ -174,14 +176,13 @@ class Wait(NamedTuple):
 
 def wait_of(rules: Rules, liquidation: Liquidation) -> Wait:
     """Return when a liquidation that is held back is planned anew."""
-    rule, waterfall = rules.in_force.liquidation, rules.in_force.waterfall
+    rule = rules.in_force.liquidation
     again_at, capped = liquidation.again_at, liquidation.waits == "capped"
-    below = (waterfall.backstop and waterfall.backstop.below) or ZERO
-    deep = not capped or bool(waterfall.takers)
+    minds = not capped or bool(rules.in_force.waterfall.takers)
     latest = NEVER if capped else again_at + rule.order_ttl
-    if rule.netting or (deep and liquidation.backstop):
+    if rule.netting or (minds and liquidation.backstop):
         latest = again_at
-    return Wait(again_at, latest, below if deep else None, capped)
+    return Wait(again_at, latest, pressing_below(rules) if minds else None, capped)
 
 
 def held_back(engine: Engine, group: Group, state: Health | None) -> bool:
@@ -195,7 +196,7 @@ def held_back(engine: Engine, group: Group, state: Health | None) -> bool:
     wait = wait_of(engine.rules, liquidation)
     if now < wait.again_at or now >= wait.latest:
         return now < wait.again_at
-    if wait.below is not None and state.margin_equity <= wait.below * state.maintenance:
+    if wait.below is not None and presses(state, engine.rules, liquidation):
         return False
     return not (wait.capped and _any_open(engine, group.symbols))
 

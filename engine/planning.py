@@ -94,6 +94,20 @@ def closes_whole(state: Health, rules: Rules, liquidation: Liquidation) -> bool:
     return critical or state.equity <= 0 or liquidation.backstop
 
 
+def presses(state: Health, rules: Rules, liquidation: Liquidation) -> bool:
+    """Tell whether a group is not to wait for a better moment: it is closed whole, or by those who
+    take positions."""
+    return closes_whole(state, rules, liquidation) or passed_on(state, rules)
+
+
+def pressing_below(rules: Rules) -> Decimal:
+    """Return the ratio of margin equity to maintenance above which no group presses for its
+    health."""
+    rule, backstop = rules.in_force.liquidation.cooldown, rules.in_force.waterfall.backstop
+    below = None if backstop is None else backstop.below
+    return max(rule.critical if rule else ZERO, below or ZERO)
+
+
 def _choose(
     now: Projection, sizing: Sizing, goal: Goal, rules: Rules, markets: Markets
 ) -> tuple[list[Part], Projection]:

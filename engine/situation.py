@@ -14,9 +14,8 @@ from engine.lending import WholeAccount
 from engine.margin import Health, breached, restored
 from engine.money import ONE, ZERO
 from engine.pace import held_back
-from engine.planning import closes_whole
-from engine.pricing import passed_on
-from engine.profile import RiskProfile, Threshold
+from engine.planning import presses, pressing_below
+from engine.profile import Threshold
 from engine.recourse import backs, lost, plan_draws
 from engine.repayment import has_pair, plan_auction
 from engine.repayment import held_back as seizure_held_back
@@ -264,7 +263,7 @@ def _cools(engine: Engine, group: Group, state: Health | None) -> bool:
     until = liquidation.cooling_until
     if until is None or engine.time >= until:
         return False
-    return not (closes_whole(state, rules, liquidation) or passed_on(state, rules))
+    return not presses(state, rules, liquidation)
 
 
 def _promised(engine: Engine, group: Group) -> bool:
@@ -367,35 +366,27 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
         # What can be seized, what is lost, and in which order: all of it goes by prices.
         return Thresholds(math.nan, math.inf)
     if reason == "breach" and (situation.orders_live or not situation.live):
-        return Thresholds(_critical_ratio(situation, profile), _stop_ratio(situation, profile))
+        return Thresholds(_critical_ratio(situation, rules), _stop_ratio(situation, rules))
     if reason == "auto_convert" and not situation.live:
         return Thresholds(1.0, math.nan)
     return Thresholds(math.nan, math.nan)
 
 
-def _critical_ratio(situation: Situation, profile: RiskProfile) -> float:
+def _critical_ratio(situation: Situation, rules: Rules) -> float:
     """Return maintenance over margin equity at which the next orders do not wait any longer."""
-    critical = _critical(profile)
-    return 1.0 / float(critical) if situation.cooling and critical else math.nan
+    below = pressing_below(rules)
+    return 1.0 / float(below) if situation.cooling and below >= LEAST_CRITICAL else math.nan
 
 
-def _critical(profile: RiskProfile) -> Decimal:
-    """Return margin equity over maintenance below which nobody cools, 0 where no screen finds
-    it."""
-    rule, backstop = profile.liquidation.cooldown, profile.waterfall.backstop
-    known = (rule.critical if rule else ZERO, (backstop.below if backstop else None) or ZERO)
-    return max(known) if max(known) >= LEAST_CRITICAL else ZERO
-
-
-def _stop_ratio(situation: Situation, profile: RiskProfile) -> float:
+def _stop_ratio(situation: Situation, rules: Rules) -> float:
     """Return maintenance over margin equity at which liquidation may stop; infinite, so that every
     price is looked at, where what comes next is no matter of these two."""
-    trigger = profile.trigger
+    profile, trigger = rules.in_force, rules.in_force.trigger
     by_maintenance = trigger.stop_at == "maintenance"
     plain = by_maintenance and not trigger.stop_notional_buffer
     if not (plain or profile.lending is None):
         return math.inf
-    if situation.cooling and not _critical(profile):
+    if situation.cooling and pressing_below(rules) < LEAST_CRITICAL:
         return math.inf
     # What stops by initial margin is not breached besides: nearer than that nothing is to be seen.
     return 1.0 / float(ONE + trigger.stop_buffer) if by_maintenance else 1.0

@@ -197,6 +197,14 @@ def test_a_toxic_plan_is_held_back_until_a_price_heals_it(side):
     assert market.counted("toxic") == 0
 
 
+def test_a_fill_of_its_own_while_it_is_due_lets_a_toxic_plan_go_once():
+    market = Market(1, **DEAR, toxic="halt")
+    assert market.at("7") == []
+    market.time += 6 * SECOND
+    orders = of(d.LiquidationOrder, market.fill("ann", "X", "-2", "94.6"))
+    assert [order.size for order in orders] == [D("1.6")]
+
+
 @SIDES
 def test_a_toxic_plan_is_held_back_no_longer_than_there_is_equity(side):
     market = Market(side, **DEAR, toxic="halt")

@@ -85,9 +85,7 @@ def _rests(world: World, group: Group, now: Health) -> bool:
     if world.time < liquidation.again_at:
         return True
     toxic, waterfall = liquidation.waits == "toxic", world.rules.source.waterfall
-    below = Fraction((waterfall.backstop and waterfall.backstop.below) or 0)
-    deep = liquidation.backstop or now.margin_equity <= below * now.requirement
-    if rule.netting or (deep and (toxic or waterfall.takers)):
+    if rule.netting or (_presses(world, group, now) and (toxic or waterfall.takers)):
         return False
     if toxic:
         return world.time < liquidation.again_at + rule.order_ttl
@@ -99,7 +97,12 @@ def _cools(world: World, group: Group, now: Health) -> bool:
     until = _of(group).cooling_until
     if until is None or world.time >= until:
         return False
-    return not urgent(world, group, now) and not given_up(world, now)
+    return not _presses(world, group, now)
+
+
+def _presses(world: World, group: Group, now: Health) -> bool:
+    """Tell whether a group is in no state to wait."""
+    return urgent(world, group, now) or given_up(world, now)
 
 
 def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, Transfer]]:
