@@ -16,8 +16,9 @@ from engine.money import ZERO
 SECOND = 1_000_000
 
 Toxic = Literal["tag", "halt", "full", "take_over"]
-"""What becomes of a liquidation that would lower health: it goes on, and says so; it waits; all of
-the group is closed; or it goes to those who take positions (`waterfall.takers`)."""
+"""What becomes of a liquidation that would lower health: it goes on, and says so; all of the group
+is closed, unless that does too: then it waits; all of the group is closed, whatever that does; or
+it goes to those who take positions (`waterfall.takers`)."""
 
 
 class WholeLegs(
@@ -134,7 +135,7 @@ class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `per_event` and `per_second` (of engine time) count orders; `in_flight` by symbol is the
     notional (settlement asset, at the mark) that live orders may have together (Maker's hole).
-    After `unfilled` orders of a symbol in a row that ended without a fill one goes out at a time.
+    After `unfilled` orders of a symbol in a row that found nobody one goes out at a time.
     """
 
     per_event: int | None = None
@@ -147,7 +148,7 @@ class Fuses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stops liquidation by itself, none of these where not given.
 
     A price that differs from the last one by more than `max_jump` of it waits for a second one that
-    agrees. A market in which forced fills of a minute pass `max_share_of_oi_per_minute` of its open
+    agrees, or until none has been near for ten seconds. A market in which forced fills of a minute pass `max_share_of_oi_per_minute` of its open
     interest is halted until `Resume`.
     """
 
