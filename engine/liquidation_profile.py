@@ -148,8 +148,8 @@ class Fuses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stops liquidation by itself, none of these where not given.
 
     A price that differs from the last one by more than `max_jump` of it waits for a second one that
-    agrees, or until none has been near for ten seconds. A market in which forced fills of a minute pass `max_share_of_oi_per_minute` of its open
-    interest is halted until `Resume`.
+    agrees, or until none has been near for ten seconds. A market in which forced fills of a minute
+    pass `max_share_of_oi_per_minute` of its open interest is halted until `Resume`.
     """
 
     max_jump: Decimal | None = None
