@@ -54,12 +54,12 @@ def name_of(rules: Rules, market: str) -> str:
 
 def move(engine: Engine, asset: str, amount: Decimal, name: str = VENUE) -> None:
     """Change a fund by an amount; no other function does."""
+    before = held(engine.ledger, asset, name)
     if name == VENUE:
-        before = engine.ledger.fund[asset]
         engine.ledger.fund[asset] += amount
-        drawdown.follow(engine, asset, before)
     else:
         engine.ledger.named_funds[asset, name] += amount
+    drawdown.follow(engine, asset, name, before, before + amount)
     engine.funds_changed(asset)
 
 
@@ -121,6 +121,15 @@ def payers(rules: Rules, market: str) -> Iterator[str]:
     yield own
     if own != VENUE and rules.in_force.waterfall.fund.then_venue:
         yield VENUE
+
+
+def fallen(engine: Engine, asset: str, market: str) -> bool:
+    """Tell whether every fund that pays for a market has fallen so far that positions in it may be
+    deleveraged."""
+    return all(
+        drawdown.deleveraging(engine, asset, name, held(engine.ledger, asset, name))
+        for name in payers(engine.rules, market)
+    )
 
 
 def capacity(engine: Engine, asset: str, market: str) -> Decimal:

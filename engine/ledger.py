@@ -22,8 +22,8 @@ class Ledger:
     """Where value is that is in no account.
 
     By asset: `fund` (the venue's insurance fund), `fees` (paid to the venue), `deposits`,
-    `withdrawals`, `top_ups` of funds, `adjustments` by snapshots, `histories` of the fund.
-    `named_funds` by (asset, name) are those of markets. `clearing` by (market, asset) takes the
+    `withdrawals`, `top_ups` of funds, `adjustments` by snapshots. By (asset, name): `named_funds`,
+    those of markets, and `histories` of all funds. `clearing` by (market, asset) takes the
     other side of every fill, funding payment, settlement, sale and seizure. By (asset, market), a
     market being a pool where loans are lost: `shortfall`, who bore it (`paid_by_fund`,
     `paid_by_reserve`, `socialised`, or nobody: `bad_debt`), and what of the last was `recovered` or
@@ -39,7 +39,7 @@ class Ledger:
     def __init__(self) -> None:
         self.fund = _sums()
         self.named_funds = _pair_sums()
-        self.histories: dict[str, FundHistory] = {}
+        self.histories: dict[tuple[str, str], FundHistory] = {}
         self.fees = _sums()
         self.deposits = _sums()
         self.withdrawals = _sums()

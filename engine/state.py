@@ -18,7 +18,7 @@ from engine import wire
 from engine.account_state import AccountRecord, account_record, restore_account
 from engine.core import Engine
 from engine.decisions import MarkUsed
-from engine.drawdown import NO_HISTORY, FundHistory
+from engine.drawdown import FundHistory
 from engine.instruments import Instrument
 from engine.ledger import Ledger
 from engine.markets import HeldPrice
@@ -76,7 +76,7 @@ class FundRecord(msgspec.Struct, forbid_unknown_fields=True):
     top_ups: Decimal
     adjustments: Decimal
     named_funds: dict[str, Decimal] = {}
-    history: FundHistory = NO_HISTORY
+    histories: dict[str, FundHistory] = {}
 
 
 class RulesRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -294,7 +294,9 @@ def _fund(ledger: Ledger, asset: str) -> bytes:
         FundRecord(
             **{name: getattr(ledger, name).get(asset, zero) for name in Ledger.BY_ASSET},
             named_funds={name: amount for name, amount in sorted(named.items()) if amount},
-            history=ledger.histories.get(asset, NO_HISTORY),
+            histories=dict(
+                sorted((name, one) for (a, name), one in ledger.histories.items() if a == asset)
+            ),
         )
     )
 
@@ -304,5 +306,5 @@ def _restore_fund(ledger: Ledger, asset: str, record: FundRecord) -> None:
         getattr(ledger, name)[asset] = getattr(record, name)
     for name, amount in record.named_funds.items():
         ledger.named_funds[asset, name] = amount
-    if record.history != NO_HISTORY:
-        ledger.histories[asset] = record.history
+    for name, history in record.histories.items():
+        ledger.histories[asset, name] = history

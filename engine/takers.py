@@ -14,7 +14,6 @@ from engine import funds
 from engine.book import Group
 from engine.decisions import Side
 from engine.deleveraging import Limit, most_lots, shared_out, solvent, stands
-from engine.drawdown import deleveraging
 from engine.events import CROSS
 from engine.margin import notional
 from engine.money import ZERO, floor_to
@@ -139,7 +138,7 @@ def _to_winners(engine: Engine, group: Group, closing: Closing, price: Decimal) 
     """
     rules, symbol = engine.rules, closing.symbol
     adl, asset = rules.in_force.waterfall.adl, rules.settle_of(symbol)
-    if adl is None or not deleveraging(engine, asset.name):
+    if adl is None or not funds.fallen(engine, asset.name, symbol):
         return []
     if adl.price == "mark":
         price = closing.mark

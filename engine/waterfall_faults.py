@@ -17,8 +17,6 @@ def waterfall_faults(rule: Waterfall) -> Faults:
         yield from at("backstop", _backstop(rule.backstop))
     if rule.adl is not None:
         yield from at("adl", _adl(rule.adl))
-        if rule.adl.drawdown is not None and rule.fund.by == "market" and not rule.fund.then_venue:
-            yield "adl: drawdown: follows the venue's fund, which pays for no market here"
     yield from at("fund", _fund(rule.fund))
     if rule.fund.capacity is not None and "fund" not in rule.takers:
         yield "fund: capacity: given, and takers does not name fund"
@@ -64,8 +62,8 @@ def _drawdown(rule: Drawdown) -> Faults:
         yield f"window {rule.window} µs not in a second to 30 days"
     if not (within(rule.start, 0, 1) and rule.start > 0):
         yield f"start {rule.start} not in (0, 1)"
-    if rule.stop <= 0:
-        yield f"stop {rule.stop} not positive: deleveraging would never stop"
+    if rule.stop < 0:
+        yield f"stop {rule.stop} negative"
     if rule.stop >= rule.start:
         yield f"stop {rule.stop} not below start {rule.start}: a start would be at once a stop"
 

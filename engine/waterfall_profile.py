@@ -27,8 +27,9 @@ class Backstop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drawdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Deleveraging starts when the fund has lost more than `start` of its peak of the last
-    `window`, and stops when that is less than `stop` (Bybit: 8 h, 0.3, 0.25)."""
+    """Deleveraging starts when the fund of the market has lost more than `start` of its peak of the
+    last `window`, or is empty, and stops when it has lost no more than `stop` (Bybit: 8 h, 0.3,
+    0.25)."""
 
     window: int = 8 * HOUR
     start: Decimal = Decimal("0.3")

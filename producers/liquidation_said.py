@@ -174,7 +174,7 @@ def _deleveraging(rule: Deleveraging) -> str:
     fall = rule.drawdown
     return (
         f"{said}, while the fund is more than {full(fall.start)} below its peak of "
-        f"{span(fall.window)}, until less than {full(fall.stop)}"
+        f"{span(fall.window)}, until no more than {full(fall.stop)}"
     )
 
 

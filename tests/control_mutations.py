@@ -400,16 +400,37 @@ _TAKERS = (
     Mutation(
         "a drawdown that time cannot end",
         "drawdown",
-        "    samples = _within(history.samples, rule, now)\n    return",
-        "    samples = history.samples\n    return",
+        "if time >= since), default=amount)",
+        "if since), default=amount)",
         "test_drawdown::test_time_alone_ends_it",
     ),
     Mutation(
         "a drawdown that begins where it should end",
         "drawdown",
-        "return peak - amount > rule.start * peak",
-        "return peak - amount > rule.stop * peak",
-        "test_drawdown::test_it_begins_beyond_the_start_and_ends_short_of_the_stop",
+        "peak - amount > rule.start * peak",
+        "peak - amount > rule.stop * peak",
+        "test_drawdown::test_it_begins_beyond_the_start_and_ends_at_the_stop",
+    ),
+    Mutation(
+        "an empty fund keeps others from paying",
+        "drawdown",
+        "return not amount or (history.deleveraging",
+        "return (history.deleveraging",
+        "test_drawdown::test_an_empty_fund_has_fallen_whatever_it_was",
+    ),
+    Mutation(
+        "every change of a fund is remembered for ever",
+        "drawdown",
+        "if one[0] >= since and one[1] > most)",
+        "if one[0] != slot)",
+        "test_drawdown::test_a_fund_that_falls_for_ever_is_remembered_by_a_sample_a_slot",
+    ),
+    Mutation(
+        "the venue's fund decides whether a market is deleveraged",
+        "funds",
+        "        for name in payers(engine.rules, market)\n    )",
+        "        for name in (VENUE,)\n    )",
+        "test_drawdown::test_the_fund_of_the_market_decides",
     ),
 )
 

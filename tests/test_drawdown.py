@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine import decisions, events, state
 from engine.drawdown import NO_HISTORY, FundHistory, begins, deleverages, ends, followed
 from engine.instruments import Perpetual
-from engine.waterfall_profile import HOUR, Deleveraging, Drawdown, Waterfall
+from engine.waterfall_profile import HOUR, Deleveraging, Drawdown, FundRule, Waterfall
 from tests.story import Story, WholeEngine, engine_of, of
 
 RULE = Drawdown()
@@ -25,13 +25,25 @@ def history_of(changes: Changes, rule: Drawdown = RULE) -> FundHistory:
     return found
 
 
-def test_it_begins_beyond_the_start_and_ends_short_of_the_stop():
+def test_it_begins_beyond_the_start_and_ends_at_the_stop():
     assert not begins(RULE, D(100), D(70))
     assert begins(RULE, D(100), D("69.99"))
-    assert not ends(RULE, D(100), D(75))
-    assert ends(RULE, D(100), D("75.01"))
-    assert not begins(RULE, D(0), D(0))
+    assert not ends(RULE, D(100), D("74.99"))
+    assert ends(RULE, D(100), D(75))
+
+
+def test_a_stop_of_nothing_is_reached_at_the_peak():
+    rule = Drawdown(stop=D(0))
+    assert not ends(rule, D(100), D("99.99"))
+    assert ends(rule, D(100), D(100))
+
+
+def test_an_empty_fund_has_fallen_whatever_it_was():
+    assert begins(RULE, D(0), D(0))
     assert not ends(RULE, D(0), D(0))
+    assert deleverages(NO_HISTORY, RULE, 0, D(0))
+    assert not deleverages(NO_HISTORY, RULE, 0, D(1))
+    assert not history_of([(0, D(100))]).deleveraging
 
 
 def test_between_stop_and_start_it_goes_on_as_it_was():
@@ -40,21 +52,28 @@ def test_between_stop_and_start_it_goes_on_as_it_was():
     assert not history_of([(0, D(100)), (1, D(69)), (2, D(76))]).deleveraging
 
 
-def test_a_peak_counts_until_the_fund_has_been_below_it_for_the_window():
-    day = 24 * HOUR
+def test_a_peak_counts_until_its_slot_has_left_the_window():
+    """Eight hours are 64 slots of seven and a half minutes; it was 100 all day, until it fell."""
+    day, slot = 24 * HOUR, HOUR // 8
     changes = [(0, D(100)), (day, D(71))]
-    # All the day it was 100: that is the last sample before the window.
     assert history_of([*changes, (day + 1, D(69))]).deleveraging
-    assert not history_of([*changes, (day + RULE.window, D(69))]).deleveraging
-    assert history_of([*changes, (day + RULE.window - 1, D(69))]).deleveraging
+    assert history_of([*changes, (day + RULE.window + slot - 1, D(69))]).deleveraging
+    assert not history_of([*changes, (day + RULE.window + slot, D(69))]).deleveraging
 
 
 def test_time_alone_ends_it():
-    found = history_of([(0, D(100)), (10, D(50))])
-    assert deleverages(found, RULE, 9 + RULE.window, D(50))
-    assert not deleverages(found, RULE, 10 + RULE.window, D(50))
+    found, gone = history_of([(0, D(100)), (10, D(50))]), RULE.window + HOUR // 8
+    assert deleverages(found, RULE, gone - 1, D(50))
+    assert not deleverages(found, RULE, gone, D(50))
     # And a change then begins from there.
-    assert not followed(found, RULE, 10 + RULE.window, D(50), D(40)).deleveraging
+    assert not followed(found, RULE, gone, D(50), D(40)).deleveraging
+
+
+def test_a_fund_that_falls_for_ever_is_remembered_by_a_sample_a_slot():
+    falling = [(second * 1_000_000, D(100_000 - second)) for second in range(40_000)]
+    found = history_of(falling)
+    assert len(found.samples) <= 65
+    assert deleverages(found, RULE, falling[-1][0], falling[-1][1]) is found.deleveraging
 
 
 @st.composite
@@ -70,20 +89,23 @@ def fund_changes(draw: st.DrawFn) -> Changes:
 
 def naive(changes: Changes, now: int) -> bool:
     """Tell whether deleveraging is on, by keeping everything that the fund ever was."""
+    slot = RULE.window // 64
 
     def peak(known: Changes, at: int) -> D:
-        older = [amount for time, amount in known if time <= at - RULE.window]
-        recent = [amount for time, amount in known if time > at - RULE.window]
-        return max(older[-1:] + recent)
+        since = (at // slot - 64) * slot
+        older = [amount for time, amount in known if time < since]
+        return max(older[-1:] + [amount for time, amount in known if time >= since])
 
-    known: Changes = [(changes[0][0], D(0))]
+    known: Changes = [(0, D(0))]
     on = False
     for time, amount in changes:
-        on = on and not ends(RULE, peak(known, time), known[-1][1])
+        held = known[-1][1]
+        on = not held or (on and not ends(RULE, peak(known, time), held))
         known.append((time, amount))
         top = peak(known, time)
         on = begins(RULE, top, amount) or (on and not ends(RULE, top, amount))
-    return on and not ends(RULE, peak(known, now), known[-1][1])
+    last = known[-1][1]
+    return not last or (on and not ends(RULE, peak(known, now), last))
 
 
 @given(fund_changes(), st.integers(0, 20 * HOUR))
@@ -92,10 +114,11 @@ def test_samples_that_are_dropped_are_no_peaks(changes: Changes, later: int) -> 
     assert deleverages(found, RULE, now, changes[-1][1]) is naive(changes, now)
 
 
-def story_of(drawdown: Drawdown | None = RULE) -> Story:
+def story_of(drawdown: Drawdown | None = RULE, rule: FundRule | None = None) -> Story:
     story = Story(WholeEngine())
     adl = Deleveraging(drawdown=drawdown)
-    story.rules(X, rate="0.01", waterfall=Waterfall(takers=("adl",), adl=adl))
+    waterfall = Waterfall(takers=("adl",), adl=adl, fund=rule or FundRule())
+    story.rules(X, rate="0.01", waterfall=waterfall)
     fund(story, "100")
     for account, money, size in (("long", "100", "10"), ("short", "1000", "-10")):
         story.deposit(account, "USDT", money)
@@ -117,11 +140,30 @@ def test_positions_are_deleveraged_only_once_the_fund_has_fallen_far_enough():
     assert of(decisions.Deleverage, story.price("X", "80"))
 
 
-def test_a_fund_of_a_market_is_not_the_venue_s():
+def test_an_empty_fund_stands_in_nobody_s_way():
     story = story_of()
+    fund(story, "-100")
+    assert of(decisions.Deleverage, story.price("X", "80"))
+
+
+def test_the_fund_of_the_market_decides():
+    by_market = FundRule(by="market")
+    story = story_of(rule=by_market)
     fund(story, "100", fund="X")
-    fund(story, "-100", fund="X")
+    fund(story, "-100")
     assert not of(decisions.Deleverage, story.price("X", "80"))
+    story = story_of(rule=by_market)
+    fund(story, "100", fund="X")
+    fund(story, "-31", fund="X")
+    assert of(decisions.Deleverage, story.price("X", "80"))
+
+
+def test_where_two_funds_pay_both_must_have_fallen():
+    both = FundRule(by="market", then_venue=True)
+    assert not of(decisions.Deleverage, story_of(rule=both).price("X", "80"))
+    story = story_of(rule=both)
+    fund(story, "-31")
+    assert of(decisions.Deleverage, story.price("X", "80"))
 
 
 def test_the_history_of_the_fund_is_state():

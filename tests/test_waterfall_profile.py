@@ -80,14 +80,8 @@ def test_a_sound_waterfall_has_no_fault(waterfall: Waterfall) -> None:
             "adl: drawdown: window 999999 µs not in a second to 30 days",
         ),
         (adl(start=D(1)), "adl: drawdown: start 1 not in (0, 1)"),
-        (
-            adl(stop=D(0)),
-            "adl: drawdown: stop 0 not positive: deleveraging would never stop",
-        ),
-        (
-            fund(by="market"),
-            "adl: drawdown: follows the venue's fund, which pays for no market here",
-        ),
+        (adl(stop=D(-1)), "adl: drawdown: stop -1 negative"),
+        (fund(capacity=D(0)), "fund: capacity 0 not positive"),
         (
             adl(stop=D("0.3")),
             "adl: drawdown: stop 0.3 not below start 0.3: a start would be at once a stop",

@@ -259,8 +259,8 @@ class World:
     unfilled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     forced: dict[str, list[tuple[int, Fraction]]] = field(default_factory=lambda: defaultdict(list))
     held: dict[tuple[str, str], list[tuple[int, Fraction]]] = field(default_factory=dict)
-    fund_samples: dict[str, list[tuple[int, Fraction]]] = field(default_factory=dict)
-    deleveraging: set[str] = field(default_factory=set)
+    fund_samples: dict[tuple[str, str], list[tuple[int, Fraction]]] = field(default_factory=dict)
+    deleveraging: set[tuple[str, str]] = field(default_factory=set)
     gated: set[str] = field(default_factory=set)
     out: list[AnyDecision] = field(default_factory=list)
 

@@ -117,14 +117,14 @@ def pay(
 
 
 def change_fund(world: World, name: str, asset: str, amount: Fraction) -> None:
-    """Add to a fund, or take from it; deleveraging follows the venue's."""
-    if name != VENUE:
+    """Add to a fund, or take from it; deleveraging follows."""
+    before = held(world, name, asset)
+    if name == VENUE:
+        world.ledger.fund[asset] += amount
+    else:
         world.ledger.named_funds[asset, name] += amount
-        return
-    before = world.ledger.fund[asset]
-    world.ledger.fund[asset] += amount
     if amount:
-        _follow(world, asset, before)
+        _follow(world, name, asset, before)
 
 
 def _drawdown(world: World) -> Drawdown | None:
@@ -133,42 +133,53 @@ def _drawdown(world: World) -> Drawdown | None:
     return world.rules.source.waterfall.adl.drawdown
 
 
-def _follow(world: World, asset: str, before: Fraction) -> None:
-    rule = _drawdown(world)
+def _follow(world: World, name: str, asset: str, before: Fraction) -> None:
+    rule, key = _drawdown(world), (name, asset)
     if rule is None:
-        world.fund_samples.pop(asset, None)
-        world.deleveraging.discard(asset)
+        world.fund_samples.pop(key, None)
+        world.deleveraging.discard(key)
         return
-    if not deleverages(world, asset, before):
-        world.deleveraging.discard(asset)
-    after = world.ledger.fund[asset]
-    samples = world.fund_samples.setdefault(asset, [(world.time, before)])
-    samples.append((world.time, after))
-    peak = _peak(world, asset)
-    if peak - after > Fraction(rule.start) * peak:
-        world.deleveraging.add(asset)
-    elif peak - after < Fraction(rule.stop) * peak:
-        world.deleveraging.discard(asset)
+    if not _has_fallen(world, name, asset, before):
+        world.deleveraging.discard(key)
+    after, slot = held(world, name, asset), _slot(rule)
+    samples = world.fund_samples.setdefault(key, [])
+    samples += [(world.time // slot * slot, amount) for amount in (before, after)]
+    peak = _peak(world, name, asset, after)
+    if not after or peak - after > Fraction(rule.start) * peak:
+        world.deleveraging.add(key)
+    elif peak - after <= Fraction(rule.stop) * peak:
+        world.deleveraging.discard(key)
 
 
-def _peak(world: World, asset: str) -> Fraction:
+def _slot(rule: Drawdown) -> int:
+    """Return how long a slot of the window is."""
+    return int(ceil(Fraction(rule.window, 64), ONE))
+
+
+def _peak(world: World, name: str, asset: str, now: Fraction) -> Fraction:
     rule = _drawdown(world)
     assert rule is not None
-    samples = world.fund_samples[asset]
-    recent = [amount for time, amount in samples if time > world.time - rule.window]
-    old = [amount for time, amount in samples if time <= world.time - rule.window]
-    return max([*recent, *old[-1:], samples[-1][1]])
+    slot = _slot(rule)
+    since = (world.time // slot - 64) * slot
+    samples = world.fund_samples.get((name, asset), [])
+    return max([now, *(amount for time, amount in samples if time >= since)])
 
 
-def deleverages(world: World, asset: str, fund: Fraction | None = None) -> bool:
-    """Tell whether the venue's fund has fallen so far that positions in profit are closed."""
+def deleverages(world: World, asset: str, market: str) -> bool:
+    """Tell whether all funds of a market have fallen so far that positions in profit are closed."""
+    return _drawdown(world) is None or all(
+        _has_fallen(world, name, asset, held(world, name, asset))
+        for name in layers_of(world, market)
+    )
+
+
+def _has_fallen(world: World, name: str, asset: str, fund: Fraction) -> bool:
     rule = _drawdown(world)
-    if rule is None:
-        return True
-    if asset not in world.deleveraging:
-        return False
-    has, peak = world.ledger.fund[asset] if fund is None else fund, _peak(world, asset)
-    return not peak - has < Fraction(rule.stop) * peak
+    assert rule is not None
+    if not fund or (name, asset) not in world.deleveraging:
+        return not fund
+    peak = _peak(world, name, asset, fund)
+    return peak - fund > Fraction(rule.stop) * peak
 
 
 # --- what nobody paid

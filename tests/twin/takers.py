@@ -163,7 +163,7 @@ def _by_others(world: World, offer: Offer) -> Iterator[Transfer]:
         return
     symbol, mark = offer.leg.symbol, offer.leg.mark
     terms = world.contracts[symbol]
-    if not deleverages(world, terms.settle):
+    if not deleverages(world, terms.settle, symbol):
         return
     price = mark if rule.price == "mark" else offer.bankruptcy
     sign = 1 if offer.leg.leg.size > 0 else -1
