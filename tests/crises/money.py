@@ -39,6 +39,8 @@ class Books:
         shares_add_up(self.engine, decided)
         self.funds = dict(funds.every(self.engine.ledger))
         self.paid = dict(self.engine.ledger.paid_by_fund)
+        for key, amount in self.engine.ledger.paid_for_positions.items():
+            self.paid[key] = self.paid.get(key, ZERO) + amount
 
     def _told(self, event: e.AnyEvent, decided: Decided) -> None:
         if any(isinstance(one, d.Refused) for one in decided):
