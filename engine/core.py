@@ -5,7 +5,7 @@ Events in, decisions out; what happens in which order stands in docs/semantics.m
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -199,8 +199,25 @@ class Engine:
     def touch(self, group: Group) -> None:
         """Look at a group once this event is applied, and write its account's state."""
         self._touched[group] = None
+        self.write(group)
+
+    def write(self, group: Group) -> None:
+        """Write the state of a group's account."""
         self.candidates.forget(group)
         self.changed.accounts.add(group.account.id)
+
+    def charge(self, asset: str, charges: Mapping[Group, Decimal]) -> None:
+        """Take what others lost off groups' cash, and look at those for whom that may change
+        something: where the screens cannot tell, and before a step of theirs."""
+        waiting = {pending.group for pending in self._pending}
+        for group, amount in charges.items():
+            self.book.add_cash(group, asset, -amount)
+            self.write(group)
+            owes = self.book.cash_of(group, asset) <= 0
+            if owes or group.liquidation is not None or group in waiting:
+                self._touched[group] = None
+        self.look_at(self.watch.cash_moved(asset, {group: -charges[group] for group in charges}))
+        self.others_changed(health=True)
 
     def touch_account(self, account: Account) -> None:
         """Look at every group of an account."""

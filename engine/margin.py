@@ -93,6 +93,16 @@ class _Marked(NamedTuple):
     notional: Decimal
 
 
+class _Worth(NamedTuple):
+    """What a group has at the marks; `net` and `prices` by asset, `equity` in the numeraire."""
+
+    marked: list[_Marked]
+    net: dict[str, Decimal]
+    prices: dict[str, Decimal]
+    loans: tuple[LoanHealth, ...]
+    equity: Decimal
+
+
 def notional(instrument: Listed, size: Decimal, price: Decimal, unit: Decimal) -> Decimal:
     """Return the unsigned value of `size` at `price` in the settlement asset, rounded up if
     inverse."""
@@ -115,11 +125,8 @@ def exposure(instrument: Listed, size: Decimal, price: Decimal, worth: Decimal) 
     return Exposure(abs(size) * instrument.multiplier, worth, price)
 
 
-def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
-    """Return the health of a group; none while a price that counts is missing.
-
-    Raises `LookupError` without a profile. To be called in the exact context.
-    """
+def _worth(holdings: Holdings, rules: Rules, markets: Markets) -> _Worth | None:
+    """Return what a group is worth; none while a price that counts is missing."""
     marked: list[_Marked] = []
     for symbol, leg in holdings.legs.items():
         mark = markets.price(symbol, "mark")
@@ -134,6 +141,24 @@ def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
     equity = sum(((loan.supplied - loan.owed) * loan.price for loan in loans), ZERO)
     for asset, amount in net.items():
         equity += amount * prices[asset]
+    return _Worth(marked, net, prices, loans, equity)
+
+
+def equity_of(holdings: Holdings, rules: Rules, markets: Markets) -> Decimal | None:
+    """Return the equity of a group, as its health has it."""
+    worth = _worth(holdings, rules, markets)
+    return None if worth is None else worth.equity
+
+
+def health(holdings: Holdings, rules: Rules, markets: Markets) -> Health | None:
+    """Return the health of a group; none while a price that counts is missing.
+
+    Raises `LookupError` without a profile. To be called in the exact context.
+    """
+    worth = _worth(holdings, rules, markets)
+    if worth is None:
+        return None
+    marked, net, prices, loans, equity = worth
     needed = {
         one.symbol: _needed(one, one.leg.size, rules, markets, "maintenance") for one in marked
     }

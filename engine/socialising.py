@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine import decisions as d
 from engine import funds, sessions
 from engine.book import Group
+from engine.margin import equity_of
 from engine.money import ZERO, floor_to
 from engine.waterfall import allocate, shares
 
@@ -45,11 +46,10 @@ def socialise(engine: Engine, group: Group, asset: str, market: str, amount: Dec
         group, d.LossShared, by=by, amount=payment.amount, capacity=capacity, excess=excess, **about
     )
     for one, charge in zip(bearers, charges, strict=True):
-        engine.book.add_cash(one.group, asset, -charge)
-        engine.touch(one.group)
         engine.emit_for(one.group, d.LossCharged, amount=charge, **about)
+    groups = (one.group for one in bearers)
+    engine.charge(asset, dict(zip(groups, charges, strict=True)))
     funds.move(engine, asset, excess)
-    engine.others_changed(health=True)
     return rest
 
 
@@ -75,8 +75,8 @@ def _bearers(engine: Engine, bankrupt: Group, asset: str, market: str) -> list[B
     for group, weight in weights:
         if weight <= 0 or group.account is bankrupt.account or not _bears(engine, group):
             continue
-        state = engine.health_of(group)
-        able = floor_to(state.equity, unit, price) if state is not None else ZERO
+        equity = equity_of(group.holdings, engine.rules, engine.markets)
+        able = floor_to(equity, unit, price) if equity is not None else ZERO
         if by == "winners":
             able = min(able, floor_to(weight, unit))
         if able > 0:

@@ -20,6 +20,8 @@ one may have jumped, the group is named.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -352,6 +354,13 @@ class Watch:
             found += self._raise_portfolio(underlying, held, np.zeros(len(held)))
         return found
 
+    def cash_moved(self, asset: str, moved: Mapping[Group, Decimal]) -> list[Group]:
+        """Return the groups that changes of their balances in an asset may have taken over a
+        threshold; all of them had something in it, and still have."""
+        rows = np.array([group.row for group in moved], np.int64)
+        changes = np.array([float(amount) for amount in moved.values()])
+        return self._move(rows, self._gained(asset, rows, changes), np.zeros(len(rows)))
+
     def _follow_risks(self, table: LegTable, symbol: str, before: float, after: float) -> None:
         """Carry a mark over to the risks of those who wait for room."""
         legs = np.flatnonzero(self.risks.of(table.group[: len(table)]))
@@ -406,7 +415,7 @@ class Watch:
         result = self._profit.counted(exposure * after - cost, now)
         moved = result - self._profit.counted(exposure * before - cost, was)
         raised = now - was
-        gained = self._gained(table, rows, moved)
+        gained = self._gained(table.settle.name, rows, moved)
         if settle != self._rules.in_force.numeraire:
             self._required[settle][rows] += raised
             raised = raised * self._worth_of(settle)
@@ -423,7 +432,7 @@ class Watch:
         cost, none = table.cost[:count] * 10.0**-table.settle.decimals, np.zeros(count)
         result = self._profit.counted(exposure * after - cost, none)
         moved = result - self._profit.counted(exposure * before - cost, none)
-        gained = self._gained(table, rows, moved)
+        gained = self._gained(table.settle.name, rows, moved)
         return self._raise_portfolio(underlying_of(table.instrument), rows, gained)
 
     def _raise_portfolio(self, underlying: str, rows: Rows, gained: Floats) -> list[Group]:
@@ -432,9 +441,8 @@ class Watch:
             return self._groups(rows)
         return self._move(rows, gained, raised)
 
-    def _gained(self, table: LegTable, rows: Rows, moved: Floats) -> Floats:
+    def _gained(self, settle: str, rows: Rows, moved: Floats) -> Floats:
         """Take results that moved into balances, and return what margin equity gained by it."""
-        settle = table.settle.name
         if settle == self._rules.in_force.numeraire:
             return moved
         net, weights = self._net[settle][rows], self._weights[settle]

@@ -95,6 +95,16 @@ def test_isolated_groups_bear_for_themselves() -> None:
     assert found == [("cross", 50), ("isolated:BTCUSDT", 40)]
 
 
+@pytest.mark.parametrize(("lost", "started"), [("96", []), ("96.00000001", ["ann"])])
+def test_who_is_charged_below_its_threshold_is_liquidated_at_once(
+    lost: str, started: list[str]
+) -> None:
+    story = by_interest(ann=("100", "1"))
+    decided = story.lose("mallory", lost)
+    assert charges(decided) == {"ann": D(lost)}
+    assert [one.account for one in of(d.LiquidationStarted, decided)] == started
+
+
 def test_roundings_up_go_to_the_fund() -> None:
     story = by_interest(ann=("100", "1"), bob=("100", "1"), cid=("100", "1"))
     shared = only(d.LossShared, story.lose("mallory", "100"))

@@ -62,8 +62,8 @@ WATERFALL_MUTATIONS = (
     Mutation(
         "a charge that takes more than there is",
         "socialising",
-        "if state is not None",
-        "* 2 if state",
+        "if equity is not None",
+        "* 2 if equity",
         "test_socialising::test_those_with_open_interest_bear_a_loss_by_size_on_both_sides",
     ),
     Mutation(
@@ -96,10 +96,10 @@ WATERFALL_MUTATIONS = (
     ),
     Mutation(
         "nobody looks at those who were charged",
-        "socialising",
-        "    engine.others_changed(health=True)\n",
-        "",
-        "test_socialising::test_the_fund_pays_first_and_what_nobody_can_bear_is_bad_debt",
+        "core",
+        "self.look_at(self.watch.cash_moved(asset, {group: -charges[group] for group in charges}))",
+        "pass",
+        "test_socialising::test_who_is_charged_below_its_threshold_is_liquidated_at_once",
     ),
     Mutation(
         "a loss in another asset than the market's",
