@@ -15,8 +15,8 @@ import msgspec
 Stage = Literal["limit", "backstop"]
 Waits = Literal["", "halted", "gap", "capped", "promised", "cooldown", "toxic"]
 StartReason = Literal["breach", "auto_convert"]
-EndReason = Literal["healthy", "flat", "converted", "superseded"]
-CancelReason = Literal["expired", "healthy", "halted"]
+EndReason = Literal["healthy", "flat", "converted", "superseded", "exempt"]
+CancelReason = Literal["expired", "healthy", "halted", "exempt"]
 Side = Literal["buy", "sell"]
 
 

@@ -60,6 +60,7 @@ class Situation(NamedTuple):
     cooling: bool  # its next orders wait for a time
     toxic: bool  # its next seizure would lower health, and is held back for that
     noted: bool  # already noted as promised, as cooling, or as held back
+    uncancelled: bool  # some order or sale is not yet cancelling
     halted_live: bool  # some live order, not yet cancelling, is under a halt
     orders_live: bool  # some order or seizure (not sale) is not yet cancelling
     auctions: bool  # something of it is on auction
@@ -239,6 +240,7 @@ def _orders(rules: Rules, group: Group) -> dict[str, bool]:
     return {
         "resting": bool(group.open_orders),
         "awaiting": liquidation is not None and liquidation.awaiting_until is not None,
+        "uncancelled": bool(active),
         "halted_live": any(under_halt(order, rules) for order in active),
         "orders_live": any(not order.is_sale for order in active),
         "auctions": liquidation is not None and bool(liquidation.auctions),

@@ -102,6 +102,12 @@ def _reset_told(engine: Engine, group: Group, state: Health | None) -> None:
     group.orders_told = False
 
 
+def _cancel_exempt(engine: Engine, group: Group, state: Health | None) -> None:
+    for order in liquidation_of(group).in_order():
+        if order.cancelling_until is None:
+            engine.cancel(group, order, "exempt")
+
+
 def _cancel_halted(engine: Engine, group: Group, state: Health | None) -> None:
     for order in liquidation_of(group).in_order():
         if under_halt(order, engine.rules) and order.cancelling_until is None:
@@ -186,6 +192,10 @@ def _end_superseded(engine: Engine, group: Group, state: Health | None) -> None:
     _end(engine, group, "superseded")
 
 
+def _end_exempt(engine: Engine, group: Group, state: Health | None) -> None:
+    _end(engine, group, "exempt")
+
+
 STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "book": book,
     "start_breach": _start_breach,
@@ -194,6 +204,7 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "reset_call": _reset_call,
     "cancel_own": _cancel_own,
     "reset_told": _reset_told,
+    "cancel_exempt": _cancel_exempt,
     "cancel_halted": _cancel_halted,
     "cancel_restored": _cancel_restored,
     "hold": _hold,
@@ -208,5 +219,6 @@ STEPS: dict[Step, Callable[[Engine, Group, Health | None], None]] = {
     "end_healthy": _end_healthy,
     "end_converted": _end_converted,
     "end_superseded": _end_superseded,
+    "end_exempt": _end_exempt,
     **LOAN_STEPS,
 }
