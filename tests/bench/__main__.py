@@ -10,7 +10,7 @@ import tempfile
 from os import cpu_count
 from pathlib import Path
 
-from tests.bench import detection, latency, throughput
+from tests.bench import crash, detection, latency, throughput
 from tests.broker import Broker, BrokerError
 
 BOOKS = (1_000, 10_000)
@@ -25,16 +25,18 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        choices=["detection", "throughput", "latency", []],
+        choices=["detection", "crash", "throughput", "latency", []],
         help="only these; everything when none is given",
     )
-    wanted = parser.parse_args().what or ["throughput", "detection", "latency"]
+    wanted = parser.parse_args().what or ["throughput", "detection", "crash", "latency"]
     rows: list[str] = []
     try:
         if "detection" in wanted:
             rows += map(_detection, BOOKS)
             rows += map(_portfolios, BOOKS)
             rows += map(_loans, BOOKS)
+        if "crash" in wanted:
+            rows += _crashes(BOOKS[-1])
         if {"throughput", "latency"} & {*wanted}:
             rows += _on_broker(wanted)
     except BrokerError as error:
@@ -84,6 +86,26 @@ def _screened(what: str, found: detection.Screened) -> str:
         f"{what}; baseline: every holder valued exactly, same decisions",
         f"{found.screened_per_second:,.0f} ticks/s",
         f"{found.exact_per_second:,.2f} ticks/s",
+        found.screened_per_second / found.exact_per_second,
+    )
+
+
+def _crashes(accounts: int) -> list[str]:
+    of = f"{accounts:,} of them; baseline: everybody valued exactly, same decisions"
+    deleveraging = (
+        f"{crash.BANKRUPT:,} bankrupt at one price, deleveraged against those in profit, {of}"
+    )
+    return [
+        _bankrupt(deleveraging, crash.measure_deleveraging(accounts)),
+        _bankrupt(f"a loss that all holders bear, {of}", crash.measure_socialised(accounts)),
+    ]
+
+
+def _bankrupt(what: str, found: crash.Crash) -> str:
+    return _row(
+        what,
+        f"{found.screened_per_second:,.1f} groups/s",
+        f"{found.exact_per_second:,.1f} groups/s",
         found.screened_per_second / found.exact_per_second,
     )
 

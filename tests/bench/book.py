@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
 
+from msgspec import structs
+
 from engine.events import (
     AnyEvent,
     GroupSnapshot,
@@ -18,10 +20,12 @@ from engine.events import (
 )
 from engine.instruments import Asset, Perpetual
 from engine.profile import Bracket, Collateral, Requirement, RiskProfile
+from engine.waterfall_profile import Waterfall
 
 MARKETS = tuple(f"M{number:02}-PERP" for number in range(20))
 FIRST_PRICE = Decimal(10_000)
 MAINTENANCE = Decimal("0.004")
+NOBODY_TAKES = Waterfall()
 
 _USDT = Asset("USDT", decimals=8, largest=Decimal(40_000_000_000))
 _BRACKET = Bracket(Decimal(10**9), initial_rate=Decimal("0.01"), maintenance_rate=MAINTENANCE)
@@ -39,10 +43,10 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def rules() -> list[AnyEvent]:
+def rules(waterfall: Waterfall = NOBODY_TAKES) -> list[AnyEvent]:
     """Return the events that put the book's rules in force."""
-    at = now()
-    found: list[AnyEvent] = [ProfileChanged(time=at, profile=_PROFILE)]
+    at, profile = now(), structs.replace(_PROFILE, waterfall=waterfall)
+    found: list[AnyEvent] = [ProfileChanged(time=at, profile=profile)]
     found.append(InstrumentListed(time=at, instrument=_USDT))
     for name in MARKETS:
         listed = Perpetual(
