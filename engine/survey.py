@@ -21,8 +21,9 @@ class Survey(NamedTuple):
 
     `accounts` counts margin groups by `watch.STANDINGS`. Notionals are in each symbol's settlement
     asset, open interest in contracts, `gap_notional` in the numeraire. `unrealised` is Σ max(0,
-    −equity) at mark over groups not yet booked, by (asset, market), in the asset; `debts` what they
-    stand at with what was booked.
+    −equity) at mark over groups not yet booked, by (asset, market), in the asset; `holes` is what
+    of it accounts lack that are never liquidated (who takes positions, the exempt); `debts` what
+    they stand at with what was booked.
     """
 
     accounts: dict[str, int]
@@ -31,21 +32,27 @@ class Survey(NamedTuple):
     unmatched_open_interest: dict[str, float]
     gap_notional: float
     unrealised: dict[tuple[str, str], Decimal]
+    holes: dict[tuple[str, str], Decimal]
     debts: dict[tuple[str, str], Standing]
 
 
 def survey(engine: Engine) -> Survey:
     """Return the book at a glance."""
     lacking: dict[tuple[str, str], Decimal] = {}
+    holes: dict[tuple[str, str], Decimal] = {}
     with localcontext(EXACT):
         for group in engine.watch.underwater():
             for key, amount in unrealised(engine, group).items():
                 _add(lacking, key, amount)
+                if group.account.protected:
+                    _add(holes, key, amount)
         debts = standings(engine.ledger, lacking)
         waiting = [engine.health_of(group) for group in engine.watch.standing("gap")]
     gap_notional = sum(_gap_notional(state) for state in waiting)
     longs, shorts, unmatched = _interest(engine)
-    return Survey(engine.watch.counts(), longs, shorts, unmatched, gap_notional, lacking, debts)
+    return Survey(
+        engine.watch.counts(), longs, shorts, unmatched, gap_notional, lacking, holes, debts
+    )
 
 
 def _gap_notional(state: Health | None) -> float:

@@ -27,8 +27,9 @@ NOTHING = "—"
 SUMS = (
     "shortfall", "paid_by_fund", "paid_by_reserve", "socialised", "bad_debt", "recovered",
     "written_off", "paid_for_positions", "outstanding", "unrealised",
+    "holes",
 )  # fmt: skip
-"""What is summed of a market; all but the last two stand in the ledger."""
+"""What is summed of a market; all but the last three stand in the ledger."""
 
 TAKER_SAID = {
     "limit": "market, at the limit",
@@ -65,8 +66,10 @@ def losses(engines: Sequence[Engine]) -> dict[Key, dict[str, Decimal]]:
         for name in ledger.BY_MARKET:
             for key, value in getattr(ledger, name).items():
                 _of(found, key)[name] += value
-        for key, value in survey(engine).unrealised.items():
-            _of(found, key)["unrealised"] += value
+        glance = survey(engine)
+        for name, lacking in (("unrealised", glance.unrealised), ("holes", glance.holes)):
+            for key, value in lacking.items():
+                _of(found, key)[name] += value
     for sums in found.values():
         sums["outstanding"] = sums["bad_debt"] - sums["recovered"] - sums["written_off"]
     return {key: sums for key, sums in sorted(found.items()) if any(sums.values())}
@@ -332,6 +335,7 @@ _OWED = {
     "written_off": "Written off",
     "outstanding": "Outstanding",
     "unrealised": "Unrealised",
+    "holes": "Of it holes",
 }
 
 
@@ -345,7 +349,10 @@ def _debts(rows: Sequence[dict[str, Any]], totals: Sequence[dict[str, Any]]) -> 
         "What nobody paid, by market",
         ["Market", "Asset", *_OWED.values()],
         left=2,
-        caption="Unrealised: negative equity at mark, not booked yet and in no sum.",
+        caption=(
+            "Unrealised: negative equity at mark, not booked yet and in no sum; of it holes: "
+            "that of accounts that are never liquidated, as those who take positions."
+        ),
     )
     return _rows(made, rows, totals, list(_OWED))
 

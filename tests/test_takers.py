@@ -13,6 +13,7 @@ from engine.decisions import Decision
 from engine.instruments import Perpetual
 from engine.liquidation_profile import LiquidationRule
 from engine.profile import RiskProfile
+from engine.survey import survey
 from engine.waterfall_profile import Backstop, Deleveraging, FundRule, Waterfall
 from tests.story import Machine, Story, WholeEngine, engine_of, of, only
 from tests.twin import Twin
@@ -215,6 +216,19 @@ def test_what_the_account_of_the_fund_lacks_is_not_behind_it_any_more(
     story.price("X", "70")
     story.deposit("late", "USDT", "100")
     assert taken(story.fill("late", "X", "10", "100")) == [("fund", "fund", 3, 90)]
+
+
+def test_what_a_taker_lacks_is_told_as_a_hole_in_what_is_unrealised() -> None:
+    """Four lots taken at 90 for a fund of forty lose forty more at 70."""
+    story = venue(FUND)
+    decided = story.price("X", "80")
+    carry_out(story, decided)
+    order = only(decisions.LiquidationOrder, decided)
+    story.fill("long", "X", "-6", "80", order_id=order.order_id)
+    assert survey(engine_of(story)).holes == {}
+    story.price("X", "70")
+    found = survey(engine_of(story))
+    assert found.holes == found.unrealised == {("USDT", "X"): 40}
 
 
 @BOTH

@@ -70,6 +70,7 @@ def test_numbers_are_exact_in_json(log: Path) -> None:
         "paid_for_positions": "0",
         "outstanding": "62.441",
         "unrealised": "0",
+        "holes": "0",
     }
     (total,) = found["totals"]
     assert {"market": "BTC-PERP", **total} == market
