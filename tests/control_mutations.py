@@ -184,6 +184,48 @@ _PACE = (
         "        pass\n",
         "test_guard::test_resume_lets_go_on_and_begins_to_count_anew",
     ),
+    Mutation(
+        "a limit below a lot stops a market for good",
+        "pace",
+        "least = ZERO if flying else listed.lot",
+        "least = ZERO",
+        "test_pace::test_a_limit_below_a_lot_lets_a_lot_go_at_a_time",
+    ),
+    Mutation(
+        "what is held back is planned anew for room alone",
+        "pace",
+        "        return now < wait.again_at\n",
+        "        return True\n",
+        "test_pace::test_another_group_of_the_account_is_set_off_without_room_within_a_second",
+    ),
+    Mutation(
+        "a part of a hedge goes out as if it were all of it",
+        "order_steps",
+        "return toxic_apart(passing, state, group.holdings, engine.rules, engine.markets)",
+        "return False",
+        "test_scenarios::test_a_scenario",
+    ),
+    Mutation(
+        "prices that stay away are never believed",
+        "guard",
+        "believed = count >= FEWEST and",
+        "believed = False and",
+        "test_guard::test_prices_that_stay_away_are_believed_after_five_and_ten_seconds",
+    ),
+    Mutation(
+        "a fuse's halt outlasts the resumption of everything",
+        "guard",
+        "    rules.halted -= covered\n",
+        "",
+        "test_guard::test_a_market_that_its_fuse_halted_is_resumed_with_all_others",
+    ),
+    Mutation(
+        "transfers are forced flow",
+        "fills",
+        "if not group.account.transferred(event.order_id):\n        guard",
+        "if True:\n        guard",
+        "test_guard::test_transfers_are_no_flow",
+    ),
 )
 
 _TAKERS = (
