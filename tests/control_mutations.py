@@ -13,7 +13,7 @@ _SIZES = (
     Mutation(
         "a plan that lowers health is not made whole",
         "planning",
-        'if toxic and rule.toxic == "full":',
+        'if toxic and rule.toxic in ("halt", "full"):',
         "if False:",
         "test_sizing::test_toxic_plans_wait_go_whole_or_are_passed_on_as_the_profile_has_it",
     ),
