@@ -18,6 +18,7 @@ from engine.margin import Health, LegHealth, breached, fill_cost, health
 from engine.money import ONE, RATE_STEP, ZERO, ceil_to, charge, floor_to
 from engine.rules import Rules
 from engine.transfers import Promise
+from engine.water_screen import WaterScreen
 from engine.waterfall_profile import Ranking
 
 if TYPE_CHECKING:
@@ -210,31 +211,44 @@ def _down_to_a_level(
     leverage of the next in their order, those behind give nothing.
     """
     above: list[tuple[Candidate, Decimal]] = []
-
-    def taken_at(steps: int) -> list[tuple[Candidate, Decimal]]:
-        level = steps * LEVEL_STEP
-        return [(one, _above(level, one, free, lot)) for one, free in above]
-
-    def too_much(steps: int) -> bool:
-        return sum((part for _, part in taken_at(steps)), ZERO) > size
-
     low, wanted = -1, 1
     for one in found.among(hedged=hedged):
         if len(above) == wanted:
             steps = _steps_above(one)
-            if too_much(steps):
+            if _Filled(above, size, lot).too_much(steps):
                 low = steps
                 break
             wanted *= 2
         above.append((one, found.free(one)))
-    high = max(_steps_above(above[0][0]), low + 1) if above else 0
+    filled, high = _Filled(above, size, lot), _steps_above(above[0][0]) if above else 0
     while high - low > 1:
         steps = (low + high) // 2
-        if too_much(steps):
+        if filled.too_much(steps):
             low = steps
         else:
             high = steps
-    return taken_at(high)
+    return filled.taken_at(high)
+
+
+class _Filled:
+    """Candidates with what they have free, brought down to levels; floats say what they can."""
+
+    def __init__(self, above: list[tuple[Candidate, Decimal]], size: Decimal, lot: Decimal) -> None:
+        self._above, self._size, self._lot = above, size, lot
+        self._screen = WaterScreen(above, lot)
+
+    def too_much(self, steps: int) -> bool:
+        """Tell whether a level takes more than the size."""
+        found = self._screen.exceeds(steps * LEVEL_STEP, self._size)
+        if found is None:
+            found = sum((part for _, part in self.taken_at(steps)), ZERO) > self._size
+        return found
+
+    def taken_at(self, steps: int) -> list[tuple[Candidate, Decimal]]:
+        """Return what a level takes of each of whom it may take something."""
+        level = steps * LEVEL_STEP
+        giving = (self._above[place] for place in self._screen.giving(level))
+        return [(one, _above(level, one, free, self._lot)) for one, free in giving]
 
 
 def _steps_above(one: Candidate) -> int:

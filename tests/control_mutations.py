@@ -398,6 +398,13 @@ _TAKERS = (
         "test_candidates::test_who_is_valued_late_is_still_in_its_place",
     ),
     Mutation(
+        "a level that floats find too low",
+        "water_screen",
+        "(1.0 - used) * self._lots",
+        "(1.0 - 2.0 * used) * self._lots",
+        "test_candidates::test_leverages_come_down_to_the_lowest_level_that_is_enough",
+    ),
+    Mutation(
         "losers are deleveraged",
         "deleveraging",
         "if rules.derivatives[symbol].value(leg.size, mark, unit) <= leg.cost:",

@@ -9,7 +9,13 @@ import pytest
 from engine import events as e
 from engine.book import Group
 from engine.decisions import Side
-from engine.deleveraging import Candidate, candidate
+from engine.deleveraging import (
+    LEVEL_STEP,
+    Candidate,
+    _above,
+    _down_to_a_level,
+    candidate,
+)
 from engine.money import EXACT
 from tests.story import Story, engine_of
 from tests.test_deleveraging import RANKINGS, XI, XQ, X, venue
@@ -100,3 +106,23 @@ def test_who_has_nothing_free_keeps_its_rank_and_is_passed() -> None:
     asked = [(one.account, one.counterparty, one.rank) for one in decided if hasattr(one, "rank")]
     assert asked == [("longer", "a", 1), ("long", "b", 2)]
     assert story.tell(e.TimePassed) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_leverages_come_down_to_the_lowest_level_that_is_enough(seed: int) -> None:
+    random, lot = Random(seed), D("0.001")
+    story = crowded("water_fill", random)
+    with localcontext(EXACT):
+        found = engine_of(story).candidates.of(engine_of(story), "X", "buy", frozenset())
+        everybody = [(one, found.free(one)) for one in found.among(hedged=False)]
+        size = random.choice([lot, D(random.randint(1, 200)), D(random.randint(1, 99)) * lot])
+
+        def taken(level: D) -> dict[Candidate, D]:
+            parts = {one: _above(level, one, free, lot) for one, free in everybody}
+            return {one: part for one, part in parts.items() if part}
+
+        level = D(0)
+        while sum(taken(level).values()) > size:
+            level += LEVEL_STEP
+        parts = dict(_down_to_a_level(size, lot, found, hedged=False))
+        assert {one: part for one, part in parts.items() if part} == taken(level)

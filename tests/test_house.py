@@ -58,6 +58,7 @@ def test_engine_uses_floats_in_screens_and_pictures_only(path):
         "options.py",
         "portfolio_screen.py",
         "score_screen.py",
+        "water_screen.py",
         "portfolio_watch.py",
         "screen_curve.py",
         "capped.py",
