@@ -26,8 +26,7 @@ class Books:
         self.engine = engine
         self.brought: dict[str, D] = defaultdict(D)
         self.funds: dict[tuple[str, str], D] = {}
-        self.paid: dict[tuple[str, str], D] = {}
-        self._taken_over = set[str]()
+        self.paid: dict[tuple[str, str], D] = defaultdict(D)
 
     def after(self, event: e.AnyEvent, decided: Decided) -> None:
         """Check all of it after an event and what was decided of it."""
@@ -35,12 +34,9 @@ class Books:
         self.value_is_conserved()
         self.no_fund_is_negative()
         layers_pay_in_order(self.engine, decided)
-        self.no_layer_starts_before_the_funds_are_used_up(event, decided)
+        self.no_layer_starts_before_the_funds_are_used_up(decided)
         shares_add_up(self.engine, decided)
         self.funds = dict(funds.every(self.engine.ledger))
-        self.paid = dict(self.engine.ledger.paid_by_fund)
-        for key, amount in self.engine.ledger.paid_for_positions.items():
-            self.paid[key] = self.paid.get(key, ZERO) + amount
 
     def _told(self, event: e.AnyEvent, decided: Decided) -> None:
         if any(isinstance(one, d.Refused) for one in decided):
@@ -81,38 +77,32 @@ class Books:
         for key, amount in funds.every(self.engine.ledger):
             assert amount >= 0, (key, amount)
 
-    def no_layer_starts_before_the_funds_are_used_up(
-        self, event: e.AnyEvent, decided: Decided
-    ) -> None:
+    def no_layer_starts_before_the_funds_are_used_up(self, decided: Decided) -> None:
         """Where others bear a loss in derivatives, the funds of the market have paid all that they
-        held before, as far as their rules let them."""
-        rule, market = self.engine.rules.in_force.waterfall.fund, ""
-        held, paid = dict(self.funds), dict(self.paid)
-        # What the fund pays for a position it took or takes is not to be had.
-        unknown = isinstance(event, e.Fill) and event.order_id in self._taken_over
-        unknown |= any(
+        held before, as far as their rules and what they promised let them."""
+        rule, held = self.engine.rules.in_force.waterfall.fund, dict(self.funds)
+        promised = any(
             order.layer == "fund"
             for group in self.engine.liquidating
             for order in (group.liquidation.orders.values() if group.liquidation else ())
         )
         for one in decided:
-            if isinstance(one, d.FundDraw):
+            if isinstance(one, d.FundDraw | d.PositionPaid):
                 held[one.asset, one.fund] = held.get((one.asset, one.fund), ZERO) - one.amount
-                key = (one.asset, one.market)
-                paid[key] = paid.get(key, ZERO) + one.amount
-            elif isinstance(one, d.TakeOver) and one.layer == "fund":
-                self._taken_over.add(one.order_id)
-            elif isinstance(one, d.LossShared | d.BadDebt) and not (unknown or rule.whole):
-                market = one.market
-                if market not in self.engine.rules.derivatives:
-                    continue
-                left = sum(
-                    (held.get((one.asset, name), ZERO) for name in self._payers(market)), ZERO
-                )
-                if market in rule.caps:
-                    cap = floor_to(rule.caps[market], self.engine.rules.assets[one.asset].unit)
-                    left = min(left, cap - paid.get((one.asset, market), ZERO))
+                self.paid[one.asset, one.market] += one.amount
+            elif promised or rule.whole or not isinstance(one, d.LossShared | d.BadDebt):
+                continue
+            elif one.market in self.engine.rules.derivatives:
+                left = self._could_pay(held, one.asset, one.market)
                 assert left <= 0, (one, left)
+
+    def _could_pay(self, held: dict[tuple[str, str], D], asset: str, market: str) -> D:
+        rule = self.engine.rules.in_force.waterfall.fund
+        left = sum((held.get((asset, name), ZERO) for name in self._payers(market)), ZERO)
+        if market not in rule.caps:
+            return left
+        cap = floor_to(rule.caps[market], self.engine.rules.assets[asset].unit)
+        return min(left, cap - self.paid[asset, market])
 
     def _payers(self, market: str) -> list[str]:
         rule = self.engine.rules.in_force.waterfall.fund

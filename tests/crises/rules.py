@@ -44,6 +44,8 @@ from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule,
 
 SECOND = 1_000_000
 BACKSTOP, FUND = "bank", "house"
+LOANS, PLEDGES = "loans", "pledges"
+"""The pools: of USDT that is lent, of BTC that backs it."""
 PORTFOLIO = Portfolio(
     price_moves=(D("-0.1"), D(0), D("0.1")),
     volatility_moves=(D("-0.2"), D("0.3")),
@@ -174,8 +176,8 @@ def _lending(chance: Random) -> Lending:
     repay = chance.choice((CloseFactor(), FullRepayment(), TargetHealth(D("1.3"))))
     return Lending(
         {
-            "USDT": PoolRule("USDT", rates=RateCurve(D("0.1")), reserve_factor=D("0.2")),
-            "BTC": PoolRule("BTC", borrowable=False, collateral=terms),
+            LOANS: PoolRule("USDT", rates=RateCurve(D("0.1")), reserve_factor=D("0.2")),
+            PLEDGES: PoolRule("BTC", borrowable=False, collateral=terms),
         },
         repay=FullRepayment() if auction else repay,
         bad_debt=BadDebtRule(

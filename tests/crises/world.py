@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal as D
 
 from engine import events as e
-from tests.crises.rules import BACKSTOP, FUND, SECOND
+from tests.crises.rules import BACKSTOP, FUND, LOANS, PLEDGES, SECOND
 from tests.crises.venue import ASSETS, DESK, FIRST, OPTIONS, Told, Venue
 
 MOVES = (0.5, 0.75, 0.85, 0.93, 0.95, 0.97, 0.99, 1.01, 1.03, 1.06, 1.1, 1.3, 1.9)
@@ -44,7 +44,7 @@ class Crisis(Venue):
         yield self.tell(e.Deposit, account=DESK, asset="USDT", amount=D(10**8))
         yield self.tell(e.Deposit, account=BACKSTOP, asset="USDT", amount=D(5000))
         if self.profile.lending is not None:
-            yield self.tell(e.Supplied, account=DESK, pool="USDT", amount=D(3000))
+            yield self.tell(e.Supplied, account=DESK, pool=LOANS, amount=D(3000))
         for number in range(self.chance.randrange(4, 11)):
             yield from self._trader(f"t{number}")
         for symbol in FIRST:
@@ -75,14 +75,14 @@ class Crisis(Venue):
     def _borrower(self, name: str, money: D) -> Iterator[Told]:
         """Bring in a borrower near the threshold, some with a leg or with a supply of their own."""
         yield self.tell(e.Deposit, account=name, asset="BTC", amount=money / 20_000)
-        yield self.tell(e.Supplied, account=name, pool="BTC", amount=money / 20_000)
+        yield self.tell(e.Supplied, account=name, pool=PLEDGES, amount=money / 20_000)
         owed = money * self.chance.choice((60, 70, 75)) / 100
-        yield self.tell(e.Borrow, account=name, pool="USDT", amount=owed)
+        yield self.tell(e.Borrow, account=name, pool=LOANS, amount=owed)
         draw = self.chance.random()
         if draw < 0.7:
             yield self.tell(e.Withdrawal, account=name, asset="USDT", amount=owed)
         elif draw < 0.8:
-            yield self.tell(e.Supplied, account=name, pool="USDT", amount=owed)
+            yield self.tell(e.Supplied, account=name, pool=LOANS, amount=owed)
         else:
             yield from self._traded(name, self.chance.choice(sorted(self.markets)), float(money))
 
