@@ -444,7 +444,7 @@ _TAKERS = (
         "deleveraging",
         "(worth - level * one.worth) * one.size",
         "(worth - level * worth) * one.size",
-        "test_deleveraging::test_water_is_filled_to_one_leverage",
+        "test_candidates::test_leverages_come_down_to_the_lowest_level_that_is_enough",
     ),
     Mutation(
         "a drawdown that time cannot end",
