@@ -23,6 +23,7 @@ from engine.liquidation import Order
 from engine.liquidation_profile import Pace
 from engine.margin import Health, breached, health, notional
 from engine.money import EXACT, ZERO, charge
+from engine.projection import slippage
 from tests.crises.money import Books, nobody_is_charged_below_zero
 
 Decided = Sequence[Any]
@@ -205,7 +206,7 @@ def closed(
 
 def a_part_leaves_nobody_riskier(engine: Engine, decided: Decided) -> None:
     """A partial liquidation, filled at the decision's marks, leaves its account no riskier, fees
-    paid, unless it is tagged toxic."""
+    and expected slippage paid, unless it is tagged toxic."""
     plans: dict[tuple[str, str], list[d.LiquidationOrder]] = defaultdict(list)
     for one in decided:
         if isinstance(one, d.LiquidationOrder) and one.stage == "limit" and not one.toxic:
@@ -219,6 +220,7 @@ def a_part_leaves_nobody_riskier(engine: Engine, decided: Decided) -> None:
             continue
         for one in orders:
             rate = engine.rules.derivatives[one.symbol].taker_fee + one.fee_rate
+            rate += slippage(one.symbol, engine.rules)
             size = one.size if one.side == "buy" else -one.size
             holdings = closed(engine, holdings, one.symbol, size, one.decided_mark, rate)
         after = health(holdings, engine.rules, engine.markets)
