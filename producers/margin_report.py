@@ -249,6 +249,8 @@ def show(out: Console, found: dict[str, Any], called: str) -> None:
     `called` is the name or file by which the profile was asked for.
     """
     out.print(f"Account {found['account']} under profile {found['profile']}")
+    if not found["groups"]:
+        out.print("\nIt holds nothing: no cash, no position, no loan, no order.")
     for group in found["groups"]:
         out.print(f"\nMargin group {group['margin']}: {_headline(group)}", style="bold")
         out.print(_margins(group))

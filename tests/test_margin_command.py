@@ -520,3 +520,9 @@ def test_options_that_make_no_sense_are_wrong_usage(tmp_path: Path) -> None:
     result = margin(SAMPLE, "--profile", "nobody")
     assert result.exit_code == 1
     assert "nobody: no profile of that name" in result.stderr
+
+
+def test_an_account_that_holds_nothing_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    file.write_text('{"account": "nobody", "time": "2026-01-01T00:00:00Z", "groups": []}')
+    assert "It holds nothing" in margin(file, "--profile", "default").output
