@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from engine import decisions as d
 from engine.money import ONE, ZERO, exact
 from producers.course import (
+    TAKERS,
     Course,
     as_data,
     auction,
@@ -66,9 +67,9 @@ def show(out: Console, told: Explanation) -> None:
         out.print(_prices(order, found))
         _show_health(out, found)
         if isinstance(order, d.LiquidationOrder):
-            _show_limit(out, order, found)
+            _show_limit(out, order, found, course)
         elif isinstance(order, Transfer):
-            _show_transfer(out, order, found)
+            _show_transfer(out, order, found, course)
         elif isinstance(order, d.CollateralSale):
             _show_sale(out, order, found)
         elif isinstance(order, d.CollateralLiquidation):
@@ -213,14 +214,18 @@ def _requirement(leg: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _show_limit(out: Console, order: d.LiquidationOrder, found: dict[str, Any]) -> None:
-    _say(out, "\nPrices of the order", style="bold")
-    for line in limit_said(order, found):
+def _show_limit(
+    out: Console, order: d.LiquidationOrder, found: dict[str, Any], course: Course
+) -> None:
+    _say(out, "\nSize and prices of the order", style="bold")
+    for line in [*size_said(order, found, planned_with(order, course)), *limit_said(order, found)]:
         _say(out, f"  {line}")
 
 
-def _show_transfer(out: Console, transfer: Transfer, found: dict[str, Any]) -> None:
-    _say(out, "\nPrice of the transfer", style="bold")
+def _show_transfer(out: Console, transfer: Transfer, found: dict[str, Any], course: Course) -> None:
+    _say(out, "\nSize and price of the transfer", style="bold")
+    for line in size_said(transfer, found, planned_with(transfer, course)):
+        _say(out, f"  {line}")
     leg = next(leg for leg in found["legs"] if leg["symbol"] == transfer.symbol)
     for line in _bankruptcy_said(leg, found, sells=transfer.side == "sell"):
         _say(out, f"  {line}")
@@ -239,12 +244,53 @@ def _show_transfer(out: Console, transfer: Transfer, found: dict[str, Any]) -> N
         )
 
 
-def limit_said(order: d.LiquidationOrder, found: dict[str, Any]) -> Iterator[str]:
-    """Say how the size and the prices of an order come about."""
+def planned_with(
+    order: d.LiquidationOrder | Transfer, course: Course
+) -> Iterator[d.LiquidationOrder | Transfer]:
+    """Yield what of a liquidation was ordered by the same event."""
+    for _, happened in course:
+        if isinstance(happened, d.LiquidationOrder | Transfer) and happened.seq == order.seq:
+            yield happened
+
+
+def size_said(
+    order: d.LiquidationOrder | Transfer,
+    found: dict[str, Any],
+    with_it: Iterable[d.LiquidationOrder | Transfer],
+) -> Iterator[str]:
+    """Say which part of a leg is to be closed, and of that this order; `with_it` are all orders and
+    transfers that were decided at once."""
     leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
-    sells, whole = order.side == "sell", abs(leg["size"])
-    if order.size != whole:
-        yield f"size: {full(order.size)} of {full(whole)} ({found['rules']['sizing']})"
+    whole = abs(leg["size"])
+    if isinstance(order, d.TakeOver) and order.layer == "netting":
+        if order.size != whole:
+            held = "what the other group holds against it"
+            yield f"size: {full(order.size)} of {full(whole)}, {held}"
+        return
+    parts: dict[str, Decimal] = {}
+    for one in with_it:
+        if one.symbol == order.symbol and one.margin == order.margin:
+            parts[_taken_by(one)] = parts.get(_taken_by(one), ZERO) + one.size
+    planned = sum(parts.values(), ZERO)
+    if planned != whole:
+        yield f"size: {full(planned)} of {full(whole)} ({found['rules']['sizing']})"
+    elif order.size != whole:
+        yield f"size: the whole leg, {full(whole)}"
+    if len(parts) > 1 or order.size != planned:
+        shared = ", ".join(f"{full(size)} {who}" for who, size in parts.items())
+        yield f"of which go {shared}; this one: {full(order.size)}"
+
+
+def _taken_by(order: d.LiquidationOrder | Transfer) -> str:
+    if isinstance(order, d.LiquidationOrder):
+        return "to the market"
+    return f"to {TAKERS[order.layer]}" if isinstance(order, d.TakeOver) else "to deleveraging"
+
+
+def limit_said(order: d.LiquidationOrder, found: dict[str, Any]) -> Iterator[str]:
+    """Say how the prices of an order come about."""
+    leg = next(leg for leg in found["legs"] if leg["symbol"] == order.symbol)
+    sells = order.side == "sell"
     yield from _bankruptcy_said(leg, found, sells=sells)
     if leg["fillable"] is None:
         yield f"limit after the taker fee: {_limit(leg, sells)}"

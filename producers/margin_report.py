@@ -38,7 +38,7 @@ from engine.margin import level
 from engine.money import RATE_STEP, ceil_to, exact
 from engine.weights import weight
 from producers import arithmetic, loan_report
-from producers.explanation import health_said, limit_said
+from producers.explanation import health_said, limit_said, size_said
 from producers.loan_outlook import outlook
 from producers.report import amount, full, percent, table
 from producers.requirement_steps import initial_steps, weight_said
@@ -197,9 +197,11 @@ def _why(group: dict[str, Any], told: Sequence[Told]) -> Iterator[str]:
         if held["weight"] != at_entry["weight"]:
             told_weight = f"{full(at_entry['weight'])} ({at_entry['weight_rule']})"
             yield f"{held['asset']}: weight at entry {told_weight}"
+    planned = [one for one in told if isinstance(one, LiquidationOrder | TakeOver | Deleverage)]
     for decision in told:
         if isinstance(decision, LiquidationOrder) and decision.margin == group["margin"]:
             yield f"{decision.side} {full(decision.size)} {decision.symbol}:"
+            yield from (f"  {line}" for line in size_said(decision, group, planned))
             yield from (f"  {line}" for line in limit_said(decision, group))
         if isinstance(decision, CollateralLiquidation) and decision.margin == group["margin"]:
             yield f"{decision.pool} against {decision.collateral}:"

@@ -216,7 +216,13 @@ TOTALS = {
     "liquidator_shortfall_paid": Family(
         "What was paid of it, by who paid, in the asset.", ("market", "asset", "layer")
     ),
-    "liquidator_bad_debt": Family("What nobody paid of it, in the asset.", ("market", "asset")),
+    "liquidator_paid_for_positions": Family(
+        "What funds paid for positions that they took, beside every shortfall, in the asset.",
+        ("market", "asset"),
+    ),
+    "liquidator_bad_debt": Family(
+        "What nobody paid of a shortfall, in the asset.", ("market", "asset")
+    ),
     "liquidator_bad_debt_recovered": Family(
         "What of that was repaid later, in the asset.", ("market", "asset")
     ),
@@ -260,6 +266,9 @@ GAUGES = {
     ),
     "liquidator_bad_debt_unrealised": Family(
         "Negative equity at mark not booked yet, in the asset.", ("market", "asset")
+    ),
+    "liquidator_bad_debt_holes": Family(
+        "What of that accounts lack that are never liquidated, in the asset.", ("market", "asset")
     ),
     **{
         f"liquidator_pool_{name}": Family(f"{said}, in the asset.", ("pool", "asset"))

@@ -223,6 +223,7 @@ def _totals(engine: Engine) -> Samples:
     return {
         "liquidator_shortfall": _by_market(engine, ledger.shortfall),
         "liquidator_shortfall_paid": _paid(engine),
+        "liquidator_paid_for_positions": _of_takers(engine, ledger.paid_for_positions),
         "liquidator_bad_debt": _by_market(engine, ledger.bad_debt),
         "liquidator_bad_debt_recovered": _by_market(engine, ledger.recovered),
         "liquidator_bad_debt_written_off": _by_market(engine, ledger.written_off),
@@ -264,6 +265,7 @@ def _gauges(engine: Engine) -> Samples:
         "liquidator_gap_waiting_notional": {(numeraire,): book.gap_notional},
         "liquidator_bad_debt_outstanding": _by_market(engine, _outstanding(engine)),
         "liquidator_bad_debt_unrealised": _by_market(engine, book.unrealised),
+        "liquidator_bad_debt_holes": _of_takers(engine, book.holes),
         "liquidator_insurance_fund": _funds(engine),
         **_guards(engine),
         "liquidator_requirement_factor": {
@@ -373,3 +375,13 @@ def _by_market(
         found |= {(name, rule.asset): 0.0 for name, rule in rules.lending.pools.items()}
     found.update({(market, asset): float(value) for (asset, market), value in sums.items()})
     return found
+
+
+def _of_takers(engine: Engine, sums: Mapping[tuple[str, str], Decimal]) -> dict[Labels, float]:
+    """Turn sums of those who take positions into samples by (market, asset): 0 where there are
+    such, and nothing else is known."""
+    rules = engine.rules
+    takers = rules.profile.waterfall.takers if rules.profile is not None else ()
+    listed = rules.derivatives if takers else NOTHING_LISTED
+    found: dict[Labels, float] = {(name, one.settle): 0.0 for name, one in listed.items()}
+    return found | {(market, asset): float(value) for (asset, market), value in sums.items()}

@@ -20,7 +20,7 @@ from engine.money import ZERO, exact
 from engine.survey import survey
 from producers.course import Course
 from producers.report import amount, full, moment, table
-from producers.waterfall_tally import LAYERS, TAKERS, Booking, Taken, WaterfallTally
+from producers.waterfall_tally import TAKERS, Booking, Taken, WaterfallTally
 
 NOTHING = "—"
 
@@ -133,30 +133,32 @@ _COLUMN = {
 
 @exact
 def layers(bookings: Iterable[Booking]) -> list[dict[str, Any]]:
-    """Return what each layer paid of these shortfalls, by market, in the order of the waterfall;
-    `left_after` of all shortfalls of the market."""
-    found: dict[tuple[str, str, int, str], list[Decimal]] = {}
-    left: dict[tuple[str, str], Decimal] = {}
+    """Return what each layer paid of these shortfalls, by market, in the order in which they were
+    asked; `left_after` of all shortfalls of the market."""
+    markets: dict[Key, dict[tuple[str, str], list[Decimal]]] = {}
+    left: dict[Key, Decimal] = {}
     for booking in bookings:
-        market = (booking.asset, booking.market)
-        left[market] = left.get(market, ZERO) + booking.shortfall
+        key = (booking.asset, booking.market)
+        left[key] = left.get(key, ZERO) + booking.shortfall
+        asked = markets.setdefault(key, {})
         for one in booking.paid:
-            paid = found.setdefault((*market, LAYERS.index(one.layer), one.fund), [])
-            paid.append(one.paid)
+            asked.setdefault((one.layer, one.fund), []).append(one.paid)
     rows = []
-    for (asset, name, place, fund), paid in sorted(found.items()):
-        left[asset, name] -= sum(paid, ZERO)
-        rows.append(
-            {
-                "market": name,
-                "asset": asset,
-                "layer": LAYERS[place],
-                "fund": fund,
-                "payments": len(paid),
-                "paid": sum(paid, ZERO),
-                "left_after": left[asset, name],
-            }
-        )
+    for key, asked in sorted(markets.items()):
+        for (layer, fund), paid in asked.items():
+            left[key] -= sum(paid, ZERO)
+            rows.append(
+                {
+                    "market": key[1],
+                    "asset": key[0],
+                    "layer": layer,
+                    "fund": fund,
+                    "asked": len(paid),
+                    "payments": sum(1 for amount_paid in paid if amount_paid),
+                    "paid": sum(paid, ZERO),
+                    "left_after": left[key],
+                }
+            )
     return rows
 
 
@@ -377,12 +379,14 @@ def _takers(rows: Sequence[dict[str, Any]]) -> Table:
 def _layers(rows: Sequence[dict[str, Any]]) -> Table:
     made = table(
         "Layer by layer",
-        ["Market", "Asset", "Layer", "Payments", "Paid", "Left after it"],
+        ["Market", "Asset", "Layer", "Asked", "Payments", "Paid", "Left after it"],
         left=3,
+        caption="Asked: shortfalls that were not paid above it; one that then has nothing pays 0.",
     )
     for row in rows:
+        counts = (f"{row[name]:,}" for name in ("asked", "payments"))
         numbers = (amount(row[name]) for name in ("paid", "left_after"))
-        made.add_row(row["market"], row["asset"], _layer(row), f"{row['payments']:,}", *numbers)
+        made.add_row(row["market"], row["asset"], _layer(row), *counts, *numbers)
     return made
 
 

@@ -8,7 +8,7 @@ asked for in a market and what it filled. A number that the ledger keeps too is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, get_args
@@ -16,7 +16,9 @@ from typing import Literal, NamedTuple, get_args
 from engine import decisions as d
 from engine.core import Engine
 from engine.events import Event, Fill
+from engine.funds import payers
 from engine.money import ZERO, ceil_to, exact
+from engine.rules import Rules
 from producers.summary import outcome
 
 Taker = Literal["limit", "any_price", "netting", "fund", "backstop", "adl"]
@@ -25,7 +27,6 @@ account, the backstop's, a deleveraged counterparty."""
 TAKERS: tuple[Taker, ...] = get_args(Taker)
 
 Layer = Literal["fund", "reserve", "lenders", "open_interest", "winners"]
-LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 Order = d.LiquidationOrder | d.TakeOver | d.Deleverage
 Payment = d.FundDraw | d.ReserveDraw | d.LossSocialised | d.LossShared
@@ -44,7 +45,7 @@ class Paid(NamedTuple):
 @dataclass
 class Booking:
     """One shortfall of a liquidation in one market; `number` is 0 without a liquidation, `debt_id`
-    empty without bad debt."""
+    empty without bad debt. `waits` are the layers, in their order, that were not asked so far."""
 
     time: int
     account: str
@@ -57,11 +58,30 @@ class Booking:
     paid: list[Paid] = field(default_factory=list)
     bad_debt: Decimal = ZERO
     debt_id: str = ""
+    waits: list[tuple[Layer, str]] = field(default_factory=list)
 
     @property
     def left(self) -> Decimal:
         """What no layer has paid so far."""
         return self.paid[-1].remainder if self.paid else self.shortfall
+
+    def pay(self, layer: Layer, fund: str, capacity: Decimal, amount: Decimal) -> None:
+        """Have a layer pay: those above it that did not were asked, and could pay nothing."""
+        if (layer, fund) in self.waits:
+            place = self.waits.index((layer, fund))
+            self._pass(self.waits[:place])
+            del self.waits[: place + 1]
+        self.paid.append(Paid(layer, fund, capacity, amount, self.left - amount))
+
+    def leave(self, amount: Decimal, debt_id: str) -> None:
+        """Have an amount stay as bad debt: no layer could pay anything of it."""
+        self._pass(self.waits)
+        self.waits = []
+        self.bad_debt += amount
+        self.debt_id = debt_id
+
+    def _pass(self, layers: Sequence[tuple[Layer, str]]) -> None:
+        self.paid += [Paid(layer, fund, ZERO, ZERO, self.left) for layer, fund in layers]
 
 
 @dataclass
@@ -92,6 +112,22 @@ class Life:
     margin: str
     reason: str
     ended: str = ""
+
+
+def layers_of(rules: Rules, market: str) -> Iterator[tuple[Layer, str]]:
+    """Yield the layers, and of a fund its name, that are asked for a shortfall in a market."""
+    lending, funds = rules.lending, payers(rules, market)
+    if lending is not None and market in lending.pools:
+        for layer in lending.bad_debt.charge:
+            if layer == "fund":
+                yield from (("fund", name) for name in funds)
+            else:
+                yield layer, ""
+        return
+    yield from (("fund", name) for name in funds)
+    socialised = rules.in_force.waterfall.socialised
+    if socialised and market in rules.derivatives:
+        yield socialised, ""
 
 
 def layer_of(decision: Payment) -> Layer:
@@ -135,12 +171,14 @@ class WaterfallTally:
         open_booking: Booking | None = None
         for decision in decisions:
             if isinstance(decision, d.Shortfall):
-                open_booking = self._booked(decision)
+                open_booking = self._booked(engine.rules, decision)
             elif isinstance(decision, Payment) and open_booking is not None:
-                self._paid(open_booking, decision)
+                fund = decision.fund if isinstance(decision, d.FundDraw) else ""
+                layer = layer_of(decision)
+                open_booking.pay(layer, fund, decision.capacity, decision.amount)
             elif isinstance(decision, d.BadDebt) and open_booking is not None:
-                open_booking.bad_debt += decision.amount
-                open_booking.debt_id, open_booking.cause = decision.id, decision.cause
+                open_booking.leave(decision.amount, decision.id)
+                open_booking.cause = decision.cause
             elif self._counts(decision):
                 self._about(engine, decision)
 
@@ -178,7 +216,7 @@ class WaterfallTally:
         taken.notional += abs(instrument.value(size, fill.price, unit))
         taken.forgone += ceil_to(asked.forgone * size, unit, asked.size)
 
-    def _booked(self, decision: d.Shortfall) -> Booking | None:
+    def _booked(self, rules: Rules, decision: d.Shortfall) -> Booking | None:
         if not self._counts(decision):
             return None
         life = self.lives.get((decision.account, decision.number))
@@ -191,15 +229,10 @@ class WaterfallTally:
             market=decision.market,
             shortfall=decision.amount,
             cause=life.reason if life is not None else "negative_balance",
+            waits=list(layers_of(rules, decision.market)),
         )
         self.bookings.append(booking)
         return booking
-
-    def _paid(self, booking: Booking, decision: Payment) -> None:
-        remainder = booking.left - decision.amount
-        fund = decision.fund if isinstance(decision, d.FundDraw) else ""
-        layer = layer_of(decision)
-        booking.paid.append(Paid(layer, fund, decision.capacity, decision.amount, remainder))
 
 
 def _forgone(engine: Engine, order: Order) -> Decimal:

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import re
 from decimal import Decimal as D
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import fields
+from rich.console import Console
 
 from consumers import compare, market
 from consumers.cli import main
-from consumers.costs import Costs
+from consumers.costs import Costs, Outcome
 from consumers.crashes import CRASHES, LUNA
 from consumers.demo import Embedded, Pace
 from consumers.market import Scene, World
@@ -363,6 +366,20 @@ def test_the_command_prints_a_table_for_each_rule(short):
     assert called.exit_code == 0, called.output
     for word in (*compare.TITLES.values(), "120 accounts, seed 1", "leverage", "portion"):
         assert word in called.output
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_word_of_a_heading_is_broken(width: int, capsys):
+    outcome = Outcome(**{field.name: D(1_033_000_000) for field in fields(Outcome)})
+    rows = [compare.Row(policy.rule, policy.name, outcome, 1.0) for policy in POLICIES]
+    for rule, title in compare.TITLES.items():
+        out = Console(width=width)
+        for made in compare._tables(title, [row for row in rows if row.rule == rule], width):
+            out.print(made)
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines())) <= width
+        for word in " ".join(["Policy", *compare.COLUMNS[rule].values()]).split():
+            assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said), word
 
 
 def test_the_command_writes_json_of_one_rule(short):

@@ -23,10 +23,13 @@ from engine.decisions import (
 )
 from engine.events import AnyEvent
 from engine.money import exact
+from engine.waterfall_profile import Waterfall
 from producers import explanation, report
 from producers.event_log import EventLogWriter
 from producers.explanation import Ask
 from tests.histories import History
+from tests.story import only
+from tests.test_takers import FUND, venue
 
 LIMITS: dict[type, str] = {
     LiquidationOrder: "limit_price",
@@ -123,3 +126,30 @@ def test_a_name_that_is_none_is_told() -> None:
     for name in ("", "alice", "alice:1:1", "alice:one:1:BTC-PERP", "a:1:1:B:C"):
         with pytest.raises(explain.NotFound, match="is not account:number:attempt:symbol"):
             Story(name)
+
+
+@pytest.mark.parametrize(
+    ("whole", "said"),
+    [
+        ("10", ["size: the whole leg, 10", "of which go 4 to the insurance fund, 6 to the market"]),
+        ("20", ["size: 10 of 20 (a part)", "of which go 4 to the insurance fund, 6 to the market"]),
+    ],
+)
+def test_a_size_that_takers_reduced_is_not_said_to_be_that_of_the_rule(
+    whole: str, said: list[str]
+) -> None:
+    decided = venue(FUND).price("X", "80")
+    order = only(LiquidationOrder, decided)
+    found = {"legs": [{"symbol": "X", "size": Decimal(whole)}], "rules": {"sizing": "a part"}}
+    course = [(0, one) for one in decided]
+    lines = list(explanation.size_said(order, found, explanation.planned_with(order, course)))
+    assert lines == [said[0], f"{said[1]}; this one: 6"]
+    transfer = only(TakeOver, decided)
+    lines = list(explanation.size_said(transfer, found, explanation.planned_with(transfer, course)))
+    assert lines == [said[0], f"{said[1]}; this one: 4"]
+
+
+def test_a_whole_leg_to_one_taker_needs_no_word() -> None:
+    order = only(LiquidationOrder, venue(Waterfall()).price("X", "80"))
+    found = {"legs": [{"symbol": "X", "size": Decimal(10)}], "rules": {"sizing": "a part"}}
+    assert list(explanation.size_said(order, found, [order])) == []

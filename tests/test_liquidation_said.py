@@ -121,7 +121,7 @@ def test_every_rule_of_who_pays_that_is_given_is_said() -> None:
     )
     assert said["Deleveraging"] == (
         "from the highest leverage down, at the mark, while the fund is more than 0.3 below its "
-        "peak of 8 h, until less than 0.25"
+        "peak of 8 h, until no more than 0.25"
     )
     assert said["A shortfall is paid by"] == (
         "the fund of its group (x) if it holds all of it, then the venue's, then the day's "

@@ -186,7 +186,7 @@ FAULTS = [
     (TOP, TOP + "liquidation = { order_ttl = 1 }\n",
      "liquidation: order_ttl 1 µs not in a millisecond to an hour"),
     (TOP, TOP + 'liquidation = { price = { rule = "fillable", adjustment = -1, spread = 1 } }\n',
-     "liquidation: price: adjustment -1 not in [0, 100)"),
+     "liquidation: price: adjustment -1 not in (0, 100)"),
 ]  # fmt: skip
 
 

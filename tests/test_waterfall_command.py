@@ -161,12 +161,32 @@ def test_funds_have_names_and_others_share(tmp_path: Path) -> None:
     layers = [(row["layer"], row["fund"], row["paid"]) for row in found["layers"]]
     assert layers == [("fund", "BTCUSDT", "60"), ("open_interest", "", "44.45")]
     text = said(path)
-    assert re.search(r'│ BTCUSDT │ USDT  │ fund "BTCUSDT" +│ +1 │ 60.00 │ +44.45 │', text)
+    assert re.search(r'│ BTCUSDT │ USDT  │ fund "BTCUSDT" +│ +1 │ +1 │ 60.00 │ +44.45 │', text)
     one = said(path, "--liquidation", "alice:1")
     assert re.search(r'│ fund "BTCUSDT" +│ +60 │ +60 │ 44.45 │', one)
     assert re.search(r"│ open interest +│ +3,100 │ 44.45 │ +0 │", one)
     assert re.search(r"│   bob cross +│ +— │ 44.45 │ +— │", one)
     assert "BTCUSDT: shortfall 104.45 USDT = fund 60 + other accounts 44.45 + bad debt 0." in one
+
+
+def test_a_layer_that_has_nothing_was_asked_all_the_same(tmp_path: Path) -> None:
+    rules = Waterfall(fund=FundRule(by="market", then_venue=True), socialised="winners")
+    machine, story = venue(rules)
+    bankruptcy(story)
+    path = written(machine, tmp_path / "log")
+    (shortfall,) = json.loads(said(path, "--json"))["shortfalls"]
+    layers = [tuple(layer.values()) for layer in shortfall["layers"]]
+    assert layers[:2] == [
+        ("fund", "BTCUSDT", "0", "0", "104.45"),
+        ("fund", "", "60", "60", "44.45"),
+    ]
+    # Bob won enough to bear the rest, so nobody below him was asked.
+    assert [layer[0] for layer in layers[2:]] == ["winners"]
+    rows = json.loads(said(path, "--json"))["layers"]
+    told = [(row["layer"], row["fund"], row["asked"], row["payments"]) for row in rows]
+    assert told == [("fund", "BTCUSDT", 1, 0), ("fund", "", 1, 1), ("winners", "", 1, 1)]
+    one = said(path, "--liquidation", "alice:1")
+    assert re.search(r'│ fund "BTCUSDT" +│ +0 │ +0 │ 104.45 │', one)
 
 
 def test_what_is_recovered_and_written_off_is_outstanding_no_more(tmp_path: Path) -> None:
@@ -209,7 +229,7 @@ def _layers_add_up(tally: WaterfallTally) -> None:
     for booking in tally.bookings:
         left = booking.shortfall
         for one in booking.paid:
-            assert D(0) < one.paid <= one.capacity
+            assert D(0) <= one.paid == min(left, one.capacity)
             assert one.remainder == left - one.paid >= 0
             left = one.remainder
         assert left == booking.left == booking.bad_debt
@@ -219,7 +239,7 @@ def test_the_histories_lose_something_in_several_ways() -> None:
     layers, debts = set(), 0
     for seed in range(60):
         _, tally = _told([event for event, _ in History(seed)])
-        layers |= {one.layer for booking in tally.bookings for one in booking.paid}
+        layers |= {one.layer for booking in tally.bookings for one in booking.paid if one.paid}
         debts += sum(booking.bad_debt > 0 for booking in tally.bookings)
         if layers >= {"fund", "lenders"} and debts:
             return

@@ -11,7 +11,7 @@ from engine import events as e
 from engine.liquidation_profile import Fuses, LiquidationRule
 from engine.waterfall_profile import Backstop, Deleveraging, FundRule, Waterfall
 from producers.metrics import Metrics
-from tests.story import of
+from tests.story import of, only
 from tests.test_metrics import Samples, labels, shown
 from tests.waterfall_story import MARKET, Recorder, bankruptcy, treasury, venue
 
@@ -71,13 +71,37 @@ def test_bad_debt_is_outstanding_recovered_or_written_off_and_closes_the_gate() 
     assert found["liquidator_withdrawal_gate_closed"][gate] == 0
 
 
+def test_what_the_fund_pays_for_positions_and_what_it_then_lacks_are_shown() -> None:
+    rules = Waterfall(takers=("fund",), fund_account="fund")
+    machine, story = venue(rules)
+    story.tell(e.AccountOpened, account="fund", role="fund")
+    story.deposit("fund", "USDT", "1")
+    before = scrape(machine)
+    assert before["liquidator_paid_for_positions_total"][AT] == 0
+    assert before["liquidator_bad_debt_holes"][AT] == 0
+    asked = only(d.TakeOver, story.price("BTCUSDT", "8900"))
+    size, price = str(asked.size), str(asked.price)
+    story.fill("fund", "BTCUSDT", size, price)
+    story.fill("alice", "BTCUSDT", f"-{size}", price, order_id=asked.order_id)
+    paid = only(d.PositionPaid, machine.told[-1][1]).amount
+    assert paid == asked.size * (asked.price - 8900)
+    assert scrape(machine)["liquidator_paid_for_positions_total"][AT] == float(paid)
+    # The fund's account holds what it took at 9,000 with 1 and what it was paid.
+    story.price("BTCUSDT", "8000")
+    hole = asked.size * 900 - 1
+    found = scrape(machine)
+    assert found["liquidator_bad_debt_holes"][AT] == float(hole)
+    assert found["liquidator_bad_debt_unrealised"][AT] >= float(hole)
+
+
 def test_without_the_rules_nothing_of_them_is_shown() -> None:
     machine, story = venue(Waterfall())
     bankruptcy(story)
     found = scrape(machine)
     for name in ("withdrawal_gate_closed", "price_held", "forced_flow_ratio"):
         assert f"liquidator_{name}" not in found
-    assert "liquidator_transfer_notional_total" not in found
+    for name in ("transfer_notional_total", "paid_for_positions_total", "bad_debt_holes"):
+        assert f"liquidator_{name}" not in found
     layers = {dict(at)["layer"] for at in found["liquidator_shortfall_paid_total"]}
     assert layers == {"fund"}
 
