@@ -22,7 +22,8 @@ from engine.decisions import (
 )
 from engine.events import Event
 from producers import arithmetic, explanation, report
-from producers.explanation import Ask, Explanation, Transfer
+from producers.explanation import Ask, Explanation
+from producers.order_size import Transfer
 
 
 class NotFound(LookupError):

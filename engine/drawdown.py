@@ -84,7 +84,7 @@ def followed(
 
 
 def _rule(rules: Rules) -> Drawdown | None:
-    adl = rules.in_force.waterfall.adl
+    adl = rules.profile.waterfall.adl if rules.profile is not None else None
     return None if adl is None else adl.drawdown
 
 

@@ -36,6 +36,8 @@ def state_of(engine: Engine, group: Group, health: Health | None) -> str:
         return "unpriced"
     if group.account.gap_since is not None:
         return "gap"
+    if group.account.protected:
+        return "exempt"
     return "called" if group.called else "healthy"
 
 

@@ -155,10 +155,14 @@ def loss_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
         for name in LOSSES
         if name not in SELDOM or any(any(getattr(of.ledger, name).values()) for of in engines)
     ]
+    lacking = [[glance.unrealised for glance in surveys]]
     columns = ["Market", "Asset", *(LOSSES[name] for name in shown), "Unrealised"]
-    made = table(
-        "Losses", columns, left=2, caption="Unrealised: negative equity at mark, not booked yet."
-    )
+    caption = "Unrealised: negative equity at mark, not booked yet."
+    if any(glance.holes for glance in surveys):
+        lacking.append([glance.holes for glance in surveys])
+        columns.append("Of it holes")
+        caption += " Holes: that of accounts that are never liquidated."
+    made = table("Losses", columns, left=2, caption=caption)
     keys = {key for engine in engines for key in engine.ledger.shortfall}
     keys |= {key for glance in surveys for key in glance.unrealised}
     for asset, market in sorted(keys):
@@ -166,7 +170,8 @@ def loss_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
             sum((getattr(engine.ledger, name)[asset, market] for engine in engines), ZERO)
             for name in shown
         ]
-        sums.append(sum((glance.unrealised.get((asset, market), ZERO) for glance in surveys), ZERO))
+        for of in lacking:
+            sums.append(sum((by_market.get((asset, market), ZERO) for by_market in of), ZERO))
         made.add_row(market, asset, *(amount(total) for total in sums))
     return made
 
@@ -205,6 +210,8 @@ def book_table(lines: Sequence[Line], limit: int) -> Table:
     rest, lent = len(lines) - limit, any(line.health and line.health.loans for line in lines)
     columns = ["Account", "Margin", "State", "Equity", "Margin equity", "Maintenance", "Used"]
     caption = "Used is maintenance as a part of margin equity; liquidation starts beyond 100 %."
+    if any(line.state == "exempt" for line in lines):
+        caption += " Exempt: its role is never liquidated."
     if lent:
         caption += " Health is its inverse, of groups that owe a pool."
     made = table(

@@ -38,8 +38,9 @@ from engine.margin import level
 from engine.money import RATE_STEP, ceil_to, exact
 from engine.weights import weight
 from producers import arithmetic, loan_report
-from producers.explanation import health_said, limit_said, size_said
+from producers.explanation import health_said, limit_said
 from producers.loan_outlook import outlook
+from producers.order_size import size_said
 from producers.report import amount, full, percent, table
 from producers.requirement_steps import initial_steps, weight_said
 

@@ -3,6 +3,7 @@
 from decimal import Decimal as D
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,8 @@ from engine import decisions, events, state
 from engine.drawdown import NO_HISTORY, FundHistory, begins, deleverages, ends, followed
 from engine.instruments import Perpetual
 from engine.waterfall_profile import HOUR, Deleveraging, Drawdown, FundRule, Waterfall
-from tests.story import Story, WholeEngine, engine_of, of
+from tests.story import USDT, Machine, Story, WholeEngine, engine_of, of
+from tests.twin import Twin
 
 RULE = Drawdown()
 X = Perpetual("X", "USDT", 3, 1, D("0.1"), D("0.001"), D(10**6), taker_fee=D(0))
@@ -180,3 +182,12 @@ def test_the_history_of_the_fund_is_state():
 
 def test_without_the_rule_nothing_is_remembered():
     assert engine_of(story_of(drawdown=None)).ledger.histories == {}
+
+
+@pytest.mark.parametrize("machine", [WholeEngine, Twin])
+def test_a_fund_may_be_filled_before_there_is_a_profile(machine: type[Machine]) -> None:
+    story = Story(machine())
+    story.tell(events.InstrumentListed, instrument=USDT)
+    moved = story.tell(events.FundMoved, shard=0, asset="USDT", amount=D(5))
+    assert not of(decisions.Refused, moved)
+    assert story.machine.ledger("fund") == {"USDT": 5}

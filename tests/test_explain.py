@@ -27,6 +27,7 @@ from engine.waterfall_profile import Waterfall
 from producers import explanation, report
 from producers.event_log import EventLogWriter
 from producers.explanation import Ask
+from producers.order_size import planned_with, size_said
 from tests.histories import History
 from tests.story import only
 from tests.test_takers import FUND, venue
@@ -142,14 +143,14 @@ def test_a_size_that_takers_reduced_is_not_said_to_be_that_of_the_rule(
     order = only(LiquidationOrder, decided)
     found = {"legs": [{"symbol": "X", "size": Decimal(whole)}], "rules": {"sizing": "a part"}}
     course = [(0, one) for one in decided]
-    lines = list(explanation.size_said(order, found, explanation.planned_with(order, course)))
+    lines = list(size_said(order, found, planned_with(order, course)))
     assert lines == [said[0], f"{said[1]}; this one: 6"]
     transfer = only(TakeOver, decided)
-    lines = list(explanation.size_said(transfer, found, explanation.planned_with(transfer, course)))
+    lines = list(size_said(transfer, found, planned_with(transfer, course)))
     assert lines == [said[0], f"{said[1]}; this one: 4"]
 
 
 def test_a_whole_leg_to_one_taker_needs_no_word() -> None:
     order = only(LiquidationOrder, venue(Waterfall()).price("X", "80"))
     found = {"legs": [{"symbol": "X", "size": Decimal(10)}], "rules": {"sizing": "a part"}}
-    assert list(explanation.size_said(order, found, [order])) == []
+    assert list(size_said(order, found, [order])) == []
