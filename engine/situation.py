@@ -364,8 +364,9 @@ def thresholds_of(situation: Situation, group: Group, rules: Rules) -> Threshold
             elif group.open_orders:
                 rise = min(rise, float(profile.cancel_orders.at))
         return Thresholds(rise, fall)
-    if reason == "breach" and situation.indebted and not situation.live:
-        # What can be seized, what is lost, and in which order: all of it goes by prices.
+    if reason == "breach" and (situation.indebted or situation.auctions) and not situation.live:
+        # What can be seized, what is lost, and in which order: all of it goes by prices. So does
+        # whether a group that is restored, and stays for its auctions, still is.
         return Thresholds(math.nan, math.inf)
     if reason == "breach" and (situation.orders_live or not situation.live):
         return Thresholds(_critical_ratio(situation, rules), _stop_ratio(situation, rules))

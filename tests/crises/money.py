@@ -162,11 +162,19 @@ def shares_add_up(engine: Engine, decided: Decided) -> None:
 
 
 def nobody_is_charged_below_zero(engine: Engine, decided: Decided) -> None:
-    """A socialised charge takes no account below zero, and no lender's supply."""
+    """A socialised charge takes no account below zero, and no lender's supply.
+
+    What is set off after it in the same event may cost a unit of each pool.
+    """
     for one in decided:
         if isinstance(one, d.LossCharged):
             state = engine.health_of(engine.group_of(one.account, one.margin))
             assert state is not None, one
-            assert state.equity >= 0, (one, state.equity)
+            names = (one.account, one.margin)
+            after = [it for it in decided if isinstance(it, d.SetOff)]
+            after = [it for it in after if (it.account, it.margin) == names]
+            price = state.prices.get(one.asset) or engine.price_of(one.asset)
+            unit = engine.rules.assets[one.asset].unit
+            assert state.equity >= -2 * len(after) * unit * price, (one, state.equity)
         elif isinstance(one, d.LossSocialised):
             assert 0 < one.after < one.before, one
