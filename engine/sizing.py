@@ -5,6 +5,7 @@ Sizes are unsigned. The formulas stand in docs/semantics.md, 11.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -56,26 +57,63 @@ def reduce(
     """Return how much of a leg, given as a whole, is to be closed, and what is left then."""
     if isinstance(sizing, LowerTier | Portion):
         part = part._replace(size=_part_of(part.leg, sizing, rules))
-    after = without(part, now, rules, markets)
-    if not isinstance(sizing, LeastReduction):
-        return part, after
-    low = _Look(0, goal.missed_by(now, rules, markets), now)
-    high = _Look(_lots(part.leg, rules), goal.missed_by(after, rules, markets), after)
-    if low.missed_by <= 0 or high.missed_by > 0:
-        return part, after
-    return _fewest(part, now, low, high, goal, rules, markets)
+    if isinstance(sizing, LeastReduction):
+        found = _least(part, now, goal, rules, markets)
+        return _lots_of(part, found.lots, rules), found.after
+    return part, without(part, now, rules, markets)
 
 
-def _fewest(
-    part: Part,
-    now: Projection,
-    low: _Look,
-    high: _Look,
-    goal: Goal,
-    rules: Rules,
-    markets: Markets,
-) -> tuple[Part, Projection]:
-    """Return the part of a leg such that its lots meet the goal and one less does not.
+def _least(part: Part, now: Projection, goal: Goal, rules: Rules, markets: Markets) -> _Look:
+    """Return the fewest lots of a leg that meet the goal; where none do, the whole leg, or of a
+    portfolio's those that leave least lacking.
+
+    What is lacking may fall and rise again: where a bracket ends that needs more than closing
+    costs, and where a portfolio's leg is a hedge, or begins to be one.
+    """
+
+    def look(lots: int) -> _Look:
+        after = without(_lots_of(part, lots, rules), now, rules, markets)
+        return _Look(lots, goal.missed_by(after, rules, markets), after)
+
+    nothing = low = _Look(0, goal.missed_by(now, rules, markets), now)
+    if nothing.missed_by <= 0:
+        return look(_lots(part.leg, rules))
+    for lots in _ends(part.leg, rules):
+        high = look(lots)
+        if high.missed_by <= 0:
+            return _fewest(low, high, look)
+        low = high
+    if rules.portfolio_of(part.leg.symbol) is None:
+        return high
+    best = look(_turning_point(high.lots, look))
+    return _fewest(nothing, best, look) if best.missed_by <= 0 else best
+
+
+def _ends(leg: LegHealth, rules: Rules) -> list[int]:
+    """Return the lots after which the slope of a leg's requirement is another, the whole leg last:
+    those that take it down to the next bracket, to the one below it, and so on."""
+    whole, lot = _lots(leg, rules), rules.derivatives[leg.symbol].lot
+    ends = [int(size / lot) for size in _to_lower_tiers(leg, rules)]
+    return [*(lots for lots in ends if lots < whole), whole]
+
+
+def _turning_point(whole: int, look: Callable[[int], _Look]) -> int:
+    """Return the fewest lots, at least one, after which one more leaves no less lacking, all of
+    them if there is none."""
+    if whole == 1 or look(whole - 1).missed_by > look(whole).missed_by:
+        return whole
+    low, high = 1, whole
+    while low < high:
+        lots = (low + high) // 2
+        if look(lots + 1).missed_by < look(lots).missed_by:
+            low = lots + 1
+        else:
+            high = lots
+    return low
+
+
+def _fewest(low: _Look, high: _Look, look: Callable[[int], _Look]) -> _Look:
+    """Return lots that meet the goal where one less does not.
 
     Between `low`, which misses it, and `high`, which meets it: twice where a straight line would
     meet it, then once the middle, and again.
@@ -88,13 +126,16 @@ def _fewest(
             lots = min(high.lots - 1, low.lots + int(met))
         else:
             lots = low.lots + span // 2
-        size = lots * rules.derivatives[part.leg.symbol].lot
-        after = without(part._replace(size=size), now, rules, markets)
-        look = _Look(lots, goal.missed_by(after, rules, markets), after)
-        low, high = (look, high) if look.missed_by > 0 else (low, look)
-    if high.lots < _lots(part.leg, rules):
-        part = part._replace(size=high.lots * rules.derivatives[part.leg.symbol].lot)
-    return part, high.after
+        found = look(lots)
+        low, high = (found, high) if found.missed_by > 0 else (low, found)
+    return high
+
+
+def _lots_of(part: Part, lots: int, rules: Rules) -> Part:
+    """Return so many lots of a leg, given as a whole."""
+    if lots >= _lots(part.leg, rules):
+        return part
+    return part._replace(size=lots * rules.derivatives[part.leg.symbol].lot)
 
 
 def _lots(leg: LegHealth, rules: Rules) -> int:
@@ -105,7 +146,7 @@ def _lots(leg: LegHealth, rules: Rules) -> int:
 def _part_of(leg: LegHealth, sizing: LowerTier | Portion, rules: Rules) -> Decimal:
     size, lot = abs(leg.size), rules.derivatives[leg.symbol].lot
     if isinstance(sizing, LowerTier):
-        part = _to_lower_tier(leg, rules)
+        part = next(_to_lower_tiers(leg, rules), size)
     else:
         part = _portion(leg, sizing, lot)
     return size if size - part < lot else part
@@ -119,19 +160,19 @@ def _portion(leg: LegHealth, sizing: Portion, lot: Decimal) -> Decimal:
     return max(floor_to(abs(leg.size) * wanted, lot, leg.notional), lot)
 
 
-def _to_lower_tier(leg: LegHealth, rules: Rules) -> Decimal:
-    """Return the fewest lots that take a leg at the mark to the bracket below its own, all of it in
-    the lowest."""
-    size = abs(leg.size)
+def _to_lower_tiers(leg: LegHealth, rules: Rules) -> Iterator[Decimal]:
+    """Yield the fewest lots that take a leg at the mark to the bracket below its own, to the one
+    below that, and so on to the lowest; none of a portfolio's leg."""
     if rules.portfolio_of(leg.symbol) is not None:
-        return size
-    instrument, unit = rules.derivatives[leg.symbol], rules.assets[leg.settle].unit
-    curve = rules.curve(leg.symbol).brackets
+        return
+    size, unit = abs(leg.size), rules.assets[leg.settle].unit
+    instrument, curve = rules.derivatives[leg.symbol], rules.curve(leg.symbol).brackets
     place = curve.bracket(exposure(instrument, leg.size, leg.mark, leg.notional))
-    if place == 0:
-        return size
-    contract, cap = instrument.multiplier, curve.caps[place - 1]
-    if instrument.inverse:
-        return ceil_to(size * contract - floor_to(cap, unit) * leg.mark, instrument.lot, contract)
-    contract *= ONE if curve.by_size else leg.mark
-    return ceil_to(size * contract - cap, instrument.lot, contract)
+    contract = instrument.multiplier
+    for cap in reversed(curve.caps[:place]):
+        if instrument.inverse:
+            beyond = size * contract - floor_to(cap, unit) * leg.mark
+            yield ceil_to(beyond, instrument.lot, contract)
+        else:
+            each = contract * (ONE if curve.by_size else leg.mark)
+            yield ceil_to(size * each - cap, instrument.lot, each)

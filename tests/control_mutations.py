@@ -55,15 +55,15 @@ _SIZES = (
     Mutation(
         "a lot more than suffices",
         "sizing",
-        "part = part._replace(size=high.lots *",
-        "part = part._replace(size=(high.lots + 1) *",
+        "return part._replace(size=lots *",
+        "return part._replace(size=(lots + 1) *",
         "test_sizing::test_a_shortage_is_covered_as_drift_covers_it",
     ),
     Mutation(
         "not down to the lower bracket",
         "sizing",
-        "curve.caps[place - 1]",
-        "curve.caps[place]",
+        "curve.caps[:place]",
+        "curve.caps[1 : place + 1]",
         "test_sizing::test_never_more_than_a_leg_and_never_less_than_a_lot_is_left_of_it",
     ),
     Mutation(

@@ -12,7 +12,7 @@ from consumers import profiles
 from engine import decisions as d
 from engine import events as e
 from engine.instruments import Future, Option, Perpetual
-from engine.liquidation_profile import LiquidationRule
+from engine.liquidation_profile import LeastReduction, LiquidationRule
 from engine.margin import health
 from engine.money import EXACT
 from engine.pricing import fee_rate
@@ -90,6 +90,23 @@ def test_a_long_call_that_hedges_a_short_perpetual_stays():
     assert liquidated({"PERP": "-2", "CALL": "1"}, "9.5", legs="cost")[0] == ("PERP", D(2))
     # Short 3 with one call needs 20, and 10 without the perpetual: that is enough.
     assert liquidated({"PERP": "-3", "CALL": "1"}, "15", legs="cost") == [("PERP", D(3))]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_leg_beyond_its_hedge_is_reduced_as_far_as_needed(sign: int):
+    """Four more on one side need 40, and 44 to stop. Without the ten, 60 are needed, without the
+    six 100; but each unit of the ten frees 11 for a fee of 0.1, down to the hedge: 14 ÷ 10.9 =
+    1.28, up to a lot."""
+    book = {"PERP": str(10 * sign), "FUT": str(-6 * sign)}
+    rules = {"legs": "cost", "sizing": LeastReduction(), "fee_rate": D(0)}
+    assert liquidated(book, "30", **rules) == [("PERP", D("-1.3") * sign)]
+
+
+def test_where_no_size_is_enough_a_leg_is_reduced_to_its_hedge_before_another_goes():
+    """Four units cost fees of 40.4, more than there is: the ten go down to the six they hedge."""
+    book = {"PERP": "10", "FUT": "-6"}
+    rules = {"legs": "cost", "sizing": LeastReduction(), "fee_rate": D("0.1")}
+    assert liquidated(book, "0.2", **rules)[0] == ("PERP", D(-4))
 
 
 @pytest.mark.parametrize("seed_rule", [None, "deribit-portfolio", "okx-portfolio"])

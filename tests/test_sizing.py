@@ -62,6 +62,23 @@ def test_a_leg_that_closing_would_not_heal_is_closed_whole():
     assert not plan.partial
 
 
+@pytest.mark.parametrize("size", ["10", "-10"])
+@pytest.mark.parametrize(("part", "closed"), [("0.9", "1.38"), ("0.7", "4.13"), ("0.6", "10")])
+def test_a_bracket_less_is_enough_where_closing_all_is_not(size, part, closed):
+    """Of 1,000 the half beyond 500 frees 20 %, the rest 2 %, for fees of 12 %. Lacking 11 of 110,
+    11 ÷ 8 lots are enough, of 33 there 33 ÷ 8; 40 are all that the upper half frees beyond its
+    fees, and 44 nothing heals."""
+    caps = (("500", "0.02"), ("100000", "0.2"))
+    steps = tuple(
+        Bracket(D(cap), initial_rate=D(1), maintenance_rate=D(rate)) for cap, rate in caps
+    )
+    found = one_leg(
+        structs.replace(LEAST, fee_rate=D("0.11")), size, part,
+        requirements={"*": Requirement(steps)},
+    )  # fmt: skip
+    assert [order.size for order in found.plan().orders] == [D(closed)]
+
+
 def test_of_two_legs_the_first_goes_whole_and_the_second_as_far_as_needed():
     """Legs of 1,000 and 500: the first frees 100 − 10 of fees of a shortage of 99, the second needs
     one more lot for the 9 left: 9 ÷ 9 = 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -205,21 +206,38 @@ def _size(
 
 
 def _least(world: World, left: Group, leg: LegHealth, enough: Fraction, rate: Fraction) -> Fraction:
-    """Return the fewest lots that meet the goal, all of them where all do not."""
+    """Return the fewest lots that meet the goal; where none do, all of them, or of a portfolio's
+    leg those after which one more makes it no better."""
     size, lot = abs(leg.leg.size), world.contracts[leg.symbol].lot
     lots = max(1, int(floor(size, lot) / lot))
 
     def missing(count: int) -> Fraction:
         after = copy_of(left)
         if count:
-            closed = size if count == lots else count * lot
+            closed = size if count >= lots else count * lot
             _close(world, after, Part(leg, closed, rate))
         return shortage(world, after) - enough
 
-    low, high, looks = 0, lots, 0
-    at_low, at_high = missing(low), missing(high)
-    if at_low <= 0 or at_high > 0:
+    if missing(0) <= 0:
         return size
+    reached = 0
+    for end in [*_ends(world, leg, lots), lots]:
+        if missing(end) <= 0:
+            found = _between(reached, end, missing)
+            break
+        reached = end
+    else:
+        found = lots
+        if _curve_of(world, leg) is None:
+            found = _best(lots, missing)
+            if missing(found) <= 0:
+                found = _between(0, found, missing)
+    return size if found >= lots else found * lot
+
+
+def _between(low: int, high: int, missing: Callable[[int], Fraction]) -> int:
+    """Return so many lots that meet the goal where one less does not."""
+    at_low, at_high, looks = missing(low), missing(high), 0
     while high - low > 1:
         looks += 1
         middle = (low + high) // 2
@@ -230,7 +248,21 @@ def _least(world: World, left: Group, leg: LegHealth, enough: Fraction, rate: Fr
             high, at_high = middle, found
         else:
             low, at_low = middle, found
-    return size if high == lots else high * lot
+    return high
+
+
+def _best(lots: int, missing: Callable[[int], Fraction]) -> int:
+    """Return after how many lots one more makes it no better."""
+    if lots == 1 or missing(lots - 1) > missing(lots):
+        return lots
+    low, high = 1, lots
+    while low < high:
+        middle = (low + high) // 2
+        if missing(middle + 1) < missing(middle):
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def ceil_of(number: Fraction) -> int:
@@ -238,23 +270,42 @@ def ceil_of(number: Fraction) -> int:
     return int(ceil(number, ONE))
 
 
+def _curve_of(world: World, leg: LegHealth) -> Requirement | None:
+    """Return the rule of a leg by brackets, none of a portfolio's."""
+    rule = world.rules.rule_of(leg.symbol, world.contracts[leg.symbol])
+    return rule if isinstance(rule, Requirement) else None
+
+
+def _ends(world: World, leg: LegHealth, lots: int) -> list[int]:
+    """Return after how many lots each lower bracket is reached, short of the whole leg."""
+    rule, lot = _curve_of(world, leg), world.contracts[leg.symbol].lot
+    if rule is None:
+        return []
+    place = _place(rule.brackets, _measured(world, rule, leg, abs(leg.leg.size)))
+    sizes = [_down_to(world, rule, leg, below) for below in reversed(range(place))]
+    return [int(size / lot) for size in sizes if int(size / lot) < lots]
+
+
 def _lower_tier(world: World, leg: LegHealth) -> Fraction:
-    terms, size = world.contracts[leg.symbol], abs(leg.leg.size)
-    rule = world.rules.rule_of(leg.symbol, terms)
-    if not isinstance(rule, Requirement):
+    rule, size = _curve_of(world, leg), abs(leg.leg.size)
+    if rule is None:
         return size
     place = _place(rule.brackets, _measured(world, rule, leg, size))
-    if place == 0:
-        return size
-    cap = Fraction(rule.brackets[place - 1].cap)
-    below, above = 0, ceil_of(size / terms.lot)
+    return _down_to(world, rule, leg, place - 1) if place else size
+
+
+def _down_to(world: World, rule: Requirement, leg: LegHealth, place: int) -> Fraction:
+    """Return the fewest lots that take a leg down to a bracket, the whole leg if that is less."""
+    size, lot = abs(leg.leg.size), world.contracts[leg.symbol].lot
+    cap = Fraction(rule.brackets[place].cap)
+    below, above = 0, ceil_of(size / lot)
     while above - below > 1:
         middle = (below + above) // 2
-        if _measured(world, rule, leg, size - middle * terms.lot) <= cap:
+        if _measured(world, rule, leg, size - middle * lot) <= cap:
             above = middle
         else:
             below = middle
-    return min(size, above * terms.lot)
+    return min(size, above * lot)
 
 
 def _place(brackets: tuple[Bracket, ...], measured: Fraction) -> int:
