@@ -276,7 +276,7 @@ _TAKERS = (
         "takers",
         "lambda order: _worth(engine, order.symbol, order.unfilled)",
         "lambda order: ZERO",
-        "test_twin::test_a_few_histories",
+        "test_takers::test_what_a_backstop_is_asked_to_take_needs_room_as_what_it_holds",
     ),
     Mutation(
         "what the backstop holds takes no room",
@@ -290,7 +290,7 @@ _TAKERS = (
         "takers",
         "return taker if taker.liquidation is None else None",
         "return taker",
-        "test_twin::test_a_few_histories",
+        "test_takers::test_who_is_liquidated_takes_nothing_though_it_has_equity",
     ),
     Mutation(
         "who does not answer is asked for ever",
@@ -503,7 +503,7 @@ _FUNDS = (
         "gates",
         "> funds.in_all(engine.ledger, asset)",
         "> funds.held(engine.ledger, asset)",
-        "test_twin::test_a_few_histories",
+        "test_bad_debt::test_withdrawals_stop_while_more_is_unpaid_than_the_funds_hold",
     ),
 )
 

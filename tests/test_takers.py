@@ -292,6 +292,18 @@ def test_a_backstop_takes_as_much_notional_as_it_has_room_for():
     assert only(decisions.LiquidationOrder, decided).size == 10
 
 
+@BOTH
+def test_what_a_backstop_is_asked_to_take_needs_room_as_what_it_holds(
+    machine: type[Machine],
+) -> None:
+    story = venue(BACKSTOP, machine=machine())
+    assert taken(story.price("X", "80")) == [("backstop", "vault", 10, 90)]
+    story.deposit("late", "USDT", "100")
+    # 1,000 less ten lots of 80 that are live leave two and a half.
+    decided = story.fill("late", "X", "10", "100")
+    assert taken(decided) == [("backstop", "vault", D("2.5"), 90)]
+
+
 def test_a_short_is_taken_over_and_deleveraged_as_a_long_is():
     story = Story(WholeEngine())
     story.rules(X, rate="0.01", waterfall=AT_BANKRUPTCY)
@@ -424,6 +436,21 @@ def test_nobody_takes_who_is_not_there_or_is_being_liquidated_itself():
     assert taken(story.price("X", "80")) == []
     story = venue(structs.replace(FUND, fund_account="long"))
     assert taken(story.price("X", "80")) == []
+
+
+@BOTH
+def test_who_is_liquidated_takes_nothing_though_it_has_equity(machine: type[Machine]) -> None:
+    """Worth 5 with ten lots at 90.5, which need 9.05: the fund could pay for four of another's,
+    and does once that is over."""
+    story = venue(structs.replace(FUND, fund_account="taker"), machine=machine())
+    story.deposit("taker", "USDT", "100")
+    story.fill("taker", "XQ", "10", "100")
+    order = only(decisions.LiquidationOrder, story.price("XQ", "90.5"))
+    assert order.account == "taker"
+    assert taken(story.price("X", "80")) == []
+    story.fill("taker", "XQ", "-10", "90.5", order_id=order.order_id)
+    story.deposit("late", "USDT", "100")
+    assert taken(story.fill("late", "X", "10", "100")) == [("fund", "taker", 4, 90)]
 
 
 def restored(story: Story) -> None:
