@@ -7,16 +7,22 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine import (
+    candidates,
     core,
+    deleveraging,
     funds,
     planning,
     repayment,
     shortfalls,
     socialising,
+    takers,
 )
+from engine.deleveraging import Candidate
+from engine.money import ONE, ZERO
 from engine.socialising import Bearer
 from engine.steps import STEPS
 from tests.crises import Crisis
@@ -94,6 +100,49 @@ def _waits_for_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(STEPS, "orders", orders)
 
 
+def _losers_too(candidate: Any) -> Any:
+    """Take whoever holds the side, worth as much as it may be."""
+
+    def wrong(engine: Any, group: Any, symbol: str, side: Any) -> Any:
+        found, leg = candidate(engine, group, symbol, side), engine.book.leg_of(group, symbol)
+        if found is not None or group.liquidation is not None or leg is None:
+            return found
+        if (leg.size > 0) is not (side == "sell"):
+            return None
+        return Candidate((False, ZERO, group.key), group, abs(leg.size), ONE, ONE, ONE)
+
+    return wrong
+
+
+def _all_who_hold(bounds: Any) -> Any:
+    def wrong(engine: Any, symbol: str, *_: Any) -> Any:
+        table = engine.book.legs[symbol]
+        return table.group[: len(table)], np.full(len(table), np.inf)
+
+    return wrong
+
+
+def _losers(patch: pytest.MonkeyPatch) -> None:
+    _of(candidates, "candidate", _losers_too)(patch)
+    _of(candidates, "bounds", _all_who_hold)(patch)
+
+
+def _the_same_side(of: Any) -> Any:
+    def wrong(self: Any, engine: Any, symbol: str, side: str, without: Any) -> Any:
+        return of(self, engine, symbol, "sell" if side == "buy" else "buy", without)
+
+    return wrong
+
+
+def _twice_what_is_left(shared_out: Any) -> Any:
+    return lambda ranking, size, *rest: shared_out(ranking, 2 * size, *rest)
+
+
+def _whoever_has_given(left: Any) -> Any:
+    """What was promised already can be given again."""
+    return lambda self, one: one.size
+
+
 MISTAKES: list[tuple[str, str, Planted]] = [
     ("a fund pays and keeps it", "value_is_conserved",
      _of(funds, "move", _fund_that_pays_without_losing)),
@@ -109,6 +158,20 @@ MISTAKES: list[tuple[str, str, Planted]] = [
      _of(socialising, "_bearers", _beyond_equity)),
     ("more than the leg", "never_more_than_is_left",
      _of(planning, "_plan", _twice_the_leg)),
+    ("more is deleveraged than is left", "never_more_than_is_left",
+     _of(takers, "shared_out", _twice_what_is_left)),
+    ("losers are deleveraged", "deleveraged_are_on_the_other_side_and_in_profit", _losers),
+    ("the same side is deleveraged", "deleveraged_are_on_the_other_side_and_in_profit",
+     _of(candidates.Candidates, "of", _the_same_side)),
+    ("a position is deleveraged twice", "deleveraged_are_on_the_other_side_and_in_profit",
+     _of(candidates.Line, "_left", _whoever_has_given)),
+    ("somebody is pushed under though another could give", "_nobody_else_could",
+     _of(takers, "stands", lambda _: takers.solvent)),
+    ("the hedged give before the others", "_nobody_else_could",
+     _of(deleveraging, "_hedged", lambda hedged: lambda *args: not hedged(*args))),
+    ("a counterparty is made bankrupt",
+     "nobody_is_pushed_under_or_unhedged_while_another_could_give",
+     _of(takers, "solvent", lambda _: lambda *args: True)),
     ("a breach is overlooked", "nobody_is_forgotten",
      _of(core, "situation_of", _blind_to_breaches)),
     ("a reason that is none", "waits_for_what_is_so", _waits_for_nothing),

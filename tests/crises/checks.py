@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal as D
 from decimal import localcontext
+from itertools import groupby
 from typing import Any
 
 from engine import decisions as d
@@ -27,6 +28,8 @@ from engine.projection import slippage
 from tests.crises.money import Books, nobody_is_charged_below_zero
 
 Decided = Sequence[Any]
+CHARGING = d.LossCharged | d.LossSocialised
+"""What takes money of others in the midst of what is decided."""
 
 
 class Checks:
@@ -48,6 +51,7 @@ class Checks:
             nobody_is_forgotten(engine)
             waits_for_what_is_so(engine)
             deleveraged_are_on_the_other_side_and_in_profit(engine, decided)
+            nobody_is_pushed_under_or_unhedged_while_another_could_give(engine, decided)
             a_part_leaves_nobody_riskier(engine, decided)
             a_seizure_leaves_nobody_riskier(engine, decided)
         invariants.check(engine)
@@ -108,56 +112,119 @@ def waits_for_what_is_so(engine: Engine) -> None:
 
 
 def deleveraged_are_on_the_other_side_and_in_profit(engine: Engine, decided: Decided) -> None:
-    """Deleveraging takes of the other side only, in profit only; and takes nobody below its own
-    start threshold while another candidate remains."""
-    taken: dict[tuple[str, str], list[d.Deleverage]] = defaultdict(list)
-    for one in decided:
-        if isinstance(one, d.Deleverage):
-            group = engine.group_of(one.counterparty, one.counterparty_margin)
-            leg = group.legs[one.symbol]
-            mark = engine.prices[one.symbol, "mark"].price
-            unit = engine.rules.settle_of(one.symbol).unit
-            value = engine.rules.derivatives[one.symbol].value(leg.size, mark, unit)
-            assert (leg.size > 0) == (one.side == "buy"), one
-            assert value > leg.cost, one
-            taken[one.counterparty, one.counterparty_margin].append(one)
+    """Deleveraging takes of traders on the other side only, in profit only, who are in no
+    liquidation; and of nobody more than there is."""
+    started: set[tuple[str, str]] = set()
+    for one in reversed(decided):
+        if isinstance(one, d.LiquidationStarted):
+            started.add((one.account, one.margin))
+        if not isinstance(one, d.Deleverage):
+            continue
+        group = engine.group_of(one.counterparty, one.counterparty_margin)
+        leg = group.legs[one.symbol]
+        assert (leg.size > 0) == (one.side == "buy"), one
+        assert _profit(engine, one.symbol, leg) > 0, one
+        assert group.account.role in ("trader", "market_maker"), one
+        assert group.account.id != one.account, one
+        assert group.liquidation is None or group.key in started, one
+        assert _asked(engine, group, one.symbol) <= abs(leg.size), one
+
+
+def nobody_is_pushed_under_or_unhedged_while_another_could_give(
+    engine: Engine, decided: Decided
+) -> None:
+    """Deleveraging takes nobody below its own start threshold while another candidate remains that
+    could give and stay above its own; nobody who is hedged while one remains who is not; and makes
+    nobody insolvent. Judged by what all have promised, unless a loss was charged as well."""
+    if any(isinstance(one, CHARGING) for one in decided):
+        return
     # Who was in liquidation when it was decided was no candidate, though that is over now.
     busy = {one.account for one in decided if isinstance(one, d.LiquidationEnded)}
-    for key, orders in taken.items():
-        pushed = _after(engine, key, None)
-        if pushed is not None and breached(pushed, engine.rules):
-            _nobody_else_could(engine, orders[-1], busy)
+    asked = [one for one in decided if isinstance(one, d.Deleverage)]
+    later: set[str] = set()
+    for _, plan in reversed([(key, list(plan)) for key, plan in groupby(asked, _closing)]):
+        for order in plan:
+            group = engine.group_of(order.counterparty, order.counterparty_margin)
+            pushed = _after(engine, group.key, None, later)
+            if pushed is not None and breached(pushed, engine.rules):
+                _nobody_else_could(engine, order, busy, later, hedged=True)
+                assert pushed.equity >= 0, order
+            if _is_hedged(engine, group, order.symbol):
+                _nobody_else_could(engine, order, busy, later, hedged=False)
+        # What was decided for one was not known yet when it was for those before.
+        later |= {order.order_id for order in plan}
 
 
-def _after(engine: Engine, key: tuple[str, str], more: tuple[str, D, D] | None) -> Health | None:
-    """Return the health of a counterparty once what is asked of it is done, and `more` of a symbol
-    (signed size, price)."""
-    group = engine.group_of(*key)
-    holdings = group.holdings
-    asked = [
-        (one.symbol, one.size - one.filled, one.limit, one.side) for one in _against(engine, key)
+def _closing(order: d.Deleverage) -> tuple[str, str, str]:
+    return order.account, order.margin, order.symbol
+
+
+def _profit(engine: Engine, symbol: str, leg: Leg) -> D:
+    mark, unit = engine.prices[symbol, "mark"].price, engine.rules.settle_of(symbol).unit
+    return engine.rules.derivatives[symbol].value(leg.size, mark, unit) - leg.cost
+
+
+def _asked(engine: Engine, group: Group, symbol: str) -> D:
+    """Return what live transfers are to close of a group's leg."""
+    live = [one for one in _against(engine, group.key) if one.symbol == symbol]
+    return sum((one.size - one.filled for one in live), ZERO)
+
+
+def _is_hedged(engine: Engine, group: Group, symbol: str) -> bool:
+    """Tell whether the account gains by another symbol when what moves this one makes it lose."""
+    held = [
+        (name, leg.size) for its in group.account.groups.values() for name, leg in its.legs.items()
     ]
-    for symbol, size, price, side in asked:
-        signed = size if side == "sell" else -size
-        holdings = closed(engine, holdings, symbol, signed, price, ZERO)
+    gains = _gains_by_rise(engine, symbol, group.legs[symbol].size)
+    underlying = engine.rules.derivatives[symbol].underlying
+    return underlying != "" and any(
+        engine.rules.derivatives[name].underlying == underlying
+        and _gains_by_rise(engine, name, size) != gains
+        for name, size in held
+        if name != symbol
+    )
+
+
+def _gains_by_rise(engine: Engine, symbol: str, size: D) -> bool:
+    puts = getattr(engine.rules.derivatives[symbol], "kind", "") == "put"
+    return size < 0 if puts else size > 0
+
+
+def _after(
+    engine: Engine,
+    key: tuple[str, str],
+    more: tuple[str, D, D] | None,
+    later: set[str],
+) -> Health | None:
+    """Return the health of a counterparty once what is asked of it is done, but what was later, and
+    `more` of a symbol (signed size, price)."""
+    holdings = engine.group_of(*key).holdings
+    for one in _against(engine, key):
+        if one.id not in later:
+            size = one.unfilled if one.side == "sell" else -one.unfilled
+            holdings = closed(engine, holdings, one.symbol, size, one.limit, ZERO)
     if more is not None:
         holdings = closed(engine, holdings, *more, ZERO)
     return health(holdings, engine.rules, engine.markets)
 
 
-def _nobody_else_could(engine: Engine, order: d.Deleverage, busy: set[str]) -> None:
-    """Assert that no other candidate could have given a lot more and stayed above its threshold."""
+def _nobody_else_could(
+    engine: Engine, order: d.Deleverage, busy: set[str], later: set[str], *, hedged: bool
+) -> None:
+    """Assert that no other candidate (`hedged`: nor one who is) could have given a lot more and
+    stayed above its threshold."""
     lot = engine.rules.derivatives[order.symbol].lot
     for group in engine.book.holders(order.symbol):
         if group.account.id in busy or not _is_candidate(engine, group, order):
             continue
-        live = [one for one in _against(engine, group.key) if one.symbol == order.symbol]
-        asked = sum((one.size - one.filled for one in live), ZERO)
+        if not hedged and _is_hedged(engine, group, order.symbol):
+            continue
+        asked = _asked(engine, group, order.symbol)
         assert engine.transfers.unfilled(group.key, order.symbol) == asked, (order, group.key)
         if abs(group.legs[order.symbol].size) - asked < lot:
             continue
         more = (order.symbol, lot if order.side == "sell" else -lot, order.price)
-        state = _after(engine, group.key, more)
+        state = _after(engine, group.key, more, later)
         assert state is None or breached(state, engine.rules), (order, group.key)
 
 
@@ -172,8 +239,8 @@ def _is_candidate(engine: Engine, group: Group, order: d.Deleverage) -> bool:
     state = engine.health_of(group)
     if state is None or breached(state, engine.rules):
         return False
-    (leg,) = [one for one in state.legs if one.symbol == order.symbol]
-    return (leg.size > 0) == (order.side == "buy") and leg.value > leg.cost
+    leg = group.legs[order.symbol]
+    return (leg.size > 0) == (order.side == "buy") and _profit(engine, order.symbol, leg) > 0
 
 
 def _against(engine: Engine, key: tuple[str, str]) -> list[Order]:

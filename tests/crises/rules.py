@@ -40,7 +40,7 @@ from engine.profile import (
     Trigger,
 )
 from engine.seizure import FixedBonus
-from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Waterfall
+from engine.waterfall_profile import Backstop, Deleveraging, Drawdown, FundRule, Taker, Waterfall
 
 SECOND = 1_000_000
 BACKSTOP, FUND = "bank", "house"
@@ -135,14 +135,17 @@ def _price(chance: Random) -> Pricing:
 
 
 def _waterfall(chance: Random) -> Waterfall:
-    takers = chance.choice(
-        ((), ("adl",), ("fund", "adl"), ("backstop", "adl"), ("fund", "backstop", "adl"), ("fund",))
-    )
+    kinds: tuple[tuple[Taker, ...], ...] = (
+        (), ("adl",), ("fund", "adl"), ("backstop", "adl"), ("fund", "backstop", "adl"), ("fund",)
+    )  # fmt: skip
+    takers = chance.choices(kinds, (1, 3, 2, 1, 1, 1))[0]
     below = chance.choice((None, D("0.6667")))
     ranking = chance.choice(("binance", "bitmex", "hyperliquid", "pro_rata", "water_fill"))
     backstop = Backstop(BACKSTOP, D(chance.choice((500, 20_000))), below)
     adl = Deleveraging(
-        ranking, chance.choice(("bankruptcy", "mark")), chance.choice((None, None, Drawdown()))
+        ranking,
+        chance.choice(("bankruptcy", "bankruptcy", "mark")),
+        chance.choice((None, None, None, Drawdown())),
     )
     by = chance.choice(("venue", "market", "group"))
     then_venue = by != "venue" and chance.random() < 0.5

@@ -20,6 +20,8 @@ class Crisis(Venue):
 
     def __iter__(self) -> Iterator[Told]:
         yield from self._begin()
+        if self.profile.waterfall.adl is not None:
+            yield from self._squeezed()
         for _ in range(self.chance.randrange(6, 14)):
             yield from self._shock()
         for _ in range(6):
@@ -99,6 +101,51 @@ class Crisis(Venue):
     def _somebody(self, but: str) -> str:
         known = [one for one in self.engine.accounts if one.startswith("t") and one != but]
         return self.chance.choice(known) if known and self.chance.random() < 0.4 else DESK
+
+    # --- bankrupts, and winners with little behind them
+
+    def _squeezed(self) -> Iterator[Told]:
+        """Let Y ruin some who hold X too: in X they are bankrupt far on the other side of a mark
+        that has not moved, where those who close against them need what little they have."""
+        side, worth = self.chance.choice((-1, 1)), 300
+        several = self.chance.randrange(1, 4)
+        for number in range(several):
+            name = f"ruined{number}"
+            yield self.tell(e.Deposit, account=name, asset="USDT", amount=D(worth))
+            yield from self._held(name, "X", side * worth * self.chance.choice((0.3, 1)))
+            yield from self._held(name, "Y", 6.0 * worth)
+        for number in range(self.chance.randrange(3, 8)):
+            yield from self._thin(f"thin{number}", -side * several * worth)
+        self.prices["Y"] *= D(str(self.chance.choice((0.6, 0.75, 0.8, 0.82))))
+        for _ in range(2):
+            yield from self._quoted("Y")
+        yield from self.answers()
+
+    def _thin(self, name: str, worth: float) -> Iterator[Told]:
+        """Bring in somebody with X, most on a side and in profit, some hedged, who has little more
+        than the margin needed, or much more."""
+        yield self.tell(e.Deposit, account=name, asset="USDT", amount=D(10_000))
+        worth *= self.chance.choice((0.2, 0.3, 0.6, 0.6, -0.3))
+        gain = self.chance.choice((0.02, 0.05, 0.05, 0.05, -0.03))
+        yield from self._held(name, "X", worth, gain)
+        if "CALL" in self.markets and self.chance.random() < 0.4:
+            yield from self._held(name, "CALL", -worth)
+        if state := self.engine.health_of(self.engine.group_of(name, "cross")):
+            part = self.chance.choice((1.02, 1.2, 3, 8))
+            spare = float(state.margin_equity) - part * float(state.maintenance)
+            amount = D(str(round(spare, 2)))
+            if amount > 0:
+                yield self.tell(e.Withdrawal, account=name, asset="USDT", amount=amount)
+
+    def _held(self, name: str, symbol: str, worth: float, gain: float = 0) -> Iterator[Told]:
+        """Trade so much of the underlying with the desk, at a price with a gain already."""
+        market, price = self.markets[symbol], float(self.fair(symbol))
+        lots = int(worth / float(self.prices[market.underlying or symbol]) / float(market.lot))
+        entry = price * (1 - gain if lots > 0 else 1 + gain)
+        paid = D(str(entry)).quantize(market.price_unit)
+        if lots and paid:
+            yield self.fill(name, symbol, lots * market.lot, paid)
+            yield self.fill(DESK, symbol, -lots * market.lot, paid)
 
     # --- what happens
 
