@@ -3,10 +3,12 @@
 import json
 import re
 from decimal import Decimal as D
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from consumers import waterfall
 from consumers.cli import main
@@ -16,7 +18,7 @@ from engine.core import Engine
 from engine.events import AnyEvent, Recovered, WrittenOff
 from engine.money import exact
 from engine.waterfall_profile import FundRule, Waterfall
-from producers import waterfall_report
+from producers import report, waterfall_report
 from producers.event_log import EventLogWriter
 from producers.waterfall_report import Scope
 from producers.waterfall_tally import WaterfallTally
@@ -274,3 +276,17 @@ def test_lines_that_cannot_be_read_show_in_the_exit_code(tmp_path: Path) -> None
         out.write("torn\n")
     result = liquidator(log, "--json")
     assert (result.exit_code, json.loads(result.stdout)["unreadable"]) == (3, 1)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_table_is_broken_between_words(width: int) -> None:
+    columns = ["Market", "Outstanding", "Written off", "Unrealised", "Recovered", "Of it holes"]
+    made = report.table("Losses", [*columns, "Maintenance", "Used"], left=1)
+    made.add_row("BTCUSDT", *["1,302.10"] * 6, "> 999 %")
+    out = Console(width=width, file=StringIO())
+    out.print(made)
+    assert isinstance(out.file, StringIO)
+    text = out.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for word in (*" ".join(columns).split(), "Maintenance", "1,302.10", "> 999 %"):
+        assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), word
