@@ -21,6 +21,7 @@ from engine.liquidation_profile import (
     PriceRamp,
     Pricing,
     Sizing,
+    WholeLegs,
 )
 from engine.money import ONE
 from engine.waterfall_profile import Backstop, Deleveraging, FundRule, Waterfall
@@ -52,6 +53,8 @@ SHARED = {
 def liquidation_said(rule: LiquidationRule) -> Iterator[Said]:
     """Say how much is closed, at what price, for which fee, and how fast."""
     yield "Orders close", sizing_said(rule.sizing)
+    if not isinstance(rule.sizing, Everything | WholeLegs):
+        yield "They close whole legs", _whole(rule)
     first = "the one that frees most for its cost" if rule.legs == "cost" else "what needs most"
     yield "The first leg is", first
     if rule.slippage:
@@ -93,6 +96,14 @@ def sizing_said(rule: Sizing) -> str:
             whole = f", whole up to {full(whole_below)}" if whole_below else ""
             return f"{full(share)} of a position's notional{least_said}{whole}"
     return "whole legs, until the stop would be met"
+
+
+def _whole(rule: LiquidationRule) -> str:
+    """Say where a rule that closes parts does not hold."""
+    said = "in stage backstop, and without equity"
+    if rule.cooldown is not None:
+        said += f" or below {full(rule.cooldown.critical)} × maintenance"
+    return said
 
 
 def price_said(rule: Pricing) -> str:
@@ -173,7 +184,7 @@ def _deleveraging(rule: Deleveraging) -> str:
         return said
     fall = rule.drawdown
     return (
-        f"{said}, while the fund is more than {full(fall.start)} below its peak of "
+        f"{said}, while the fund is empty or more than {full(fall.start)} below its peak of "
         f"{span(fall.window)}, until no more than {full(fall.stop)}"
     )
 

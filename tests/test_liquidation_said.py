@@ -100,6 +100,11 @@ WATERFALL = Waterfall(
 
 def test_every_rule_of_liquidation_that_is_given_is_said() -> None:
     said = dict(liquidation_said(LIQUIDATION))
+    assert "They close whole legs" not in said
+    parts = dict(liquidation_said(structs.replace(LIQUIDATION, sizing=LowerTier())))
+    assert parts["They close whole legs"] == (
+        "in stage backstop, and without equity or below 0.6667 × maintenance"
+    )
     assert said["After a part it waits"] == "30 s, above 0.6667 × maintenance"
     assert said["Liquidation fee"] == (
         "0.01, at most 0.95 of what closing frees; 0.2 of it to the venue; 0.3 of it to the "
@@ -120,8 +125,8 @@ def test_every_rule_of_who_pays_that_is_given_is_said() -> None:
         "the insurance fund, then the backstop, then deleveraging, then any price"
     )
     assert said["Deleveraging"] == (
-        "from the highest leverage down, at the mark, while the fund is more than 0.3 below its "
-        "peak of 8 h, until no more than 0.25"
+        "from the highest leverage down, at the mark, while the fund is empty or more than 0.3 "
+        "below its peak of 8 h, until no more than 0.25"
     )
     assert said["A shortfall is paid by"] == (
         "the fund of its group (x) if it holds all of it, then the venue's, then the day's "
