@@ -11,7 +11,7 @@ from engine import forced_fills, funds, guard, pace, sessions
 from engine.book import Group
 from engine.holdings import Leg
 from engine.instruments import Listed
-from engine.issuing import end_live, liquidation_of
+from engine.issuing import end_live, not_filled
 from engine.liquidation import Order
 from engine.margin import fill_cost
 from engine.money import ZERO, charge, credit, plain
@@ -153,8 +153,7 @@ def order_closed(engine: Engine, event: e.OrderClosed) -> None:
         detail = f"venue says {plain(event.filled_size)}, fills say {plain(order.filled)}"
         engine.anomaly(group, "filled_size", event.order_id, detail)
     if order.cancelling_until is None:
-        liquidation_of(group).pass_over(order)
-        pace.note_unfilled(engine, order)
+        not_filled(engine, group, order)
     end_live(engine, group, order)
     engine.touch(group)
 

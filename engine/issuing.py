@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine import pace
 from engine.book import Group
 from engine.liquidation import Liquidation, Order
 from engine.margin import Health
@@ -71,3 +72,12 @@ def end_live(engine: Engine, group: Group, order: Order) -> None:
     if order.is_transfer:
         engine.transfers.drop(order)
         engine.look_at([engine.group_of(*order.counterparty)])
+
+
+def not_filled(engine: Engine, group: Group, order: Order) -> None:
+    """Take note that an order was not filled in its time, or that the venue closed it unasked."""
+    liquidation, patience = liquidation_of(group), engine.rules.in_force.liquidation.patience
+    if order.closes_leg and engine.time >= liquidation.opened_at + patience:
+        liquidation.backstop = True
+    liquidation.not_filled(order)
+    pace.note_unfilled(engine, order)

@@ -267,7 +267,8 @@ class Liquidation:
 
     While its orders are held back ("capped", "toxic") they are planned anew from `again_at` on, or
     once there is room in one of the symbols that it `awaits`. `passed` are those
-    (symbol, layer, account, margin) whose transfers were not filled: they are not asked again.
+    (symbol, layer, account, margin) whose transfers were not filled: they are not asked again,
+    unless the market finds nobody either.
     """
 
     __slots__ = (
@@ -305,10 +306,19 @@ class Liquidation:
         self.auctions: dict[str, Auction] = {}
         self.passed: set[tuple[str, Layer, str, str]] = set()
 
-    def pass_over(self, order: Order) -> None:
-        """Ask nobody again for what did not come of a transfer."""
+    def not_filled(self, order: Order) -> None:
+        """Ask nobody again for what did not come of a transfer; everybody where the market, too,
+        found nobody."""
         if order.layer:
             self.passed.add((order.symbol, order.layer, *order.counterparty))
+        elif order.is_market and not order.filled:
+            self.passed = {one for one in self.passed if one[0] != order.symbol}
+
+    def unpause(self) -> None:
+        """Wait for nothing that the rules of before had it wait for."""
+        self.cooling_until = None
+        if self.waits in ("capped", "cooldown", "toxic"):
+            self.waits = ""
 
     def in_order(self) -> list[Order]:
         """Return what is live, by attempt."""

@@ -193,9 +193,12 @@ class LiquidationRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def patience(self) -> int:
-        """The time since a liquidation was opened within which an order that expires is issued
-        again by the same rules, not at any price: as long as size or limit still give way."""
-        ramps = [self.price.duration] if isinstance(self.price, PriceRamp | FallingPrice) else []
+        """The time since a liquidation was opened within which an order that expires or is refused
+        is issued again by the same rules, not at any price: as long as one order may live, and size
+        or limit still give way."""
+        times = [self.order_ttl]
+        if isinstance(self.price, PriceRamp | FallingPrice):
+            times.append(self.price.duration)
         if isinstance(self.sizing, LeastReduction) and self.sizing.ramp is not None:
-            ramps.append(self.sizing.ramp.duration)
-        return max(ramps, default=0)
+            times.append(self.sizing.ramp.duration)
+        return max(times)

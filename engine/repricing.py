@@ -103,14 +103,25 @@ def instrument_listed(engine: Engine, event: e.InstrumentListed) -> None:
 def profile_changed(engine: Engine, event: e.ProfileChanged) -> None:
     """Put a profile in force; the same content again changes nothing."""
     if engine.rules.profile != event.profile:
+        old, new = engine.rules.profile, event.profile
         held, counted = loans.leave_rules(engine), sessions.kept(engine)
-        engine.rules.put_in_force(event.profile)
+        engine.rules.put_in_force(new)
         engine.list_pools()
         loans.enter_rules(engine, held)
         if sessions.kept(engine) != counted:
             sessions.close(engine)
         engine.gates.unsettled.update(engine.rules.assets)
+        if old and (old.liquidation, old.waterfall) != (new.liquidation, new.waterfall):
+            _unpause(engine)
         rules_changed(engine)
+
+
+def _unpause(engine: Engine) -> None:
+    """Have no group wait for what other rules had it wait for."""
+    for group in engine.liquidating:
+        if group.liquidation is not None:
+            group.liquidation.unpause()
+            engine.touch(group)
 
 
 def _forget_what_no_rule_keeps(engine: Engine) -> None:

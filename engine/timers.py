@@ -11,9 +11,9 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine import auctions, pace
+from engine import auctions
 from engine.book import Account, Group
-from engine.issuing import end_live
+from engine.issuing import end_live, not_filled
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -133,11 +133,7 @@ def _fire(engine: Engine, group: Group, timer: Timer, now: int) -> bool:
     if order.cancelling_until is None and order.expires == timer.due:
         engine.time = max(engine.time, timer.due)
         engine.cancel(group, order, "expired")
-        patience = engine.rules.in_force.liquidation.patience
-        if order.closes_leg and engine.time >= liquidation.opened_at + patience:
-            liquidation.backstop = True
-        liquidation.pass_over(order)
-        pace.note_unfilled(engine, order)
+        not_filled(engine, group, order)
         return True
     if order.cancelling_until == timer.due:
         engine.time = max(engine.time, timer.due)

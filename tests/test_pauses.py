@@ -4,6 +4,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from engine import decisions as d
 from engine import events as e
@@ -117,6 +118,21 @@ def test_an_order_that_was_not_filled_does_not_have_the_next_one_wait(side):
     ended = {"account": "ann", "order_id": order.order_id, "filled_size": D(0)}
     (next_one,) = of(d.LiquidationOrder, market.tell(e.OrderClosed, **ended))
     assert (next_one.size, next_one.stage) == (D(10), "backstop")
+
+
+def test_other_rules_end_the_pauses_that_the_old_ones_made():
+    """They are no rule's any more, whether they were a cooldown's or a toxic plan's."""
+    for rule, loss in ((COOLING, "2"), ({**DEAR, "toxic": "halt"}, "7")):
+        market = Market(1, **rule)
+        for order in market.at(loss):
+            assert not market.closes(order)
+        assert market.liquidation.waits in ("cooldown", "toxic")
+        profile = market.engine.rules.in_force
+        told = market.tell(e.ProfileChanged, profile=profile)
+        assert not of(d.LiquidationOrder, told)
+        plain = structs.replace(profile, liquidation=LiquidationRule())
+        told = market.tell(e.ProfileChanged, profile=plain)
+        assert only(d.LiquidationOrder, told).account == "ann"
 
 
 def test_a_whole_order_has_nothing_wait():

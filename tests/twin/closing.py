@@ -21,9 +21,9 @@ from tests.twin.values import Health, LegHealth, cost, exact_value, notional
 
 
 def patience(world: World) -> int:
-    """Return how long after its opening a liquidation's size or limit still gives way."""
+    """Return how long after its opening a liquidation's orders are issued by the same rules."""
     rule = world.rules.source.liquidation
-    durations = [0]
+    durations = [rule.order_ttl]
     if isinstance(rule.price, PriceRamp | FallingPrice):
         durations.append(rule.price.duration)
     if isinstance(rule.sizing, LeastReduction) and rule.sizing.ramp is not None:

@@ -20,7 +20,7 @@ from tests.twin.payers import close_session, note_flow
 from tests.twin.pools import begin_anew, book_all, pool_names, rule_of, told_indices, touch
 from tests.twin.swings import average, forget, sample
 from tests.twin.terms import AssetTerms, ContractTerms, Policy
-from tests.twin.trades import anomaly, apply_fill, live, note_unfilled, pass_over
+from tests.twin.trades import anomaly, apply_fill, live, not_filled
 from tests.twin.values import value
 
 
@@ -129,8 +129,7 @@ def _close_order(world: World, group: Group, event: events.OrderClosed) -> None:
     if order.filled != Fraction(event.filled_size):
         anomaly(world, group, "filled_size", order.id)
     if order.cancelling is None:
-        note_unfilled(world, order)
-        pass_over(group.liquidation, order)
+        not_filled(world, group.liquidation, order)
     del group.liquidation.live[order.id]
 
 
@@ -257,12 +256,25 @@ def _change_rules(world: World, policy: Policy) -> None:
     if world.policy is not None:
         counted = world.policy.source.waterfall.socialised == "winners"
         book_all(world)
+        _unpause(world, policy)
     world.policy = policy
     begin_anew(world)
     forget(world)
     forget_control(world)
     if policy.source.waterfall.socialised != "winners" or not counted:
         close_session(world)
+
+
+def _unpause(world: World, policy: Policy) -> None:
+    """Have nobody wait for what other rules had him wait for."""
+    old, new = world.rules.source, policy.source
+    if (old.liquidation, old.waterfall) == (new.liquidation, new.waterfall):
+        return
+    for group in world.groups():
+        if group.liquidation is not None:
+            group.liquidation.cooling_until = None
+            if group.liquidation.waits in ("capped", "cooldown", "toxic"):
+                group.liquidation.waits = ""
 
 
 def _move_fund(world: World, event: events.FundMoved) -> None:

@@ -10,6 +10,7 @@ from engine.events import Fill
 from engine.liquidation_profile import LeastReduction
 from tests.twin.amounts import ZERO, ceil, decimal, floor
 from tests.twin.books import Group, Leg, Liquidation, Order, World
+from tests.twin.closing import patience
 from tests.twin.funds import change_fund, fund_of, pay
 from tests.twin.guards import watch_flow
 from tests.twin.payers import note_flow
@@ -121,13 +122,19 @@ def _book_on_order(world: World, group: Group, fill: Fill, order: Order, closed:
     liquidation.losses[fill.symbol] += max(ZERO, due - got + fee)
 
 
-def pass_over(liquidation: Liquidation, order: Order) -> None:
-    """Ask nobody again for what did not come of a transfer."""
+def not_filled(world: World, liquidation: Liquidation, order: Order) -> None:
+    """Take note that an order expired, or was closed without having been cancelled."""
+    closes_leg = not order.for_asset and not order.collateral
+    if closes_leg and world.time >= liquidation.opened_at + patience(world):
+        liquidation.backstop = True
     if order.layer:
         liquidation.passed.add((order.symbol, order.layer, *order.counterparty))
+    elif order.in_market and not order.filled:
+        liquidation.passed = {one for one in liquidation.passed if one[0] != order.symbol}
+    _note_unfilled(world, order)
 
 
-def note_unfilled(world: World, order: Order) -> None:
+def _note_unfilled(world: World, order: Order) -> None:
     """Count an order to the market that found nobody."""
     kept = world.rules.source.liquidation.pace.unfilled is not None
     if kept and order.in_market and not order.filled:

@@ -12,13 +12,12 @@ from engine.decisions import AnyDecision, Duplicate, Gap, Ignored, Refused
 from tests.twin.amounts import decimal
 from tests.twin.auctions import reset, reset_due
 from tests.twin.books import Account, Auction, Group, Order, World
-from tests.twin.closing import patience
 from tests.twin.deciding import cancel, decide_all
 from tests.twin.facts import apply
 from tests.twin.funds import review_gates
 from tests.twin.limits import RefusalError
 from tests.twin.refusals import check, check_known
-from tests.twin.trades import anomaly, note_unfilled, pass_over
+from tests.twin.trades import anomaly, not_filled
 from tests.twin.values import health
 
 Timer = tuple[int, str, Callable[[], None]]
@@ -149,11 +148,7 @@ class Twin:
         def fire() -> None:
             assert group.liquidation is not None
             cancel(self.world, group, order, "expired")
-            due = group.liquidation.opened_at + patience(self.world)
-            if not order.for_asset and not order.collateral and self.world.time >= due:
-                group.liquidation.backstop = True
-            pass_over(group.liquidation, order)
-            note_unfilled(self.world, order)
+            not_filled(self.world, group.liquidation, order)
 
         return fire
 
