@@ -35,7 +35,7 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
     if plan.waits == "toxic":
         pace.hold_back(engine, liquidation)
     toxic = _toxic_apart(engine, group, known(state), plan)
-    if toxic and rule.toxic != "tag" and pace.fits(engine, plan.orders):
+    if toxic and _waits_for_all(engine, group, known(state), plan):
         liquidation.waits = "capped"
         pace.hold_back(engine, liquidation)
         return
@@ -54,14 +54,21 @@ def orders(engine: Engine, group: Group, state: Health | None) -> None:
 
 def _toxic_apart(engine: Engine, group: Group, state: Health, plan: Plan) -> bool:
     """Tell whether what there is room for of a plan would lower health, though all of it does
-    not."""
+    not; who has none left is past that."""
     passing = pace.passing(engine, plan.orders)
-    if not passing or passing == plan.orders:
+    if not passing or passing == plan.orders or state.margin_equity <= 0:
         return False
-    exempt = any(one.toxic or one.stage == "backstop" for one in plan.orders)
-    if exempt or closes_whole(state, engine.rules, liquidation_of(group)):
+    if any(one.toxic for one in plan.orders):
         return False
     return toxic_apart(passing, state, group.holdings, engine.rules, engine.markets)
+
+
+def _waits_for_all(engine: Engine, group: Group, state: Health, plan: Plan) -> bool:
+    """Tell whether a plan waits for room for all of it, rather than go out in part and tagged."""
+    pressing = closes_whole(state, engine.rules, liquidation_of(group))
+    if pressing or any(one.stage == "backstop" for one in plan.orders):
+        return False
+    return engine.rules.in_force.liquidation.toxic != "tag" and pace.fits(engine, plan.orders)
 
 
 def _cool(engine: Engine, group: Group, time: int) -> None:

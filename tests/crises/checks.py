@@ -200,8 +200,10 @@ def _after(
     `more` of a symbol (signed size, price)."""
     holdings = engine.group_of(*key).holdings
     for one in _against(engine, key):
-        if one.id not in later:
-            size = one.unfilled if one.side == "sell" else -one.unfilled
+        leg = holdings.legs.get(one.symbol)
+        if one.id not in later and leg is not None:
+            # It may have closed the leg itself since, or a part of it.
+            size = min(one.unfilled, abs(leg.size)).copy_sign(-leg.size)
             holdings = closed(engine, holdings, one.symbol, size, one.limit, ZERO)
     if more is not None:
         holdings = closed(engine, holdings, *more, ZERO)
@@ -273,17 +275,20 @@ def closed(
 
 def a_part_leaves_nobody_riskier(engine: Engine, decided: Decided) -> None:
     """A partial liquidation, filled at the decision's marks, leaves its account no riskier, fees
-    and expected slippage paid, unless it is tagged toxic."""
+    and expected slippage paid, unless it is tagged toxic, or no margin equity was left before."""
     plans: dict[tuple[str, str], list[d.LiquidationOrder]] = defaultdict(list)
+    shared = set()
     for one in decided:
-        if isinstance(one, d.LiquidationOrder) and one.stage == "limit" and not one.toxic:
+        if isinstance(one, d.LiquidationOrder) and not one.toxic:
             plans[one.account, one.margin].append(one)
-    if not plans or engine.rules.in_force.liquidation.pace != Pace():
-        return  # With a pace what goes out is not the plan that was judged.
+        elif isinstance(one, d.TakeOver | d.Deleverage):
+            shared.add((one.account, one.margin))
     for key, orders in plans.items():
         group = engine.group_of(*key)
         before, holdings = engine.health_of(group), group.holdings
-        if before is None or all(one.size == abs(group.legs[one.symbol].size) for one in orders):
+        if before is None or before.margin_equity <= 0 or key in shared:
+            continue
+        if all(one.size == abs(group.legs[one.symbol].size) for one in orders):
             continue
         for one in orders:
             rate = engine.rules.derivatives[one.symbol].taker_fee + one.fee_rate

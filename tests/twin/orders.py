@@ -42,7 +42,9 @@ def send_orders(world: World, group: Group, now: Health) -> None:
         liquidation.again_at = world.time + SECOND
         return
     if _toxic_apart(world, group, now, plan):
-        if rule.toxic != "tag" and fits(world, _sizes(plan.parts)):
+        last = any(_in_backstop(world, group, now, plan, part.leg) for part in plan.parts)
+        waits = rule.toxic != "tag" and not (last or urgent(world, group, now))
+        if waits and fits(world, _sizes(plan.parts)):
             liquidation.waits, liquidation.awaits = "capped", set()
             liquidation.again_at = world.time + SECOND
             return
@@ -65,9 +67,7 @@ def _toxic_apart(world: World, group: Group, now: Health, plan: Plan) -> bool:
     """Tell whether what may go out of a plan would lower health where all of it would not."""
     sizes = _sizes(plan.parts)
     going = passing(world, sizes)
-    if plan.toxic or urgent(world, group, now) or going in ({}, sizes):
-        return False
-    if any(_in_backstop(world, group, now, plan, part.leg) for part in plan.parts):
+    if plan.toxic or now.margin_equity <= 0 or going in ({}, sizes):
         return False
     alone = [
         replace(part, size=going[name]) for part in plan.parts if (name := part.leg.symbol) in going
