@@ -19,6 +19,7 @@ from engine.deleveraging import Candidate, candidate
 from engine.liquidation import Order
 from engine.money import ZERO
 from engine.score_screen import bounds
+from engine.water_screen import Open, WaterScreen
 
 if TYPE_CHECKING:
     from engine.core import Engine
@@ -39,7 +40,8 @@ class Line:
         self._known: dict[Group, Candidate | None] = {}
         self._valued: list[Candidate] = []
         self._ranked: list[Candidate] = []
-        self._open: dict[bool, list[Candidate]] = {False: [], True: []}
+        lot = engine.rules.derivatives[symbol].lot
+        self._open = {hedged: Open(lot) for hedged in (False, True)}
         self._free: dict[Group, Decimal] = {}
         self._changed: dict[Group, None] = {}
 
@@ -54,10 +56,7 @@ class Line:
         if one is None:
             return
         self._free[group] = self._left(one)
-        ranked = self._open[one.hedged]
-        place = bisect_left(ranked, one)
-        if not self._free[group] and ranked[place : place + 1] == [one]:
-            del ranked[place]
+        self._open[one.hedged].leave(one, self._free[group])
 
     def free(self, one: Candidate) -> Decimal:
         """Return how much of a candidate's leg no live transfer is to close."""
@@ -66,17 +65,30 @@ class Line:
     def among(self, *, hedged: bool) -> Iterator[Candidate]:
         """Yield the candidates who are hedged, or those who are not, that have anything free."""
         self._value_changed()
-        found, place = self._open[hedged], 0
+        found, place = self._open[hedged].ranked, 0
         while place < len(found) or self._advance(hedged=hedged):
             if place < len(found):
                 yield found[place]
                 place += 1
 
+    def screen(self, count: int | None, *, hedged: bool, without: Set[Group]) -> WaterScreen:
+        """Return the first `count` at least (all, where none is given) of whom `among` yields, but
+        some groups."""
+        self._value_changed()
+        found = self._open[hedged]
+        while count is None or len(found.ranked) < count:
+            if not self._advance(hedged=hedged):
+                break
+        return found.screen(self._those(without))
+
     def rank(self, one: Candidate, without: Set[Group]) -> int:
         """Return the place of a candidate, from 1, where some groups are none."""
-        left_out = (self._known.get(group) for group in without)
-        before = sum(1 for other in left_out if other is not None and other < one)
+        before = sum(1 for other in self._those(without) if other < one)
         return bisect_left(self._ranked, one) + 1 - before
+
+    def _those(self, groups: Set[Group]) -> Iterator[Candidate]:
+        known = (self._known.get(group) for group in groups)
+        return (one for one in known if one is not None)
 
     def _left(self, one: Candidate) -> Decimal:
         unfilled = self._engine.transfers.unfilled(one.group.key, self._symbol)
@@ -94,10 +106,10 @@ class Line:
         for group in self._changed:
             one = self._known.get(group)
             if one is not None:
-                for ranked in (self._ranked, self._open[one.hedged]):
-                    place = bisect_left(ranked, one)
-                    if ranked[place : place + 1] == [one]:
-                        del ranked[place]
+                self._open[one.hedged].leave(one, ZERO)
+                place = bisect_left(self._ranked, one)
+                if self._ranked[place : place + 1] == [one]:
+                    del self._ranked[place]
             self._value(group)
         self._changed.clear()
         while self._next() and self._ranked and self._valued[0] < self._ranked[-1]:
@@ -113,8 +125,7 @@ class Line:
     def _place(self) -> None:
         one = heapq.heappop(self._valued)
         insort(self._ranked, one)
-        if self._free[one.group]:
-            insort(self._open[one.hedged], one)
+        self._open[one.hedged].put(one, self._free[one.group])
 
     def _advance(self, *, hedged: bool) -> bool:
         """Put the next one in its place; tell whether there was one, hedged or not as asked."""
@@ -142,6 +153,10 @@ class Counterparties(NamedTuple):
     def among(self, *, hedged: bool) -> Iterator[Candidate]:
         """Yield who is hedged, or who is not, and has anything free, in their ranking."""
         return (one for one in self.line.among(hedged=hedged) if one.group not in self.without)
+
+    def screen(self, count: int | None = None, *, hedged: bool) -> WaterScreen:
+        """Return in floats whom `among` yields, or with a count that many of the first at least."""
+        return self.line.screen(count, hedged=hedged, without=self.without)
 
     def free(self, one: Candidate) -> Decimal:
         """Return how much of a candidate's leg no live transfer is to close."""

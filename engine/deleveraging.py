@@ -194,11 +194,10 @@ def _in_proportion(
 ) -> list[tuple[Candidate, Decimal]]:
     """Return what each gives of a size by what it has free; most of many have too little for a
     lot."""
-    most = [(one, found.free(one)) for one in found.among(hedged=hedged)]
-    whole = sum((free for _, free in most), ZERO)
-    least = floor_to(lot * whole, lot, size)
+    screen = found.screen(hedged=hedged)
+    whole, least = screen.whole, floor_to(lot * screen.whole, lot, size)
     return [
-        (one, min(free, floor_to(size * free, lot, whole))) for one, free in most if free >= least
+        (one, min(free, floor_to(size * free, lot, whole))) for one, free in screen.with_free(least)
     ]
 
 
@@ -208,19 +207,18 @@ def _down_to_a_level(
     """Return what brings every leverage down to the lowest level that `size` is enough for.
 
     By bisection over whole steps: the higher the level, the less it takes. At a level above the
-    leverage of the next in their order, those behind give nothing.
+    leverage of one in their order, those behind give nothing.
     """
-    above: list[tuple[Candidate, Decimal]] = []
     low, wanted = -1, 1
-    for one in found.among(hedged=hedged):
-        if len(above) == wanted:
-            steps = _steps_above(one)
-            if _Filled(above, size, lot).too_much(steps):
-                low = steps
-                break
-            wanted *= 2
-        above.append((one, found.free(one)))
-    filled, high = _Filled(above, size, lot), _steps_above(above[0][0]) if above else 0
+    filled = _Filled(found.screen(wanted, hedged=hedged), size, lot)
+    while len(filled.ranked) >= wanted:
+        steps = _steps_above(filled.ranked[-1])
+        if filled.too_much(steps):
+            low = steps
+            break
+        wanted = 2 * len(filled.ranked)
+        filled = _Filled(found.screen(wanted, hedged=hedged), size, lot)
+    high = _steps_above(filled.ranked[0]) if filled.ranked else 0
     while high - low > 1:
         steps = (low + high) // 2
         if filled.too_much(steps):
@@ -233,9 +231,9 @@ def _down_to_a_level(
 class _Filled:
     """Candidates with what they have free, brought down to levels; floats say what they can."""
 
-    def __init__(self, above: list[tuple[Candidate, Decimal]], size: Decimal, lot: Decimal) -> None:
-        self._above, self._size, self._lot = above, size, lot
-        self._screen = WaterScreen(above, lot)
+    def __init__(self, screen: WaterScreen, size: Decimal, lot: Decimal) -> None:
+        self.ranked = screen.ranked
+        self._screen, self._size, self._lot = screen, size, lot
 
     def too_much(self, steps: int) -> bool:
         """Tell whether a level takes more than the size."""
@@ -247,7 +245,7 @@ class _Filled:
     def taken_at(self, steps: int) -> list[tuple[Candidate, Decimal]]:
         """Return what a level takes of each of whom it may take something."""
         level = steps * LEVEL_STEP
-        giving = (self._above[place] for place in self._screen.giving(level))
+        giving = self._screen.giving(level)
         return [(one, _above(level, one, free, self._lot)) for one, free in giving]
 
 

@@ -400,9 +400,16 @@ _TAKERS = (
     Mutation(
         "a level that floats find too low",
         "water_screen",
-        "(1.0 - used) * self._lots",
-        "(1.0 - 2.0 * used) * self._lots",
+        "(1.0 - used) * self.lots",
+        "(1.0 - 2.0 * used) * self.lots",
         "test_candidates::test_leverages_come_down_to_the_lowest_level_that_is_enough",
+    ),
+    Mutation(
+        "who gave something has as much free in floats as before",
+        "water_screen",
+        "self._columns[2, place] = float(free) / self._unit",
+        "pass",
+        "test_candidates::test_floats_are_those_of_who_has_something_free_now",
     ),
     Mutation(
         "losers are deleveraged",
@@ -428,8 +435,8 @@ _TAKERS = (
     Mutation(
         "hedged accounts give their share beside the others",
         "deleveraging",
-        "for one in found.among(hedged=hedged)]",
-        "for its in (False, True) for one in found.among(hedged=its)]",
+        "for one, free in screen.with_free(least)",
+        "for its in (False, True) for one, free in found.screen(hedged=its).with_free(least)",
         "test_scenarios::test_a_scenario",
     ),
     Mutation(

@@ -17,6 +17,7 @@ from engine.deleveraging import (
     candidate,
 )
 from engine.money import EXACT
+from engine.water_screen import Open, WaterScreen
 from tests.story import Story, engine_of
 from tests.test_deleveraging import RANKINGS, XI, XQ, X, venue
 
@@ -126,3 +127,36 @@ def test_leverages_come_down_to_the_lowest_level_that_is_enough(seed: int) -> No
             level += LEVEL_STEP
         parts = dict(_down_to_a_level(size, lot, found, hedged=False))
         assert {one: part for one, part in parts.items() if part} == taken(level)
+
+
+def told(screen: WaterScreen) -> list[object]:
+    """Return what a screen holds, to be compared."""
+    columns = [column.tolist() for column in (screen.lots, screen.inverse, screen.most)]
+    return [list(screen.ranked), list(screen.free), screen.whole, *columns]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_floats_are_those_of_who_has_something_free_now(seed: int) -> None:
+    random, lot = Random(seed), D("0.001")
+    story = crowded("water_fill", random)
+    with localcontext(EXACT):
+        everybody = ranked(story, "X", "buy")
+        kept, free = Open(lot), dict.fromkeys(everybody, D(0))
+        for _ in range(60):
+            one = random.choice(everybody)
+            if free[one]:
+                free[one] = random.choice([D(0), free[one] - lot])
+                kept.leave(one, free[one])
+            else:
+                free[one] = random.choice([D(0), one.size])
+                kept.put(one, free[one])
+            anew = Open(lot)
+            for other in everybody:
+                anew.put(other, free[other])
+            assert told(kept.screen([])) == told(anew.screen([]))
+        absent = random.sample(everybody, len(everybody) // 2)
+        least = random.choice([lot, max(free.values())])
+        assert kept.screen(absent).whole == sum(free[one] for one in everybody if one not in absent)
+        assert kept.screen(absent).with_free(least) == [
+            (one, free[one]) for one in everybody if free[one] >= least and one not in absent
+        ]
