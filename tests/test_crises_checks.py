@@ -182,6 +182,7 @@ MISTAKES: list[tuple[str, str, Planted]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("check", "planted"), [found for _, *found in MISTAKES], ids=[name for name, *_ in MISTAKES]
 )
