@@ -89,14 +89,17 @@ def score(ranking: Ranking, leg: LegHealth, state: Health, unit: Decimal) -> Dec
 
 
 def candidate(engine: Engine, group: Group, symbol: str, side: Side) -> Candidate | None:
-    """Return a group as a candidate, if it is a trader's, in profit with a leg that `side` closes,
-    priced and without a liquidation."""
+    """Return a group as a candidate, if it is a trader's who takes nothing for others, in
+    profit with a leg that `side` closes, priced and without a liquidation."""
     rules = engine.rules
     leg, mark = engine.book.leg_of(group, symbol), engine.markets.price(symbol, "mark")
     unit = rules.settle_of(symbol).unit
     if leg is None or mark is None or (leg.size > 0) is not (side == "sell"):
         return None
     if group.liquidation is not None or group.account.role not in ("trader", "market_maker"):
+        return None
+    # Taking over and giving are judged apart: together they could bankrupt it.
+    if rules.in_force.waterfall.takes(group.account.id):
         return None
     if rules.derivatives[symbol].value(leg.size, mark, unit) <= leg.cost:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.book import Group
 from engine.closing import bankruptcy_price
 from engine.decisions import Side
+from engine.deleveraging import most_lots, stands
 from engine.margin import Health, LegHealth
 from engine.money import ZERO
 from engine.transfers import Closing, Transfer, asks
@@ -29,13 +30,22 @@ def netted(engine: Engine, group: Group, state: Health) -> list[tuple[Closing, T
     for leg in sorted(state.legs, key=lambda one: one.symbol):
         side: Side = "sell" if leg.size > 0 else "buy"
         for other in group.account.ordered_groups():
-            size = ZERO if rules.halts(leg.symbol) else _opposite(engine, other, leg)
-            if size > 0 and asks(group, leg.symbol, "netting", other.key):
+            if rules.halts(leg.symbol) or not asks(group, leg.symbol, "netting", other.key):
+                continue
+            size = _given(engine, other, leg)
+            if size > 0:
                 shown = bankruptcy_price(leg, state, rules)
-                closing = Closing(leg.symbol, side, min(size, abs(leg.size)), shown, leg.mark)
-                transfer = Transfer("netting", other.key, closing.size, leg.mark, size)
+                closing = Closing(leg.symbol, side, size, shown, leg.mark)
+                transfer = Transfer("netting", other.key, size, leg.mark, size)
                 found.append((closing, transfer))
     return found
+
+
+def _given(engine: Engine, other: Group, leg: LegHealth) -> Decimal:
+    """Return what a group gives against a leg at the mark without being breached by it."""
+    wanted = min(abs(leg.size), _opposite(engine, other, leg))
+    lot = engine.rules.derivatives[leg.symbol].lot
+    return most_lots(wanted, lot, lambda size: stands(engine, other, leg.symbol, size, leg.mark))
 
 
 def _opposite(engine: Engine, other: Group, leg: LegHealth) -> Decimal:

@@ -56,8 +56,7 @@ def socialise(engine: Engine, group: Group, asset: str, market: str, amount: Dec
 def _bears(engine: Engine, group: Group) -> bool:
     """Tell whether a group is one that may have to bear losses: nobody's who takes for others."""
     rule, account = engine.rules.in_force.waterfall, group.account
-    takers = (rule.fund_account, rule.backstop.account if rule.backstop else "")
-    return not account.protected and account.id not in takers
+    return not account.protected and not rule.takes(account.id)
 
 
 def _bearers(engine: Engine, bankrupt: Group, asset: str, market: str) -> list[Bearer]:

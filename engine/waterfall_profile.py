@@ -82,3 +82,7 @@ class Waterfall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fund: FundRule = FundRule()
     socialised: Literal["", "open_interest", "winners"] = ""
     gate: bool = False
+
+    def takes(self, account: str) -> bool:
+        """Tell whether an account takes positions for others."""
+        return account in (self.fund_account, self.backstop.account if self.backstop else "")

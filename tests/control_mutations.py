@@ -412,6 +412,20 @@ _TAKERS = (
         "test_candidates::test_floats_are_those_of_who_has_something_free_now",
     ),
     Mutation(
+        "netting breaks the group that it takes from",
+        "netting",
+        "stands(engine, other, leg.symbol, size, leg.mark))",
+        "bool(size))",
+        "test_scenarios::test_a_scenario",
+    ),
+    Mutation(
+        "who takes for others is deleveraged",
+        "deleveraging",
+        "if rules.in_force.waterfall.takes(group.account.id):",
+        "if False:",
+        "test_scenarios::test_a_scenario",
+    ),
+    Mutation(
         "losers are deleveraged",
         "deleveraging",
         "if rules.derivatives[symbol].value(leg.size, mark, unit) <= leg.cost:",

@@ -69,14 +69,14 @@ WATERFALL_MUTATIONS = (
     Mutation(
         "who is exempt bears losses",
         "socialising",
-        "not account.protected and account",
-        "account",
+        "not account.protected and not",
+        "not",
         "test_socialising::test_who_is_never_liquidated_bears_nothing",
     ),
     Mutation(
         "who takes for others bears losses",
         "socialising",
-        " and account.id not in takers",
+        " and not rule.takes(account.id)",
         "",
         "test_scenarios::test_a_scenario",
     ),

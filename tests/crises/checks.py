@@ -125,7 +125,7 @@ def deleveraged_are_on_the_other_side_and_in_profit(engine: Engine, decided: Dec
         assert (leg.size > 0) == (one.side == "buy"), one
         assert _profit(engine, one.symbol, leg) > 0, one
         assert group.account.role in ("trader", "market_maker"), one
-        assert group.account.id != one.account, one
+        assert group.account.id not in (one.account, *_takers(engine)), one
         assert group.liquidation is None or group.key in started, one
         assert _asked(engine, group, one.symbol) <= abs(leg.size), one
 
@@ -233,7 +233,7 @@ def _nobody_else_could(
 def _is_candidate(engine: Engine, group: Group, order: d.Deleverage) -> bool:
     if group.account.role not in ("trader", "market_maker") or group.liquidation is not None:
         return False
-    if group.account.id in (order.account, order.counterparty):
+    if group.account.id in (order.account, order.counterparty, *_takers(engine)):
         return False
     liquidation = engine.group_of(order.account, order.margin).liquidation
     if liquidation is not None and (order.symbol, "adl", *group.key) in liquidation.passed:
@@ -243,6 +243,12 @@ def _is_candidate(engine: Engine, group: Group, order: d.Deleverage) -> bool:
         return False
     leg = group.legs[order.symbol]
     return (leg.size > 0) == (order.side == "buy") and _profit(engine, order.symbol, leg) > 0
+
+
+def _takers(engine: Engine) -> set[str]:
+    """Return the accounts that take positions for others."""
+    rule = engine.rules.in_force.waterfall
+    return {rule.fund_account, rule.backstop.account if rule.backstop else ""}
 
 
 def _against(engine: Engine, key: tuple[str, str]) -> list[Order]:

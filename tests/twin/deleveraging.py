@@ -41,10 +41,10 @@ def counterparties(
         places = [place for place, each in enumerate(ranked) if each.hedged is hedged]
         among, left = [ranked[place] for place in places], wanted - sum(given, ZERO)
         for place, part in zip(places, _first_parts(world, leg, among, left), strict=False):
-            given[place] = _most(world, _stands, ranked[place], ZERO, part, price)
+            given[place] = _most(world, stands, ranked[place], ZERO, part, price)
         for place in places:
             part = min(wanted - sum(given, ZERO), ranked[place].free - given[place])
-            given[place] += _most(world, _stands, ranked[place], given[place], part, price)
+            given[place] += _most(world, stands, ranked[place], given[place], part, price)
     for place, each in enumerate(ranked):
         part = min(wanted - sum(given, ZERO), each.free - given[place])
         given[place] += _most(world, _solvent, each, given[place], part, price)
@@ -60,6 +60,8 @@ def _candidates(world: World, group: Group, leg: LegHealth) -> list[Candidate]:
         role = world.accounts[other.account].role
         if other.account == group.account or role not in ("trader", "market_maker"):
             continue
+        if _takes_for_others(world, other.account):
+            continue
         if other.liquidation is not None or leg.symbol not in other.legs:
             continue
         if group.liquidation and (
@@ -73,6 +75,13 @@ def _candidates(world: World, group: Group, leg: LegHealth) -> list[Candidate]:
         if its.leg.size * leg.leg.size < 0 and its.value - its.leg.cost > 0:
             found.append(_candidate(world, other, now, its))
     return found
+
+
+def _takes_for_others(world: World, account: str) -> bool:
+    rule = world.rules.source.waterfall
+    return account == rule.fund_account or (
+        rule.backstop is not None and account == rule.backstop.account
+    )
 
 
 def _candidate(world: World, group: Group, now: Health, leg: LegHealth) -> Candidate:
@@ -148,7 +157,7 @@ def _unrealised(world: World, now: Health) -> Fraction:
 # --- how much
 
 
-Test = Callable[[World, Candidate, Fraction, Fraction], bool]
+Test = Callable[[World, Group, str, Fraction, Fraction], bool]
 
 
 def _most(
@@ -162,36 +171,44 @@ def _most(
     """Return how much of a size may be closed at a price so that a test holds, beside what is
     given."""
     lot = world.contracts[candidate.leg.symbol].lot
-    if wanted <= 0 or holds(world, candidate, given + wanted, price):
+    return most_lots(
+        wanted,
+        lot,
+        lambda size: holds(world, candidate.group, candidate.leg.symbol, given + size, price),
+    )
+
+
+def most_lots(wanted: Fraction, lot: Fraction, holds: Callable[[Fraction], bool]) -> Fraction:
+    """Return how much of a size it holds for."""
+    if wanted <= 0 or holds(wanted):
         return max(ZERO, wanted)
     low, high = 0, int(ceil(wanted / lot, ONE))
     while high - low > 1:
         middle = (low + high) // 2
-        if holds(world, candidate, given + middle * lot, price):
+        if holds(middle * lot):
             low = middle
         else:
             high = middle
     return low * lot
 
 
-def _stands(world: World, candidate: Candidate, size: Fraction, price: Fraction) -> bool:
+def stands(world: World, group: Group, symbol: str, size: Fraction, price: Fraction) -> bool:
     """Tell whether a group is not breached once so much of its leg is closed."""
-    after, now = _closed(world, candidate, size, price)
+    after, now = _closed(world, group, symbol, size, price)
     return now is not None and not breached(world, after, now)
 
 
-def _solvent(world: World, candidate: Candidate, size: Fraction, price: Fraction) -> bool:
+def _solvent(world: World, group: Group, symbol: str, size: Fraction, price: Fraction) -> bool:
     """Tell whether a group has no negative equity once so much of its leg is closed."""
-    _, now = _closed(world, candidate, size, price)
+    _, now = _closed(world, group, symbol, size, price)
     return now is not None and now.equity >= 0
 
 
 def _closed(
-    world: World, candidate: Candidate, size: Fraction, price: Fraction
+    world: World, group: Group, symbol: str, size: Fraction, price: Fraction
 ) -> tuple[Group, Health | None]:
     """Return a group with so much of its leg closed, and what is already to be closed of its
     legs."""
-    group, symbol = candidate.group, candidate.leg.symbol
     after = replace(group, cash=defaultdict(Fraction, group.cash), legs=dict(group.legs))
     for name in group.legs:
         promised = [

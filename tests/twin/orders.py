@@ -9,6 +9,7 @@ from engine.decisions import CollateralSale, Deleverage, LiquidationOrder, TakeO
 from tests.twin.amounts import ZERO, ceil, decimal, decimals_of, floor
 from tests.twin.books import Group, Liquidation, Order, World
 from tests.twin.closing import bankruptcy_price, limit_price, order_price
+from tests.twin.deleveraging import most_lots, stands
 from tests.twin.pace import SECOND, count_order, fits, is_open, most, passing
 from tests.twin.planning import Part, Plan, given_up, is_toxic, make_plan, urgent
 from tests.twin.pools import rule_of
@@ -106,13 +107,13 @@ def _presses(world: World, group: Group, now: Health) -> bool:
 
 
 def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, Transfer]]:
-    """Return what can be set against legs of the account's other groups."""
+    """Return what legs of the account's other groups give safely."""
     found = list[tuple[LegHealth, Transfer]]()
     if not world.rules.source.liquidation.netting or _of(group).backstop:
         return found
     for leg in now.legs:
         for other in world.accounts[group.account].ordered_groups():
-            held, size = other.legs.get(leg.symbol), abs(leg.leg.size)
+            held = other.legs.get(leg.symbol)
             if leg.symbol in world.halted or held is None or held.size * leg.leg.size > 0:
                 continue
             own = other.liquidation.live.values() if other.liquidation else ()
@@ -123,11 +124,21 @@ def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, 
             can = abs(held.size)
             for order in world.transfers_to(other.account, other.margin):
                 can -= order.size - order.filled if order.symbol == leg.symbol else ZERO
-            if can > 0:
-                size = min(size, can)
-                transfer = Transfer("netting", group.account, other.margin, size, leg.mark, can)
+            size = _safely(world, other, leg, min(abs(leg.leg.size), can))
+            if size > 0:
+                transfer = Transfer("netting", group.account, other.margin, size, leg.mark, size)
                 found.append((leg, transfer))
     return found
+
+
+def _safely(world: World, other: Group, leg: LegHealth, wanted: Fraction) -> Fraction:
+    """Return how much a group can give against a leg at the mark."""
+    symbol = leg.symbol
+    return most_lots(
+        wanted,
+        world.contracts[symbol].lot,
+        lambda size: stands(world, other, symbol, size, leg.mark),
+    )
 
 
 def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) -> bool:
