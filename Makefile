@@ -35,7 +35,7 @@ install: $(INSTALLED) ## Create .venv with the locked dependencies and the proje
 demo: install ## Watch a market crash be liquidated: make demo ARGS="--help"
 	@$(BIN)/liquidator demo $(ARGS)
 
-cases: install ## Put the venues' worked cases of FILE to the engine, one line for each
+cases: install ## Put venues' worked cases of FILE to the engine (some to formulas no decision uses)
 	@$(BIN)/python -m tests.cases $(FILE)
 
 format: install ## Format the code and sort its imports

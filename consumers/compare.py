@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
@@ -177,42 +177,16 @@ def show(comparison: Comparison) -> None:
     for rule, title in TITLES.items():
         rows = [row for row in comparison.rows if row.rule == rule]
         if rows:
-            for made in _tables(title, rows, out.width):
-                out.print(made)
+            out.print(_table(title, rows))
     out.print(CAPTION)
 
 
-def _tables(title: str, rows: Sequence[Row], width: int) -> Iterator[Table]:
-    """Return a table, or as many as its columns need to stand in `width` with their words whole."""
-    columns = {
-        heading: [_written(getattr(row.outcome, name)) for row in rows]
-        for name, heading in COLUMNS[rows[0].rule].items()
-    }
-    names = [row.policy for row in rows]
-    room = width - _needs("Policy", [word for name in names for word in name.split(" ")]) - 1
-    for number, some in enumerate(_spread_out(columns, room)):
-        made = report.table("" if number else title, ["Policy", *some], left=1)
-        for column, heading in zip(made.columns[1:], some, strict=True):
-            column.header, column.no_wrap = heading.replace(" ", "\n"), True
-        for place, name in enumerate(names):
-            made.add_row(name, *(columns[heading][place] for heading in some))
-        yield made
-
-
-def _spread_out(columns: Mapping[str, Sequence[str]], room: int) -> list[list[str]]:
-    """Return the headings in as few parts, alike in length, as have room each."""
-    headings = list(columns)
-    for count in range(1, len(headings) + 1):
-        each = -(-len(headings) // count)
-        parts = [headings[begin : begin + each] for begin in range(0, len(headings), each)]
-        if all(sum(_needs(one, columns[one]) for one in part) <= room for part in parts):
-            break
-    return parts
-
-
-def _needs(heading: str, written: Iterable[str]) -> int:
-    """Return how wide a column is, with its border and room around what is written."""
-    return max(map(len, [*heading.split(" "), *written])) + 3
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    columns = COLUMNS[rows[0].rule]
+    made = report.table(title, ["Policy", *columns.values()])
+    for row in rows:
+        made.add_row(row.policy, *(_written(getattr(row.outcome, name)) for name in columns))
+    return made
 
 
 def _written(value: int | Decimal) -> str:

@@ -95,7 +95,7 @@ def from_log(order_id: str, path: str | Path) -> Explanation:
     replay.run(path)
     if story.order is None or story.started is None:
         raise NotFound(f"explain: no order {order_id}")
-    return Explanation(story.order, story.started, story.arithmetic, story.course)
+    return Explanation(story.order, story.started, story.arithmetic, story.course, story.waits)
 
 
 async def from_journal(order_id: str, config_file: Path) -> Explanation:

@@ -78,6 +78,7 @@ def _print_book(out: Console, engines: Sequence[Engine], surveys: Sequence[Surve
     out.print(book_report.state_table(engines, surveys))
     for made in (
         book_report.market_table(engines, surveys),
+        book_report.guard_table(engines),
         *book_report.pools(engines),
         book_report.debt_table(engines),
         book_report.ledger_table(engines),

@@ -19,6 +19,7 @@ from engine.decisions import (
     SetOff,
     Shortfall,
     SupplyDrawn,
+    Waits,
 )
 from engine.events import Event, OrdersCancelled
 from producers.summary import outcome
@@ -36,7 +37,7 @@ class LiquidationStory:
     """Everything that concerns the liquidation `number` of `account`.
 
     To be told of every event that an engine applied, and of what came of it. `course` holds events
-    and decisions in order, each with engine time.
+    and decisions in order, each with engine time; `waits` is what its next orders wait for.
     """
 
     def __init__(self, account: str, number: int) -> None:
@@ -45,6 +46,7 @@ class LiquidationStory:
         self.started: LiquidationStarted | None = None
         self.ended: LiquidationEnded | None = None
         self.course: list[tuple[int, Event | Decision]] = []
+        self.waits: Waits = ""
         self._booking = False
 
     def after(self, engine: Engine, event: Event, decisions: Sequence[Decision]) -> None:
@@ -56,6 +58,10 @@ class LiquidationStory:
         if self._answers(event) and outcome(decisions) in ("applied", "gap"):
             self.course.append((engine.time, event))
         self._add([decision for decision in mine if decision.time >= engine.time])
+        if self.account in engine.accounts:
+            groups = engine.accounts[self.account].ordered_groups()
+            live = (group.liquidation for group in groups)
+            self.waits = next((one.waits for one in live if one and one.number == self.number), "")
 
     def _add(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:

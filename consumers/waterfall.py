@@ -142,6 +142,7 @@ def _show_liquidation(
         told: dict[str, Any] = {
             "started": as_data(started),
             "course": course_data(story.course),
+            "waits": story.waits,
             "shortfalls": [waterfall_report.booking_data(booking) for booking in bookings],
         }
         click.echo(report.to_json(told))
@@ -149,5 +150,5 @@ def _show_liquidation(
     out = report.console()
     out.print(beginning(started))
     out.print(evidence(started))
-    show_course(out, story.course)
+    show_course(out, story.course, story.waits)
     waterfall_report.show_layers(out, bookings, story.course)

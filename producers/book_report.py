@@ -63,6 +63,9 @@ def shard_data(engine: Engine, glance: Survey) -> dict[str, Any]:
             for (asset, name), held in sorted(ledger.named_funds.items())
         ],
         "gates_closed": sorted(engine.gates.closed),
+        "halted": _halted(engine),
+        "tripped": sorted(engine.rules.tripped),
+        "held_prices": _held(engine),
         "losses": [
             {
                 "market": market,
@@ -103,8 +106,8 @@ def market_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
         engine = next(engine for engine in engines if symbol in engine.rules.derivatives)
         mark = engine.prices.get((symbol, "mark"))
         sums = (
-            # Adding zero makes −0.0 a plain zero.
-            sum(getattr(glance, name).get(symbol, 0.0) for glance in surveys) + 0.0
+            # Dust of several shards is rounded away; adding zero makes −0.0 a plain zero.
+            round(sum(getattr(glance, name).get(symbol, 0.0) for glance in surveys), 2) + 0.0
             for name in ("long_notional", "short_notional", "unmatched_open_interest")
         )
         made.add_row(
@@ -113,6 +116,47 @@ def market_table(engines: Sequence[Engine], surveys: Sequence[Survey]) -> Table:
             full(mark.price) if mark else NOTHING,
             *(f"{total:,.2f}" for total in sums),
         )
+    return made
+
+
+def _halted(engine: Engine) -> list[str]:
+    return ["everything"] if engine.rules.halted_all else sorted(engine.rules.halted)
+
+
+def _held(engine: Engine) -> list[dict[str, Any]]:
+    """Return the prices that jumped too far, and what is in force in their place."""
+    return [
+        {
+            "symbol": symbol,
+            "kind": kind,
+            "price": held.price,
+            "in_force": engine.markets.price(symbol, kind),
+            "since": held.since,
+            "count": held.count,
+        }
+        for (symbol, kind), held in sorted(engine.markets.held.items())
+    ]
+
+
+def guard_table(engines: Sequence[Engine]) -> Table:
+    """Return what is halted and by whom, and the prices that are held back; each shard has its
+    own."""
+    columns = ["Market", "Guard", "Since (UTC)", "In force", "Held back"]
+    made = table(
+        "Halts and held prices",
+        columns,
+        left=3,
+        caption="A halt ends with Resume; a held price with one that agrees, or that stays away.",
+    )
+    for engine in engines:
+        shard = f"{engine.shard}/" if len(engines) > 1 else ""
+        for symbol in _halted(engine):
+            by = "the breaker" if symbol in engine.rules.tripped else "an operator"
+            made.add_row(shard + symbol, f"halted by {by}", *[NOTHING] * 3)
+        for held in _held(engine):
+            said = f"{held['kind']} held, {held['count']} in a row"
+            prices = (full(held[name]) for name in ("in_force", "price"))
+            made.add_row(shard + held["symbol"], said, moment(held["since"]), *prices)
     return made
 
 

@@ -65,17 +65,28 @@ def evidence(started: d.LiquidationStarted) -> Table:
     return made
 
 
-def show_course(out: Console, course: Course) -> None:
-    """Print what happened, and what was lost in each market and who paid."""
+WAITS: dict[d.Waits, str] = {
+    "halted": "its market is halted until Resume",
+    "gap": "events of its account are missing",
+    "capped": "there is no room for its orders, or not for all that go together",
+    "promised": "a transfer under way closes one of its positions",
+    "cooldown": "a pause after a part is not over",
+    "toxic": "what comes next would lower its health",
+}
+"""Why the next orders of a liquidation do not go out, in words."""
+
+
+def show_course(out: Console, course: Course, waits: d.Waits) -> None:
+    """Print what happened, what was lost in each market and who paid, and what it waits for now."""
     out.print(_course_table(course))
     for line in _losses(course):
         out.print(line)
+    if waits:
+        out.print(f"It waits ({waits}): {WAITS[waits]}.")
 
 
 def _course_table(course: Course) -> Table:
-    made = Table(title="\nWhat happened", title_justify="left")
-    for column in ("Time (UTC)", "What", "Detail"):
-        made.add_column(column, overflow="fold")
+    made = table("\nWhat happened", ["Time (UTC)", "What", "Detail"], left=3)
     for time, happened in course:
         made.add_row(moment(time), type(happened).__name__, _told(happened))
     return made

@@ -33,13 +33,15 @@ Ask = d.LiquidationOrder | Transfer | d.CollateralSale | d.CollateralLiquidation
 class Explanation(NamedTuple):
     """An order, the start of its liquidation, what it was decided on, and all that happened.
 
-    `arithmetic` is what `producers.arithmetic.of_group` gives; `course` has engine times.
+    `arithmetic` is what `producers.arithmetic.of_group` gives; `course` has engine times; `waits`
+    says what the liquidation waits for after it.
     """
 
     order: Ask
     started: d.LiquidationStarted
     arithmetic: dict[str, Any] | None
     course: Course
+    waits: d.Waits = ""
 
 
 def data(told: Explanation) -> dict[str, Any]:
@@ -49,13 +51,14 @@ def data(told: Explanation) -> dict[str, Any]:
         "started": as_data(told.started),
         "arithmetic": told.arithmetic,
         "course": course_data(told.course),
+        "waits": told.waits,
     }
 
 
 @exact
 def show(out: Console, told: Explanation) -> None:
     """Print the whole explanation."""
-    order, started, found, course = told
+    order, started, found, course, waits = told
     _say(out, _headline(order), style="bold")
     _say(out, f"Decided {moment(order.time)} UTC by shard {order.shard}, event {order.seq}.")
     _say(out, beginning(started, found["numeraire"] if found else ""))
@@ -75,7 +78,7 @@ def show(out: Console, told: Explanation) -> None:
             _say(out, "\nAmount and collateral of the seizure", style="bold")
             for line in seizure_said(order, found["loans"], found["repayment"]):
                 _say(out, f"  {line}")
-    show_course(out, course)
+    show_course(out, course, waits)
 
 
 def _say(out: Console, text: str, style: str = "") -> None:

@@ -6,17 +6,18 @@ Tables round to what fits and say so; JSON is exact, amounts as decimal strings.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import IO, Any
 
 import orjson
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Column, Table
+from rich.console import Console
+from rich.table import Table
 
 from engine.money import EXACT, exact, plain
 from engine.profile import HOUR, SECOND
+from producers.fitted import Fitted
 from producers.summary import OUTCOMES, Market, Summary
 
 WIDTH = 100
@@ -100,57 +101,9 @@ def span(time: int) -> str:
     return f"{time / HOUR:g} h" if time >= HOUR else f"{time / SECOND:g} s"
 
 
-SHORT = 12
-"""Numbers of so many characters with their sign or unit are not broken between words."""
-
-
-class _Fitted(Table):
-    """A table that, where it is too wide, is broken between words alone if that makes it fit."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        edges, width = len(self.columns) + 1, options.max_width
-        if sum(_widest(_texts(column)) + 2 for column in self.columns) + edges > width:
-            needed = sum(_widest(_words(column)) for column in self.columns) + edges
-            for pad in (1, 0):
-                if needed + 2 * pad * len(self.columns) <= width:
-                    self.padding = (0, pad)
-                    self._keep_words()
-                    break
-        yield from super().__rich_console__(console, options)
-
-    def _keep_words(self) -> None:
-        """Have columns that need not be broken keep their width, with headings a word a line."""
-        for column in self.columns:
-            if _widest(_words(column)) >= _widest(_texts(column)[1:]):
-                column.header, column.no_wrap = "\n".join(str(column.header).split()), True
-
-
-def _texts(column: Column) -> list[str]:
-    return [str(text) for text in (column.header, *column.cells)]
-
-
-def _words(column: Column) -> list[str]:
-    heading, *cells = _texts(column)
-    if column.justify == "right" and _widest(cells) <= SHORT:
-        return [*heading.split(), *cells]
-    return [word for text in (heading, *cells) for word in text.split()]
-
-
-def _widest(texts: Iterable[str]) -> int:
-    return max((len(line) for text in texts for line in text.splitlines()), default=0)
-
-
 def table(title: str, columns: Sequence[str], left: int = 1, caption: str = "") -> Table:
     """Start a table whose first `left` columns are words and the others numbers."""
-    made = _Fitted(
-        title=title, caption=caption or None, title_justify="left", caption_justify="left"
-    )
-    for place, column in enumerate(columns):
-        if place < left:
-            made.add_column(column, overflow="fold")
-        else:
-            made.add_column(column, justify="right", overflow="fold")
-    return made
+    return Fitted(title, columns, left, caption)
 
 
 def show_summary(out: Console, summary: Summary, digests: Sequence[str], run_digest: str) -> None:

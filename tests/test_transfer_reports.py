@@ -11,7 +11,7 @@ from consumers.cli import main
 from engine import decisions as d
 from engine import events as e
 from engine import wire
-from engine.liquidation_profile import Bounded, Cooldown, LiquidationRule, Portion
+from engine.liquidation_profile import Bounded, Cooldown, Fuses, LiquidationRule, Portion
 from engine.waterfall_profile import Backstop, Deleveraging, FundRule, Waterfall
 from producers.event_log import EventLogWriter
 from tests.story import Story, only
@@ -133,3 +133,39 @@ def test_the_book_shows_named_funds_gates_and_what_is_written_off(tmp_path: Path
     text = said(machine, tmp_path, "inspect")
     assert re.search(r"│ BTCUSDT │ USDT  │ +104.45 │ +0 │ +104.45 │ +4.45 │ +0 │", text)
     assert re.search(r"│ USDT  │ +60.00 │", text)
+
+
+def test_a_held_price_and_a_halt_are_shown(tmp_path: Path) -> None:
+    fuses = Fuses(max_jump=D("0.3"), max_share_of_oi_per_minute=D("0.5"))
+    machine, story = venue(Waterfall(), liquidation=LiquidationRule(fuses=fuses))
+    story.tell(e.MarketState, symbol="BTCUSDT", long_size=D(1), short_size=D("0.5"))
+    assert "Halts" not in said(machine, tmp_path, "inspect")
+    story.price("BTCUSDT", "6000")
+    text = said(machine, tmp_path, "inspect")
+    assert re.search(r"│ BTCUSDT │ mark held, 1 in a row │ 1970-[^│]+ │ +10,000 │ +6,000 │", text)
+    (shard,) = json.loads(said(machine, tmp_path, "inspect", "--json"))["shards"]
+    since = shard["held_prices"][0].pop("since")
+    assert since == story.time
+    about = {"symbol": "BTCUSDT", "kind": "mark", "count": 1}
+    assert shard["held_prices"] == [{**about, "price": "6000", "in_force": "10000"}]
+    bankruptcy(story)
+    story.tell(e.Halt, symbol="ETHUSDT")
+    text = said(machine, tmp_path, "inspect")
+    assert re.search(r"│ BTCUSDT │ halted by the breaker +│", text)
+    assert re.search(r"│ ETHUSDT │ halted by an operator +│", text)
+    (shard,) = json.loads(said(machine, tmp_path, "inspect", "--json"))["shards"]
+    assert (shard["halted"], shard["tripped"]) == (["BTCUSDT", "ETHUSDT"], ["BTCUSDT"])
+    assert shard["held_prices"] == []
+
+
+def test_the_last_word_on_a_liquidation_is_what_it_waits_for(tmp_path: Path) -> None:
+    rule = LiquidationRule(sizing=Portion(D("0.2")), cooldown=Cooldown(30_000_000, D(0)))
+    machine, story = venue(Waterfall(), liquidation=rule)
+    order = only(d.LiquidationOrder, story.price("BTCUSDT", "9030"))
+    asked = (("waterfall", "--liquidation", "alice:1"), ("explain", order.order_id))
+    assert all("It waits" not in said(machine, tmp_path, *one) for one in asked)
+    story.fill("alice", "BTCUSDT", "-0.2", "9020", order_id=order.order_id)
+    for command in asked:
+        text = flat(said(machine, tmp_path, *command))
+        assert "It waits (cooldown): a pause after a part is not over." in text
+        assert json.loads(said(machine, tmp_path, *command, "--json"))["waits"] == "cooldown"

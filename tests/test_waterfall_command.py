@@ -290,3 +290,22 @@ def test_a_table_is_broken_between_words(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     for word in (*" ".join(columns).split(), "Maintenance", "1,302.10", "> 999 %"):
         assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), word
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_number_is_never_broken(width: int) -> None:
+    columns = ["Market", "Asset", "Taker", "Orders", "Filled", "Notional", "Forgone", "Paid for it"]
+    made = report.table("Takers", columns, left=3, caption="Rounded.")
+    numbers = ["2,315", "5,395,222,311.76", "207,499,871.98", "107,499,872.98", "9,331,412.55"]
+    made.add_row("BTCUSDT", "USDT", "market, at any price", *numbers, style="bold")
+    out = Console(width=width, file=StringIO())
+    out.print(made)
+    assert isinstance(out.file, StringIO)
+    text = out.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for number in numbers:
+        assert text.count(number) == 1, number
+    tables = text.count("└")
+    assert tables == {60: 5, 80: 2, 100: 1}[width]
+    assert (text.count("BTCUSDT"), text.count("Takers")) == (tables, 1)
+    assert text.index("Rounded.") > text.index("9,331,412.55")
