@@ -241,6 +241,7 @@ def _terms(terms: Terms) -> Faults:
         )
     yield from at("bonus", _bonus(terms.bonus))
     yield from fraction("protocol_fee", terms.protocol_fee)
+    yield from positive("depth", terms.depth)
     if terms.ramp is not None:
         yield from at("ramp", _ramp(terms.ramp, threshold))
 

@@ -23,7 +23,13 @@ from engine.lending import (
     WholeAccount,
 )
 from engine.money import ONE, ZERO, Rounding
-from engine.seizure import FixedBonus, HealthBonus, HealthDiscount, ThresholdBonus
+from engine.seizure import (
+    FixedBonus,
+    HealthBonus,
+    HealthDiscount,
+    ThresholdBonus,
+    pool_impact,
+)
 
 Bonus = FixedBonus | HealthBonus | ThresholdBonus | HealthDiscount
 Repayment = CloseFactor | TargetHealth | TargetLoanToValue | FullRepayment | WholeAccount
@@ -37,7 +43,9 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `liquidation_threshold` to keep it.
 
     While a `ramp` runs the threshold is on its way down to the one given. Liquidation seizes with
-    the `bonus`, of which the pool's reserve keeps the share `protocol_fee`.
+    the `bonus`, of which the pool's reserve keeps the share `protocol_fee`. What is seized is taken
+    to be sold to a constant-product pool that holds `depth` of the debt's asset (numeraire), for
+    whether that is toxic; none: it moves no price.
     """
 
     loan_to_value: Decimal
@@ -45,6 +53,11 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bonus: Bonus
     protocol_fee: Decimal = ZERO
     ramp: Ramp | None = None
+    depth: Decimal | None = None
+
+    def impact(self, worth: Decimal) -> Decimal:
+        """Return how many times over a sale weighs on a supply worth so much (numeraire)."""
+        return ONE if self.depth is None else pool_impact(worth, self.depth)
 
 
 class Isolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -245,7 +245,8 @@ def _toxic(pair: _Pair, repaid: Decimal, state: Health) -> bool:
     if state.maintenance <= repaid * pair.owed.price * pair.debt.weight:
         return False
     weighted = Backing(state.margin_equity * pair.debt.weight, state.maintenance)
-    return toxic(weighted, pair.collateral.threshold, pair.bonus)
+    impact = pair.terms.impact(pair.held.value)
+    return toxic(weighted, pair.collateral.threshold, pair.bonus, impact)
 
 
 def _seizure(pair: _Pair, state: Health, holdings: Holdings, rules: Rules) -> Seizure:

@@ -149,7 +149,8 @@ def _collateral(lending: Lending, names: Sequence[str]) -> Table:
         ["Pool", "Category", "Opens", "Liquidated", "Bonus", "at most", "Toxic above", "Fee"],
         left=2,
         caption="Loan-to-values and shares in per cent. Above the toxic one a partial liquidation "
-        "lowers the health of a loan that nothing else backs. The fee is of the bonus.",
+        "lowers the health of a loan that nothing else backs, even where its sale moves no price. "
+        "The fee is of the bonus.",
     )
     made.columns[0].no_wrap = True
     for pool, category, terms in _all_terms(lending):
@@ -227,6 +228,7 @@ def _rules(profile: RiskProfile, lending: Lending) -> Iterator[tuple[str, str]]:
         yield from _auction(lending.auction)
     else:
         yield from _repayment(lending)
+    yield from _impacts(profile, lending)
     yield "Bad debt is recognised", RECOGNITION[lending.bad_debt.recognise]
     layers = ", then ".join(LAYERS[layer] for layer in lending.bad_debt.charge)
     yield "and borne by", layers or "nobody: it stays outstanding"
@@ -244,6 +246,17 @@ def _rules(profile: RiskProfile, lending: Lending) -> Iterator[tuple[str, str]]:
             yield (
                 f"In category {name}",
                 f"{', '.join(category.borrowable)} alone may be borrowed of",
+            )
+
+
+def _impacts(profile: RiskProfile, lending: Lending) -> Iterator[tuple[str, str]]:
+    for pool, category, terms in _all_terms(lending):
+        if terms.depth is not None:
+            name = f"{pool} ({category})" if category else pool
+            depth = f"{full(terms.depth)} {profile.numeraire}"
+            yield (
+                f"{name} is sold to a pool of",
+                f"{depth}: in what is toxic its threshold weighs 1 + 2 · its worth ÷ that",
             )
 
 

@@ -347,29 +347,34 @@ def _frontiers(state: Health, lending: Lending, category: str) -> Iterator[dict[
     for loan in state.loans:
         terms = lending.terms_of(loan.pool, category)
         if terms is not None and loan.supplied and loan.threshold and weights:
-            frontier = toxic_below(terms.bonus, loan.threshold, min(weights))
+            impact = terms.impact(loan.supplied * loan.price)
+            frontier = toxic_below(terms.bonus, loan.threshold, min(weights), impact)
             yield {"pool": loan.pool, "health_factor": frontier}
 
 
 @exact
-def toxic_below(rule: Bonus, threshold: Decimal, weight: Decimal = ONE) -> Decimal:
-    """Return the health factor h that is threshold·(1 + bonus at h) ÷ weight, below which a
+def toxic_below(
+    rule: Bonus, threshold: Decimal, weight: Decimal = ONE, impact: Decimal = ONE
+) -> Decimal:
+    """Return the health factor h that is threshold·(1 + bonus at h)·impact ÷ weight, below which a
     seizure lowers it; up to 10⁻¹⁸, so that none is called safe that is not (arXiv:2510.10171)."""
+    share = ceil_to(threshold * impact, HEALTH_STEP, weight)
     if isinstance(rule, HealthBonus):
-        return _growing(rule, ceil_to(threshold, HEALTH_STEP, weight))
+        return _growing(rule, share)
     if isinstance(rule, HealthDiscount):
-        # The bonus is 1 ÷ h − 1 until it is at its most: h² = threshold ÷ weight.
-        share, least = ceil_to(threshold, HEALTH_STEP, weight), ONE - rule.most
-        root = sqrt_up(share, HEALTH_STEP)
-        return root if root >= least else ceil_to(share, HEALTH_STEP, least)
+        # The bonus is 1 ÷ h − 1 from 1 down until it is at its most: h² = share.
+        root, least = sqrt_up(share, HEALTH_STEP), ONE - rule.most
+        return max(share, root) if root >= least else ceil_to(share, HEALTH_STEP, least)
     bonus = rule.rate if isinstance(rule, FixedBonus) else bonus_by_threshold(rule, threshold)
-    return ceil_to(threshold * (ONE + bonus), HEALTH_STEP, weight)
+    return ceil_to(threshold * (ONE + bonus) * impact, HEALTH_STEP, weight)
 
 
 def _growing(rule: HealthBonus, share: Decimal) -> Decimal:
     """Solve h = share·(1 + least + (most − least)·(1 − h) ÷ (1 − most_at)), and where that is below
-    `most_at`, h = share·(1 + most)."""
+    `most_at`, h = share·(1 + most). Above 1 the bonus is the least."""
     least, span = rule.most * rule.least_share, ONE - rule.most_at
+    if share * (ONE + least) > 1:
+        return ceil_to(share * (ONE + least), HEALTH_STEP)
     grown = rule.most - least
     whole = share * ((ONE + least) * span + grown)
     met = ceil_to(whole, HEALTH_STEP, span + share * grown)

@@ -20,9 +20,16 @@ LOAN_MUTATIONS = (
     Mutation(
         "no seizure is toxic",
         "repayment",
-        "return toxic(weighted, pair.collateral.threshold, pair.bonus)",
+        "return toxic(weighted, pair.collateral.threshold, pair.bonus, impact)",
         "return False",
         "test_repayment::test_a_seizure_that_lowers_health_is_toxic",
+    ),
+    Mutation(
+        "a sale of collateral moves no price",
+        "repayment",
+        "impact = pair.terms.impact(pair.held.value)",
+        "impact = ONE",
+        "test_price_impact::test_a_fixed_bonus_is_toxic_above_the_frontier_of_the_case",
     ),
     Mutation(
         "a pool pays what it does not have",

@@ -169,6 +169,7 @@ FAULTS = [
     (WETH, "loan_to_value = 0.8\nliquidation_threshold = 1.01",
      [f"{OWN}: liquidation_threshold 1.01 not in (0, 1]"]),
     (FIXED, f"{FIXED}\nprotocol_fee = 2", [f"{OWN}: protocol_fee 2 not in [0, 1]"]),
+    (FIXED, f"{FIXED}\ndepth = 0", [f"{OWN}: depth 0 not positive"]),
     ("rate = 0.1 ", "rate = -0.1 ", [f"{OWN}: bonus: rate -0.1 not in [0, 1)"]),
     (BY_HEALTH, 'rule = "by_health", most = 0.2, least_share = 1.5',
      ["pools UNI: collateral: bonus: least_share 1.5 not in [0, 1]"]),

@@ -253,6 +253,15 @@ def test_show_prints_rates_bonuses_and_what_is_toxic():
     assert row(said("profiles", "show", "compound-v3"), "  supply")[2:4] == ["0.00", "1.62"]
 
 
+def test_show_says_what_the_sale_of_collateral_weighs(tmp_path):
+    shipped = files("deploy").joinpath("profiles/liquity-v2.toml").read_text()
+    assert "is sold to" not in said("profiles", "show", "liquity-v2")
+    deep = shipped.replace("rate = 0.05 } }", "rate = 0.05 }, depth = 40_000_000 }")
+    (tmp_path / "deep.toml").write_text(deep)
+    text = " ".join(said("profiles", "show", tmp_path / "deep.toml").replace("│", " ").split())
+    assert "WETH (BOLD-WETH) is sold to a pool of 40,000,000 BOLD: in what is toxic" in text
+
+
 def test_check_refuses_a_toxic_rule_in_its_words(tmp_path):
     """Liquity's redistribution as it is: no more than there is, at the threshold; a bit more, and a
     liquidation there lowers health."""

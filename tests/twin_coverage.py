@@ -94,6 +94,7 @@ LENDING_POLICIES = (
     "caps",
     "least_debt",
     "ramp",
+    "depth",
     "bonus fixed",
     "bonus by_health",
     "bonus by_threshold",

@@ -229,7 +229,7 @@ def _terms(chance: Random, market: Market) -> Terms:
         ramp = Ramp(start, until, chance.choice((5 * SECOND, HOUR, 3 * DAY)))
     fee = _one(chance, "0", "0.1", "1") if market.style != "auctions" else Decimal(0)
     opening = threshold - _one(chance, "0", "0.05", "0.1")
-    return Terms(opening, threshold, bonus, fee, ramp)
+    return Terms(opening, threshold, bonus, fee, ramp, _maybe(chance, "300", "9000"))
 
 
 def _by_health(chance: Random) -> HealthBonus:

@@ -146,6 +146,8 @@ def _of_pool(rule: PoolRule) -> Iterator[str]:
         yield f"bonus {BONUSES[type(rule.collateral.bonus)]}"
         if rule.collateral.ramp is not None:
             yield "ramp"
+        if rule.collateral.depth is not None:
+            yield "depth"
 
 
 def _of_liquidation(rule: LiquidationRule) -> Iterator[str]:

@@ -107,7 +107,7 @@ def start_auction(world: World, group: Group, now: Health, plan: Plan) -> bool:
         start_price=decimal(top),
         keeper_pay=decimal(paid),
         health_factor=decimal(factor),
-        toxic=toxic(now, plan.debt, plan.collateral, plan.bonus, due),
+        toxic=toxic(world, group, now, plan.debt, plan.collateral, plan.bonus, due),
     )
     return True
 

@@ -84,6 +84,7 @@ def _terms(terms: Terms, weight: Fraction) -> Checks:
     yield 0 <= terms.loan_to_value <= terms.liquidation_threshold <= 1
     yield terms.liquidation_threshold > 0
     yield 0 <= terms.protocol_fee <= 1
+    yield terms.depth is None or terms.depth > 0
     starts = [terms.liquidation_threshold]
     if terms.ramp is not None:
         yield terms.liquidation_threshold < terms.ramp.start <= 1

@@ -185,18 +185,28 @@ def _plan_of(
         repay=repay,
         seized=seized,
         fee=_fee(world, group, collateral, seized, bonus),
-        toxic=toxic(now, debt, collateral, bonus, repay),
+        toxic=toxic(world, group, now, debt, collateral, bonus, repay),
     )
 
 
 def toxic(
-    now: Health, debt: LoanHealth, collateral: LoanHealth, bonus: Fraction, repaid: Fraction
+    world: World,
+    group: Group,
+    now: Health,
+    debt: LoanHealth,
+    collateral: LoanHealth,
+    bonus: Fraction,
+    repaid: Fraction,
 ) -> bool:
     """Tell whether a seizure that leaves something to be backed lowers health."""
     left = now.requirement - repaid * debt.price * debt.weight
+    terms = counting_terms(world, group, collateral.pool)
+    assert terms is not None
     assert collateral.threshold is not None
-    lowered = now.margin_equity * debt.weight < collateral.threshold * (1 + bonus) * now.requirement
-    return left > 0 and lowered
+    taken = collateral.threshold * (1 + bonus)
+    if terms.depth is not None:
+        taken *= 1 + ceil(2 * collateral.supplied * collateral.price / Fraction(terms.depth), STEP)
+    return left > 0 and now.margin_equity * debt.weight < taken * now.requirement
 
 
 def _wanted(
