@@ -44,6 +44,11 @@ class WholeEngine:
         """Return one of the ledger's sums, zeros left out."""
         return {key: amount for key, amount in getattr(self.engine.ledger, name).items() if amount}
 
+    def waits(self, account: str, margin: str) -> str:
+        """Return what the liquidation of a group waits for, "" for nothing."""
+        liquidation = self.engine.accounts[account].groups[margin].liquidation
+        return liquidation.waits if liquidation else ""
+
 
 class Story:
     """Tells events to a machine, numbering and timing them, and keeps what it decides."""

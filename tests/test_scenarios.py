@@ -43,7 +43,10 @@ def test_a_scenario(told: tuple[str, Scenario], machine: type[Any]) -> None:
         if machine is Twin:
             # The twin refuses what the engine does, and has its own words for why.
             decided, expected = map(_without_reasons, (decided, expected))
-        assert decided == expected, f"{file}.txt:{line.number}: {line.event}"
+        place = f"{file}.txt:{line.number}: {line.event}"
+        assert decided == expected, place
+        for who, waits in line.waits.items():
+            assert teller.machine.waits(*who) == waits, (place, who)
 
 
 def _without_reasons(decided: list[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 A file holds scenarios, each under a line `== what it shows`. A line is an event, `=>` and the
 decision expected of it; further decisions of the same event stand below, each behind a `=>`. A line
-without `=>` expects none. `rules` lines are TOML, laid over RULES; those above the first scenario
+without `=>` expects none. `=> alice waits: toxic` is no decision: it says what her liquidation
+waits for after the event. `rules` lines are TOML, laid over RULES; those above the first scenario
 hold for all of the file. Every line takes a millisecond. Order #2.1 of an account is the first
 attempt of its second liquidation.
 """
@@ -53,14 +54,17 @@ class Machine(Protocol):
     """What the scenario is told to: the engine, or its twin."""
 
     def apply(self, event: e.AnyEvent) -> list[AnyDecision]: ...
+    def waits(self, account: str, margin: str) -> str: ...
 
 
 class Line(NamedTuple):
-    """One event of a scenario, and the decisions expected of it; `number` is the file's line."""
+    """One event of a scenario, the decisions expected of it, and what groups (account, margin) wait
+    for after it; `number` is the file's line."""
 
     number: int
     event: str
     expected: list[str]
+    waits: dict[tuple[str, str], str]
 
 
 class Scenario(NamedTuple):
@@ -84,8 +88,10 @@ def scenarios(path: Path) -> Iterator[Scenario]:
         elif text.strip() and not text.startswith("#"):
             event, _, decision = (part.strip() for part in text.partition("=>"))
             if event:
-                lines.append(Line(number, event, []))
-            if decision:
+                lines.append(Line(number, event, [], {}))
+            if found := re.fullmatch(rf"{WHO} waits: (?P<waits>[a-z]+)", decision):
+                lines[-1].waits[found["who"], _margin(found["leg"])] = found["waits"]
+            elif decision:
                 lines[-1].expected.append(decision)
     yield Scenario(name, lines)
 

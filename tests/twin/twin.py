@@ -184,6 +184,11 @@ class Twin:
         groups = self.world.accounts[account].groups
         return _decimals(groups[margin].cash) if margin in groups else {}
 
+    def waits(self, account: str, margin: str) -> str:
+        """Return what the liquidation of a group waits for, "" for nothing."""
+        liquidation = self.world.accounts[account].groups[margin].liquidation
+        return liquidation.waits if liquidation else ""
+
     def legs(self, account: str, margin: str = "cross") -> dict[str, tuple[Decimal, Decimal]]:
         """Return size and cost of a group's legs by symbol."""
         groups = self.world.accounts[account].groups
