@@ -5,10 +5,12 @@
 
 import os
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from engine import decisions as d
+from engine.core import Engine
 from tests.crises import Crisis
 from tests.crises.checks import Checks
 
@@ -17,14 +19,31 @@ PART = 50
 
 
 def play(seed: int) -> Counter[str]:
-    """Play a crisis, checking all after every event; return how often each decision was made."""
+    """Play a crisis, checking all after every event; return how often there was what."""
     crisis = Crisis(seed)
     checks = Checks(crisis.engine)
     found: Counter[str] = Counter()
     for event, decided in crisis:
         checks.after(event, decided)
-        found.update(type(one).__name__ for one in decided)
+        found.update(name for one in decided for name in _names(one))
+        found.update(_waits(crisis.engine))
     return found
+
+
+def _names(one: d.Decision) -> Iterator[str]:
+    """Yield the kind of a decision, and what is special about it."""
+    yield type(one).__name__
+    if isinstance(one, d.LiquidationOrder) and one.toxic:
+        yield "a toxic order"
+    if isinstance(one, d.FundDraw | d.PositionPaid) and one.amount == one.capacity:
+        yield "a fund that ran out"
+
+
+def _waits(engine: Engine) -> Iterator[str]:
+    """Yield what each liquidation that waits does so for."""
+    for group in engine.liquidating:
+        if group.liquidation is not None and group.liquidation.waits:
+            yield f"waits: {group.liquidation.waits}"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -44,7 +63,7 @@ def test_many_crises(part: int) -> None:
 
 @pytest.mark.slow
 def test_crises_have_everything_in_them() -> None:
-    found: Counter[Any] = sum((play(seed) for seed in range(150)), Counter())
+    found = sum((play(seed) for seed in range(150)), Counter[str]())
     for name in WANTED:
         assert found[name] >= 3, (name, found)
 
@@ -63,4 +82,12 @@ WANTED = (
     "PriceHeld",
     "BreakerTripped",
     "FeeCharged",
+    "PositionPaid",
+    "a toxic order",
+    "a fund that ran out",
+    "waits: halted",
+    "waits: capped",
+    "waits: promised",
+    "waits: cooldown",
+    "waits: toxic",
 )
