@@ -42,10 +42,15 @@ def netted(engine: Engine, group: Group, state: Health) -> list[tuple[Closing, T
 
 
 def _given(engine: Engine, other: Group, leg: LegHealth) -> Decimal:
-    """Return what a group gives against a leg at the mark without being breached by it."""
+    """Return what a group gives against a leg at the mark without being breached by it; all of it
+    where it is breached anyway."""
     wanted = min(abs(leg.size), _opposite(engine, other, leg))
     lot = engine.rules.derivatives[leg.symbol].lot
-    return most_lots(wanted, lot, lambda size: stands(engine, other, leg.symbol, size, leg.mark))
+
+    def holds(size: Decimal) -> bool:
+        return stands(engine, other, leg.symbol, size, leg.mark)
+
+    return most_lots(wanted, lot, holds) if wanted > 0 and holds(ZERO) else wanted
 
 
 def _opposite(engine: Engine, other: Group, leg: LegHealth) -> Decimal:

@@ -9,7 +9,7 @@ from engine import decisions as d
 from engine import events as e
 from engine import state
 from engine.instruments import Perpetual
-from engine.liquidation_profile import LiquidationRule, Pace
+from engine.liquidation_profile import Cooldown, LiquidationRule, Pace, Portion
 from engine.profile_faults import faults
 from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
 from tests.story import Story, WholeEngine, engine_of, of, only
@@ -369,6 +369,24 @@ def test_a_limit_below_a_lot_lets_a_lot_go_at_a_time() -> None:
     assert sent(story.tell(e.TimePassed)) == []
     decided = story.fill("a", "BTCUSDT", "-0.001", "9700", order_id=order.order_id)
     assert sent(decided) == [("a", D("0.001"))]
+
+
+def test_a_part_of_what_is_closed_whole_says_that_it_is_toxic() -> None:
+    """Of 20 against 38.8, a fifth costs nearly 8 and frees as much: it goes out all the same, for a
+    critical account does not wait for room for all of it."""
+    pauses = {"sizing": Portion(D("0.2")), "cooldown": Cooldown(30 * SECOND, D("0.9"))}
+    story = venue(Pace(in_flight={"*": D(2000)}), fee_rate=D("0.004"), toxic="halt", **pauses)
+    crowd(story, a="320")
+    order = only(d.LiquidationOrder, story.price("BTCUSDT", "9700"))
+    assert (order.toxic, order.stage) == (True, "limit")
+    assert D("0.2") < order.size < D("0.21")
+    assert not only(d.LiquidationOrder, _whole(pauses).price("BTCUSDT", "9700")).toxic
+
+
+def _whole(pauses: dict[str, Any]) -> Story:
+    story = venue(Pace(), fee_rate=D("0.004"), toxic="halt", **pauses)
+    crowd(story, a="320")
+    return story
 
 
 def test_another_group_of_the_account_is_set_off_without_room_within_a_second() -> None:

@@ -133,12 +133,12 @@ def _nettings(world: World, group: Group, now: Health) -> list[tuple[LegHealth, 
 
 def _safely(world: World, other: Group, leg: LegHealth, wanted: Fraction) -> Fraction:
     """Return how much a group can give against a leg at the mark."""
-    symbol = leg.symbol
-    return most_lots(
-        wanted,
-        world.contracts[symbol].lot,
-        lambda size: stands(world, other, symbol, size, leg.mark),
-    )
+    lot = world.contracts[leg.symbol].lot
+
+    def holds(size: Fraction) -> bool:
+        return stands(world, other, leg.symbol, size, leg.mark)
+
+    return most_lots(wanted, lot, holds) if holds(ZERO) else wanted
 
 
 def _send_part(world: World, group: Group, now: Health, plan: Plan, part: Part) -> bool:
