@@ -49,7 +49,7 @@ lint: install
 	$(BIN)/lint-imports
 
 check: lint ## Check format, style, types, import direction and run the fast tests
-	$(BIN)/pytest -n auto -m "not kafka and not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not kafka and not slow"
 
 test: lint ## Run all checks and all tests, those on a real Kafka included
 	.ci/ensure-java

@@ -21,7 +21,7 @@ from tests.twin import Twin
 from tests.twin.identities import broken_identities
 from tests.twin_coverage import COVERED, circumstances, kinds_of
 
-FAST = 30
+FEW = 30
 LEVELS_EVERY = 25
 HISTORIES_A_SEED = 10
 """Histories are short: each seed of a long series stands for ten of them."""
@@ -60,7 +60,9 @@ POOL_FIELDS = (
 )
 
 
-@pytest.mark.parametrize("first", range(0, FAST, 5))
+@pytest.mark.parametrize(
+    "first", [0, 5, *(pytest.param(first, marks=pytest.mark.slow) for first in range(10, FEW, 5))]
+)
 def test_a_few_histories(first: int) -> None:
     for seed in range(first, first + 5):
         disagreement, _ = compare(seed)
@@ -72,7 +74,7 @@ def test_a_thousand_histories(seeds: range) -> None:
     count = len(seeds) * HISTORIES_A_SEED
     seen: Counter[str] = Counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for disagreement, kinds in pool.map(compare, range(FAST, FAST + count), chunksize=5):
+        for disagreement, kinds in pool.map(compare, range(FEW, FEW + count), chunksize=5):
             assert disagreement is None, disagreement
             seen += kinds
     print(*(f"{kind}: {seen[kind]}" for kind in COVERED), sep="\n")
