@@ -463,8 +463,8 @@ _TAKERS = (
     Mutation(
         "netting breaks the group that it takes from",
         "netting",
-        "stands(engine, other, leg.symbol, size, leg.mark))",
-        "bool(size))",
+        "if wanted > 0 and holds(ZERO) else wanted",
+        "if wanted < 0 else wanted",
         "test_scenarios::test_a_scenario",
     ),
     Mutation(

@@ -194,7 +194,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an expired order is renewed at its limit",
-        "timers",
+        "issuing",
         "liquidation.backstop = True",
         "liquidation.backstop = False",
         "test_lifecycle::test_an_unanswered_cancellation_ends_the_wait_to_the_microsecond",
