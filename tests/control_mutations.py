@@ -395,7 +395,7 @@ _TAKERS = (
         "netting",
         "netting or last_resort:",
         "netting:",
-        "test_takers::test_netting_that_the_venue_does_not_do_is_not_tried_again",
+        "test_takers::test_once_the_market_found_nobody_nothing_is_netted_any_more",
     ),
     Mutation(
         "leverage of all equity, not of the leg's share",

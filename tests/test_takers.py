@@ -363,6 +363,16 @@ def test_netting_that_the_venue_does_not_do_is_not_tried_again():
     assert taken(decided) == [("fund", "fund", 10, 95)]
 
 
+def test_once_the_market_found_nobody_nothing_is_netted_any_more():
+    story = venue(FUND, liquidation=LiquidationRule(netting=True))
+    order = only(decisions.LiquidationOrder, story.price("X", "90.5"))
+    story.time += 5_000_000
+    assert only(decisions.CancelOrder, story.tell(events.TimePassed)).reason == "expired"
+    story.tell(events.MarginMoved, account="long", symbol="X", amount=D(4))
+    story.fill("long", "X", "-4", "90.5", margin="isolated:X")
+    assert {layer for layer, *_ in taken(closed(story, order.order_id))} == {"fund"}
+
+
 def test_who_begins_to_be_liquidated_waits_for_the_transfers_against_it():
     """A short that is deleveraged is breached in turn: nothing of it is closed twice."""
     story = venue(AT_BANKRUPTCY, fund="0")
