@@ -55,8 +55,8 @@ _SIZES = (
     Mutation(
         "a lot more than suffices",
         "sizing",
-        "return part._replace(size=lots *",
-        "return part._replace(size=(lots + 1) *",
+        "return _lots_of(part, found.lots, rules), found.after",
+        "return _lots_of(part, found.lots + 1, rules), found.after",
         "test_sizing::test_a_shortage_is_covered_as_drift_covers_it",
     ),
     Mutation(

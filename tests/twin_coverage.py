@@ -159,6 +159,8 @@ COVERED = {
     **{f"histories of {policy}": 80 for policy in POLICIES},
     **{f"histories of {policy}": 25 for policy in LENDING_POLICIES},
     **{f"histories of {policy}": 25 for policy in CONTROL_POLICIES},
+    # Only where somebody takes positions, too.
+    "histories of toxic take_over": 15,
     "LiquidationStarted of loans": 1000,
     "LiquidationStarted of legs and loans": 500,
     "CollateralLiquidation cash": 800,
