@@ -32,15 +32,19 @@ class FundHistory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NO_HISTORY = FundHistory()
 
 
+def _length(rule: Drawdown) -> int:
+    """Return how long a slot is, rounded up."""
+    return -(-rule.window // SLOTS)
+
+
 def _slot(rule: Drawdown, now: int) -> int:
     """Return when the slot of a time begins."""
-    length = -(-rule.window // SLOTS)
-    return now // length * length
+    return now // _length(rule) * _length(rule)
 
 
 def _since(rule: Drawdown, now: int) -> int:
     """Return when the window begins, with its first slot."""
-    return _slot(rule, now) - SLOTS * -(-rule.window // SLOTS)
+    return _slot(rule, now) - SLOTS * _length(rule)
 
 
 def begins(rule: Drawdown, peak: Decimal, amount: Decimal) -> bool:

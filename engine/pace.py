@@ -83,10 +83,7 @@ class Flight:
 
 def fitted(engine: Engine, order: PlannedOrder) -> PlannedOrder | None:
     """Return an order as large as there is room for it, none where nothing of it may go out now."""
-    most = room(engine, order.symbol) if order.size and may_send(engine) else ZERO
-    if most == 0:
-        return None
-    return order if most is None else order._replace(size=min(order.size, most))
+    return _cut(engine, order) if order.size and may_send(engine) else None
 
 
 def passing(engine: Engine, orders: tuple[PlannedOrder, ...]) -> tuple[PlannedOrder, ...]:
@@ -95,11 +92,20 @@ def passing(engine: Engine, orders: tuple[PlannedOrder, ...]) -> tuple[PlannedOr
     left = _counts_left(engine)
     found: list[PlannedOrder] = []
     for order in orders:
-        most = room(engine, order.symbol)
-        if most == 0 or (left is not None and len(found) >= left):
-            continue
-        found.append(order if most is None else order._replace(size=min(order.size, most)))
+        if left is not None and len(found) >= left:
+            break
+        cut = _cut(engine, order)
+        if cut is not None:
+            found.append(cut)
     return tuple(found)
+
+
+def _cut(engine: Engine, order: PlannedOrder) -> PlannedOrder | None:
+    """Return an order as large as its market has room for it, none where that has none."""
+    most = room(engine, order.symbol)
+    if most is None:
+        return order
+    return order._replace(size=min(order.size, most)) if most else None
 
 
 def fits(engine: Engine, orders: tuple[PlannedOrder, ...]) -> bool:

@@ -76,7 +76,7 @@ def plan_orders(
         goal = reachable
     parts, after = _choose(now, sizing, goal, rules, markets)
     then = slipped(parts, after, rules, markets).state
-    toxic = not whole and then.maintenance > 0 and _lowers_health(state, then)
+    toxic = not whole and _is_toxic(state, then)
     if toxic and rule.toxic == "halt" and goal.numerator > 0:
         return Plan(waits="cooldown")
     if toxic and rule.toxic in ("halt", "full"):
@@ -133,6 +133,11 @@ def _lowers_health(before: Health, after: Health) -> bool:
     return after.margin_equity * before.maintenance < before.margin_equity * after.maintenance
 
 
+def _is_toxic(before: Health, after: Health) -> bool:
+    """Tell whether something is left, and has less margin for what it needs."""
+    return after.maintenance > 0 and _lowers_health(before, after)
+
+
 def toxic_apart(
     orders: Iterable[PlannedOrder],
     state: Health,
@@ -146,7 +151,7 @@ def toxic_apart(
     for part in parts:
         now = without(part, now, rules, markets)
     then = slipped(parts, now, rules, markets).state
-    return then.maintenance > 0 and _lowers_health(state, then)
+    return _is_toxic(state, then)
 
 
 def _plan(

@@ -137,6 +137,14 @@ def _told(happened: e.Event | d.Decision) -> str:
             return f"{happened.order_id}: {happened.kind}: {happened.detail}".lstrip(": ")
         case d.FeeCharged():
             return f"{_fee(happened)}, {happened.order_id}"
+        case d.LiquidationEnded():
+            return happened.reason
+    return _lost(happened)
+
+
+def _lost(happened: e.Event | d.Decision) -> str:
+    """Say in a few words what was lost, and who paid for it, or what the venue answered."""
+    match happened:
         case d.FundDraw() | d.ReserveDraw() | d.LossSocialised() | d.LossShared():
             return (
                 f"{full(happened.amount)} {happened.asset} for {happened.market}, of "
@@ -153,8 +161,6 @@ def _told(happened: e.Event | d.Decision) -> str:
             )
         case d.Shortfall() | d.BadDebt():
             return f"{full(happened.amount)} {happened.asset}, {happened.market}"
-        case d.LiquidationEnded():
-            return happened.reason
     return _answered(happened)
 
 

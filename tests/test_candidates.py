@@ -85,7 +85,7 @@ def test_only_who_may_be_the_next_is_valued(monkeypatch: pytest.MonkeyPatch, ran
 
     def counted(*about: object) -> Candidate | None:
         valued.append(about)
-        return candidate(*about)  # type: ignore[arg-type]
+        return candidate(*about)
 
     monkeypatch.setattr("engine.candidates.candidate", counted)
     with localcontext(EXACT):

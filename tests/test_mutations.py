@@ -12,10 +12,13 @@ from tests.control_mutations import CONTROL_MUTATIONS
 from tests.loan_mutations import LOAN_MUTATIONS
 from tests.mutation import Mutation
 from tests.mutations import MUTATIONS
+from tests.taker_mutations import TAKER_MUTATIONS
 from tests.waterfall_mutations import WATERFALL_MUTATIONS
 
 ROOT = Path(__file__).parent.parent
-PLANTED = (*MUTATIONS, *LOAN_MUTATIONS, *WATERFALL_MUTATIONS, *CONTROL_MUTATIONS)
+PLANTED = (
+    *MUTATIONS, *LOAN_MUTATIONS, *WATERFALL_MUTATIONS, *CONTROL_MUTATIONS, *TAKER_MUTATIONS
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
