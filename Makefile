@@ -49,13 +49,15 @@ lint: install
 	$(BIN)/lint-imports
 
 check: lint ## Check format, style, types, import direction and run the fast tests
-	$(BIN)/pytest -n auto --dist worksteal -m "not kafka and not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not kafka and not services and not slow"
 
-test: lint ## Run all checks and all tests, those on a real Kafka included
+test: lint ## Run all checks and all tests, those on real servers included
 	.ci/ensure-java
+	.ci/ensure-services
 	$(BIN)/python -m tests.broker --fetch
-	LIQUIDATOR_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n auto --dist worksteal -m "not kafka" --durations=25 --durations-min=0.5
-	$(BIN)/pytest -m kafka --durations=10 --durations-min=0.5
+	LIQUIDATOR_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n auto --dist worksteal \
+	    -m "not kafka and not services" --durations=25 --durations-min=0.5
+	$(BIN)/pytest -m "kafka or services" --durations=10 --durations-min=0.5
 
 kafka: install ## Run a Kafka broker for yourself on 127.0.0.1:9092 until Ctrl-C
 	@.ci/ensure-java

@@ -11,8 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 from hypothesis import settings
 
-from tests.broker import Broker, free_port
+from tests.broker import Broker
 from tests.broker.proxy import CuttableProxy
+from tests.services import free_port
 
 IN_CI = os.environ.get("CI") == "true"
 

@@ -10,9 +10,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from tests.broker import Broker, BrokerError, free_port
+from tests.broker import Broker, BrokerError
 from tests.broker.proxy import END_TXN, CuttableProxy
 from tests.conftest import MakeTopic
+from tests.services import free_port
 
 pytestmark = pytest.mark.kafka
 

@@ -7,9 +7,7 @@ A call blocks until it is done: inside an event loop say `await asyncio.to_threa
 import asyncio
 import hashlib
 import os
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +21,8 @@ from typing import Self
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from tests.services import free_port, listens
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".kafka"
@@ -65,22 +65,6 @@ SETTINGS = {
 
 class BrokerError(Exception):
     """A broker could not be fetched, started or stopped."""
-
-
-def free_port() -> int:
-    """Choose a port of 127.0.0.1 on which nothing listens.
-
-    It lies below the range from which the system takes the ports of outgoing connections: a client
-    that keeps trying a closed port inside that range sooner or later connects to itself.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Broker:
@@ -153,7 +137,7 @@ class Broker:
         if self.running:
             raise BrokerError(f"broker {self.bootstrap}: already running")
         # Whoever answers there would be taken for this broker.
-        if _listens(self.port):
+        if listens(self.port):
             raise BrokerError(f"broker {self.bootstrap}: the port is in use")
         properties = self._configure()
         if not (self.directory / "data" / "meta.properties").exists():
@@ -240,7 +224,7 @@ class Broker:
 
     def _wait_ready(self, seconds_max: float) -> None:
         deadline = time.monotonic() + seconds_max
-        while not (_listens(self.port) and _serves(self.bootstrap)):
+        while not (listens(self.port) and _serves(self.bootstrap)):
             if not self.running:
                 raise BrokerError(f"broker {self.bootstrap}: ended at start\n{self._log_tail()}")
             if time.monotonic() > deadline:
@@ -269,14 +253,6 @@ def _fetched() -> bool:
 
 def _listeners(ports: Mapping[str, int]) -> str:
     return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _serves(bootstrap: str) -> bool:

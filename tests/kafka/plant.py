@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from engine import state, wire
 from engine.events import AnyEvent, ControlEvent, PriceUpdate
 from producers import topics
 from producers.topics import Topics
+from tests.services import free_port
 
 Counts = dict[tuple[str, int], int]
 """How many records each (topic, partition) holds."""
@@ -255,11 +255,3 @@ class Process:
                     if await self.reasons() != ["no assignment"]:
                         return
                 await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
