@@ -16,7 +16,7 @@ from engine.core import Engine
 from engine.events import AnyEvent, Event
 from tests.histories import History
 
-FAST = range(3)
+FAST = range(2)
 
 Between = Callable[[Engine], Engine]
 

@@ -70,7 +70,7 @@ def test_a_few_histories(first: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_histories(seeds: range) -> None:
+def test_many_histories(seeds: range) -> None:
     count = len(seeds) * HISTORIES_A_SEED
     seen: Counter[str] = Counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -226,7 +226,7 @@ class Before:
             assert state.equity >= 0
 
 
-@settings(max_examples=4 * EXAMPLES.max_examples)
+@settings(max_examples=2 * EXAMPLES.max_examples)
 @given(RULES, ACTS)
 def test_losses_are_paid_in_order_and_to_the_unit(
     rules: dict[str, object], acts: list[Act]
