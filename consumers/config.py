@@ -6,17 +6,17 @@ seconds. A secret is named by the file or environment variable that holds it, an
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from ssl import SSLContext, SSLError
+from ssl import SSLError
 from typing import Any, Literal
 
 import msgspec
-from aiokafka.helpers import create_ssl_context
 
 from consumers import toml_file
+from consumers.secure_lines import Tls, login_faults, password, ssl_context, tls_faults
+from consumers.toml_file import outside
 from producers.topics import Topics, named
 
 LONGEST_SESSION = 45.0
@@ -33,16 +33,6 @@ class Sasl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password_file: str = ""
     password_env: str = ""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-
-
-class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Encrypted lines: who signs for the brokers (the system's store if empty), and our proof."""
-
-    enabled: bool = False
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    key_password_file: str = ""
 
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,11 +101,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }
         try:
             if kafka.tls.enabled:
-                made["ssl_context"] = _ssl_context(kafka.tls)
+                made["ssl_context"] = ssl_context(kafka.tls)
             if kafka.sasl.username:
                 made["sasl_mechanism"] = kafka.sasl.mechanism
                 made["sasl_plain_username"] = kafka.sasl.username
-                made["sasl_plain_password"] = _password(kafka.sasl)
+                sasl = kafka.sasl
+                made["sasl_plain_password"] = password(sasl.password_file, sasl.password_env)
         except (OSError, SSLError) as error:
             raise toml_file.FileFaults("kafka", [f"security: {error}"]) from error
         return made
@@ -141,8 +132,10 @@ def read(path: str | Path) -> Config:
 def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
     """Yield every fault of meaning; none that rests on a key in `dropped` and another one."""
     yield from _kafka_faults(config.kafka)
-    yield from _sasl_faults(config.kafka.sasl, dropped)
-    yield from _tls_faults(config.kafka.tls, dropped)
+    sasl = config.kafka.sasl
+    passwords = (sasl.password_file, sasl.password_env)
+    yield from login_faults("kafka.sasl", sasl.username, *passwords, dropped)
+    yield from tls_faults("kafka.tls", config.kafka.tls, dropped)
     yield from _shards_faults(config.shards)
     yield from _http_faults(config.http)
 
@@ -160,79 +153,25 @@ def _kafka_faults(kafka: Kafka) -> Iterator[str]:
         yield f"kafka.group: {kafka.group!r} has other than letters, digits, dot, _ and -"
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", kafka.topic_prefix):
         yield f"kafka.topic_prefix: {kafka.topic_prefix!r} has what no topic's name may have"
-    yield from _outside("kafka.session_timeout", kafka.session_timeout, 1, LONGEST_SESSION)
+    yield from outside("kafka.session_timeout", kafka.session_timeout, 1, LONGEST_SESSION)
 
 
 def _shards_faults(shards: Shards) -> Iterator[str]:
-    yield from _outside("shards.commit_interval", shards.commit_interval, 0.001, 10)
-    yield from _outside("shards.commit_timeout", shards.commit_timeout, 1, LONGEST_SESSION)
-    yield from _outside("shards.max_ahead", shards.max_ahead, 0, 86_400)
-    yield from _outside("shards.fetch_wait", shards.fetch_wait, 0.001, 1)
-    yield from _outside("shards.stop_timeout", shards.stop_timeout, 0.1, 300)
+    yield from outside("shards.commit_interval", shards.commit_interval, 0.001, 10)
+    yield from outside("shards.commit_timeout", shards.commit_timeout, 1, LONGEST_SESSION)
+    yield from outside("shards.max_ahead", shards.max_ahead, 0, 86_400)
+    yield from outside("shards.fetch_wait", shards.fetch_wait, 0.001, 1)
+    yield from outside("shards.stop_timeout", shards.stop_timeout, 0.1, 300)
 
 
 def _http_faults(http: Http) -> Iterator[str]:
     if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+", http.host):
         yield f"http.host: {http.host!r} is not the name or address of a host"
-    yield from _outside("http.port", http.port, 0, 65_535)
-    yield from _outside("http.lag_max", http.lag_max, 0.1, 86_400)
-
-
-def _outside(key: str, value: float, low: float, high: float) -> Iterator[str]:
-    if not low <= value <= high:
-        yield f"{key}: {value:g} is not in [{low:g}, {high:g}]"
-
-
-def _sasl_faults(sasl: Sasl, dropped: set[str]) -> Iterator[str]:
-    unknown = dropped & {"kafka.sasl.password_file", "kafka.sasl.password_env"}
-    if not sasl.username:
-        if sasl.password_file or sasl.password_env:
-            yield "kafka.sasl.username: there is a password and no name"
-    elif bool(sasl.password_file) == bool(sasl.password_env):
-        if not unknown:
-            yield "kafka.sasl: needs password_file or password_env, one of them"
-    elif sasl.password_file:
-        yield from _unreadable("kafka.sasl.password_file", sasl.password_file)
-    elif sasl.password_env not in os.environ:
-        yield f"kafka.sasl.password_env: {sasl.password_env} is not set"
-
-
-def _tls_faults(tls: Tls, dropped: set[str]) -> Iterator[str]:
-    files = [key for key in tls.__struct_fields__ if key != "enabled" and getattr(tls, key)]
-    if files and not tls.enabled and "kafka.tls.enabled" not in dropped:
-        yield f"kafka.tls.{files[0]}: has no effect while enabled is not true"
-    for key in files:
-        yield from _unreadable(f"kafka.tls.{key}", getattr(tls, key))
-    if tls.key_file and not tls.cert_file and "kafka.tls.cert_file" not in dropped:
-        yield "kafka.tls.key_file: there is no cert_file"
-
-
-def _unreadable(key: str, path: str) -> Iterator[str]:
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        yield f"{key}: {path}: {error.strerror}"
+    yield from outside("http.port", http.port, 0, 65_535)
+    yield from outside("http.lag_max", http.lag_max, 0.1, 86_400)
 
 
 def _protocol(kafka: Kafka) -> str:
     if kafka.sasl.username:
         return "SASL_SSL" if kafka.tls.enabled else "SASL_PLAINTEXT"
     return "SSL" if kafka.tls.enabled else "PLAINTEXT"
-
-
-def _ssl_context(tls: Tls) -> SSLContext:
-    return create_ssl_context(
-        cafile=tls.ca_file or None,
-        certfile=tls.cert_file or None,
-        keyfile=tls.key_file or None,
-        password=_secret(tls.key_password_file) if tls.key_password_file else None,
-    )
-
-
-def _password(sasl: Sasl) -> str:
-    return _secret(sasl.password_file) if sasl.password_file else os.environ[sasl.password_env]
-
-
-def _secret(path: str) -> str:
-    return Path(path).read_text().rstrip("\n")

@@ -216,6 +216,12 @@ def _value_faults(value: Any, kind: Any, path: str) -> Iterator[str]:
         yield f"{path}: {_shown(value)} is not below 2^53"
 
 
+def outside(key: str, value: float, low: float, high: float) -> Iterator[str]:
+    """Yield that `value`, found at `key`, is not between `low` and `high`, if so."""
+    if not low <= value <= high:
+        yield f"{key}: {value:g} is not in [{low:g}, {high:g}]"
+
+
 def _carried(number: Decimal) -> bool:
     """Tell whether an event can carry `number`."""
     _, digits, exponent = number.as_tuple()

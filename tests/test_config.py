@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumers import config
+from consumers.secure_lines import Tls
 from consumers.toml_file import FileFaults
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "liquidator.toml"
@@ -27,7 +28,7 @@ def test_the_example_says_the_defaults() -> None:
 
 def test_the_example_names_every_key() -> None:
     text = EXAMPLE.read_text()
-    sections = (config.Kafka, config.Sasl, config.Tls, config.Shards, config.Http)
+    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http)
     keys = [key for section in sections for key in section.__struct_fields__]
     assert [key for key in keys if f"{key} = " not in text and f"[kafka.{key}]" not in text] == []
 
