@@ -13,7 +13,8 @@ from hypothesis import settings
 
 from tests.broker import Broker
 from tests.broker.proxy import CuttableProxy
-from tests.services import free_port
+from tests.services import free_port, missing
+from tests.services.crash_day import CrashDay
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -42,6 +43,27 @@ def broker() -> Iterator[Broker]:
         Broker(Path(directory), extra_listener=free_port()) as started,
     ):
         yield started
+
+
+@pytest.fixture(scope="session")
+def crash_day(broker: Broker) -> Iterator[CrashDay]:
+    """Play the worst minutes of the demo's day into a daemon that a Prometheus watches, once."""
+    if reason := missing("prometheus"):
+        pytest.skip(reason)
+    with (
+        tempfile.TemporaryDirectory(prefix="liquidator-day-") as directory,
+        CrashDay(broker, Path(directory)) as day,
+    ):
+        yield day
+
+
+@pytest.fixture(scope="session")
+def crash_day_prometheus(crash_day: CrashDay) -> str:
+    """Return where a Prometheus is asked that has seen the crash day; daemon and Prometheus run on.
+
+    Ask with `tests.services.prometheus.query(url, expression, crash_day.ended)`.
+    """
+    return crash_day.prometheus.url
 
 
 @pytest.fixture

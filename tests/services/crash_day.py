@@ -1,0 +1,79 @@
+"""The worst minutes of the demo's day, played into a real daemon that a real Prometheus watches."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from consumers.market import Scene, World
+from consumers.player import Pace, Player
+from consumers.tally import Tally
+from producers import topics
+from tests.broker import Broker
+from tests.kafka.plant import Plant
+from tests.services import Server, prometheus
+
+SCENE = Scene(
+    accounts=800,
+    symbols=6,
+    start_minute=12 * 60 + 44,
+    end_minute=13 * 60 + 4,
+    # Its fund and its ranking take positions, so that every layer is seen.
+    profile="bybit",
+)
+SPEED = 60.0
+"""A minute of the day lasts a second, as a minute of the rules does."""
+
+CALM_SECONDS = 4.0
+"""Scrapes before the day and after it, so that all of it lies between two samples."""
+
+
+class CrashDay:
+    """A broker's topics, the daemon on them, Prometheus; `began` and `ended` are when the day was
+    played, in seconds since 1970."""
+
+    def __init__(self, broker: Broker, directory: Path, alertmanager: int | None = None) -> None:
+        self._plant = Plant(broker.bootstrap, directory, 1, commit_interval=0.01)
+        self._broker = broker
+        self.config = self._plant.config()
+        port = int(self.config.read_text().rpartition("port = ")[2])
+        command = [sys.executable, "-m", "consumers.cli", "run", "--config", str(self.config)]
+        root = str(Path(__file__).parents[2])
+        self.daemon = Server(command, directory, port, {"PYTHONPATH": root})
+        self.prometheus = prometheus.server(directory, [port], alertmanager)
+        self.began = self.ended = 0.0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start everything and play the day."""
+        with ExitStack() as stack:
+            plant = self._plant
+            asyncio.run(topics.create(plant.client, plant.topics, plant.shards))
+            stack.enter_context(self.daemon)
+            stack.enter_context(self.prometheus)
+            self.began = time.time()
+            asyncio.run(self._play())
+            self.ended = time.time()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    async def _play(self) -> None:
+        world = World(SCENE)
+        async with Player(self._broker.bootstrap, self._plant.prefix) as player:
+            pace = Pace(world.clock.time, SPEED)
+            await asyncio.sleep(CALM_SECONDS)
+            await player.run(world, Tally(frozenset()), pace)
+            await asyncio.sleep(CALM_SECONDS)
