@@ -15,6 +15,7 @@ from typing import Any, cast
 import click
 
 from consumers import mishaps
+from consumers.cli_control import audit, by_option, halt, resume
 from consumers.cli_crashes import compare, demo
 from consumers.cli_options import (
     FILE,
@@ -22,6 +23,7 @@ from consumers.cli_options import (
     PASSED_OVER,
     config_option,
     json_option,
+    one_source,
     source_options,
 )
 from consumers.cli_profiles import profiles
@@ -154,7 +156,7 @@ def inspect(
     """
     from consumers import inspection
 
-    _one_source(config_file, log)
+    one_source(config_file, log)
     if log is not None:
         engines = inspection.from_log(log)
     else:
@@ -178,7 +180,7 @@ def explain(order: str, config_file: Path | None, log: str | None, as_json: bool
     """
     from consumers import explain as explanation
 
-    _one_source(config_file, log)
+    one_source(config_file, log)
     try:
         if log is not None:
             found = explanation.from_log(order, log)
@@ -321,7 +323,9 @@ def rules_check(file: Path) -> None:
 @rules.command("publish")
 @click.argument("file", type=FILE)
 @config_option
-def rules_publish(file: Path, config_file: Path) -> None:
+@by_option(required=False)
+@click.option("--reason", default="", help="Why, for `liquidator audit`.")
+def rules_publish(file: Path, config_file: Path, by: str, reason: str) -> None:
     """Put the rules FILE in force: send what changes to the topic `control`.
 
     The same content again changes nothing. What the engine would refuse is not sent.
@@ -332,7 +336,10 @@ def rules_publish(file: Path, config_file: Path) -> None:
     found = rules_file.read(file)
     try:
         with mishaps.settings(config_file) as settings:
-            sent = asyncio.run(control.publish(settings.client(), settings.topics.control, found))
+            publishing = control.publish(
+                settings.client(), settings.topics.control, found, by=by, reason=reason
+            )
+            sent = asyncio.run(publishing)
     except control.WouldBeRefused as error:
         raise click.ClickException(f"{file}: {error}") from error
     for line in sent:
@@ -357,15 +364,13 @@ def rules_show(config_file: Path, as_json: bool) -> None:
         rules_report.show(report.console(), engine.rules)
 
 
+main.add_command(halt)
+main.add_command(resume)
+main.add_command(audit)
 main.add_command(demo)
 main.add_command(compare)
 main.add_command(profiles)
 main.add_command(waterfall)
-
-
-def _one_source(config_file: Path | None, log: str | None) -> None:
-    if (config_file is None) == (log is None):
-        raise click.UsageError("give --log or --config, one of them")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,12 @@ def source_options(command: Command) -> Command:
     return command
 
 
+def one_source(config_file: Path | None, log: str | None) -> None:
+    """Raises `click.UsageError` unless one of the two is given."""
+    if (config_file is None) == (log is None):
+        raise click.UsageError("give --log or --config, one of them")
+
+
 class LogOrState(click.Path):
     """An event log, or the word for what a daemon keeps on Kafka."""
 

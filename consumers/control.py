@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -20,9 +20,11 @@ from engine.decisions import Refused
 from engine.events import (
     ControlEvent,
     FundMoved,
+    Halt,
     InstrumentListed,
     ProfileChanged,
     Recovered,
+    Resume,
     TreasuryEvent,
     WrittenOff,
 )
@@ -34,35 +36,71 @@ class WouldBeRefused(ValueError):
     """The engine would refuse what was to be sent; the text says what and why."""
 
 
+class Published(NamedTuple):
+    """A record of the topic; `written` is when Kafka took it, in milliseconds. What cannot be read
+    has no event."""
+
+    offset: int
+    written: int
+    event: ControlEvent | None
+
+
 async def in_force(client: Client, topic: str) -> Engine:
     """Return an engine without accounts that was told all of `topic`.
 
     Raises `TopicMissing`, `KafkaError`.
     """
+    return told(await _events(client, topic))
+
+
+def told(events: Sequence[ControlEvent]) -> Engine:
+    """Return an engine without accounts that was told `events`."""
     engine = Engine()
-    for event in await _published(client, topic):
+    for event in events:
         decide(engine, event)
     return engine
 
 
-async def publish(client: Client, topic: str, rules: Rules) -> list[str]:
+async def publish(
+    client: Client,
+    topic: str,
+    rules: Rules,
+    *,
+    by: str = "",
+    reason: str = "",
+    moment: int | None = None,
+) -> list[str]:
     """Send what of `rules` is not in force, and name each event that was sent.
 
-    Raises `WouldBeRefused`, sending nothing, when the engine would refuse one of them, and
-    `TopicMissing`, `KafkaError`.
+    `moment` is the time of the events in microseconds UTC, now if not given. Raises
+    `WouldBeRefused`, sending nothing, when the engine would refuse one of them, and `TopicMissing`,
+    `KafkaError`.
     """
-    published = await _published(client, topic)
-    sent = changes(rules_file.events(rules, time.time_ns() // 1000), published)
+    published = await _events(client, topic)
+    moment = time.time_ns() // 1000 if moment is None else moment
+    sent = changes(rules_file.events(rules, moment), published)
+    sent = [msgspec.structs.replace(event, by=by, reason=reason) for event in sent]
+    await send(client, topic, sent)
+    return [named(event) for event in sent]
+
+
+async def send(client: Client, topic: str, events: Sequence[ControlEvent]) -> None:
+    """Write `events` in one transaction; raises `wire.WireError` for what nobody could read, and
+    `KafkaError`."""
+    records = [wire.write_event(event) for event in events]
+    for record in records:
+        wire.read_event(record, "control")
+    if not records:
+        return
     producer = AIOKafkaProducer(**client, transactional_id=f"{topic}-rules")
     try:
         await producer.start()
         # All at once: a shard that waits for its rules must not begin with a part of them.
         async with producer.transaction():
-            for event in sent:
-                await producer.send_and_wait(topic, wire.write_event(event), partition=0)
+            for record in records:
+                await producer.send_and_wait(topic, record, partition=0)
     finally:
         await producer.stop()
-    return [_named(event) for event in sent]
 
 
 def changes(
@@ -72,16 +110,14 @@ def changes(
 
     Raises `WouldBeRefused` when the engine would refuse one.
     """
-    engine = Engine()
-    for event in published:
-        decide(engine, event)
+    engine = told(published)
     found = [event for event in events if not _told(event, engine, published)]
     for event in found:
         # What a fund holds, and what is owed to it, is known to its shard alone.
         refusals = [] if isinstance(event, TreasuryEvent) else decide(engine, event)
         for refusal in refusals:
             if isinstance(refusal, Refused):
-                raise WouldBeRefused(f"{_named(event)}: {refusal.rule}: {refusal.detail}")
+                raise WouldBeRefused(f"{named(event)}: {refusal.rule}: {refusal.detail}")
     return found
 
 
@@ -101,30 +137,38 @@ def _moved(event: TreasuryEvent, published: Sequence[ControlEvent]) -> bool:
     """Tell whether a treasury was already moved so; raises `WouldBeRefused` if otherwise so far."""
     moves = [move for move in published if isinstance(move, TreasuryEvent)]
     moves = [move for move in moves if move.shard == event.shard]
-    if any(msgspec.structs.replace(move, time=event.time) == event for move in moves):
+    # Who said so, why and when is not what was said.
+    same = {"time": event.time, "by": event.by, "reason": event.reason}
+    if any(msgspec.structs.replace(move, **same) == event for move in moves):
         return True
     last = max((move.sequence for move in moves), default=None)
     if last is not None and event.sequence <= last:
         raise WouldBeRefused(
-            f"{_named(event)}: sequence {event.sequence} is taken, the next one is {last + 1}"
+            f"{named(event)}: sequence {event.sequence} is taken, the next one is {last + 1}"
         )
     return False
 
 
-async def _published(client: Client, topic: str) -> list[ControlEvent]:
-    """Return every event of the topic that can be read; the others are dead letters elsewhere."""
+async def published(client: Client, topic: str) -> list[Published]:
+    """Return every record of the topic; raises `TopicMissing`, `KafkaError`."""
     await require(client, topic)
     found = []
     async for record in committed(client, TopicPartition(topic, 0)):
         try:
-            event = wire.read_event(record.value or b"", "control")
+            event = cast(ControlEvent, wire.read_event(record.value or b"", "control"))
         except wire.WireError:
-            continue
-        found.append(cast(ControlEvent, event))
+            event = None
+        found.append(Published(record.offset, record.timestamp, event))
     return found
 
 
-def _named(event: ControlEvent) -> str:
+async def _events(client: Client, topic: str) -> list[ControlEvent]:
+    """Return every event of the topic that can be read; the others are dead letters elsewhere."""
+    return [item.event for item in await published(client, topic) if item.event is not None]
+
+
+def named(event: ControlEvent) -> str:
+    """Say what an event changes, in a few words."""
     match event:
         case ProfileChanged():
             return f'ProfileChanged "{event.profile.name}"'
@@ -138,4 +182,6 @@ def _named(event: ControlEvent) -> str:
                 f"{type(event).__name__} {plain(event.amount)} {event.asset} of {event.market} in "
                 f"shard {event.shard}"
             )
+        case Halt() | Resume():
+            return f"{type(event).__name__} {event.symbol or 'everything'}"
     return type(event).__name__

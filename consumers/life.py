@@ -18,7 +18,7 @@ from consumers.recovery import OFFSETS_KEY, Progress
 from engine import state, wire
 from engine.core import Engine
 from engine.decisions import Decision, Refused
-from engine.events import AccountEvent, Event, ProfileChanged, TimePassed
+from engine.events import AccountEvent, Event, ProfileChanged, TimePassed, TreasuryEvent
 from engine.profile import RiskProfile
 from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
 from producers.metric_families import UNREADABLE
@@ -164,8 +164,10 @@ class Life:
         self._bury(record, reason)
 
     def _bury(self, record: Incoming, reason: str) -> None:
-        """Add a dead letter; of what every shard reads, shard 0 reports."""
-        if self._number == 0 or record.source.topic == POSITIONS:
+        """Add a dead letter; of what every shard reads, shard 0 reports, or whom it names."""
+        # Only the shard of a treasury can refuse what moves it.
+        reporter = record.event.shard if isinstance(record.event, TreasuryEvent) else 0
+        if self._number == reporter or record.source.topic == POSITIONS:
             letter = DeadLetter(self._progress.cause, record.key, record.value, reason)
             self._batch.output.dead_letters.append(letter)
 

@@ -65,6 +65,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from consumers.profiles import NoSuchProfile
     from consumers.replay import BrokenInvariant
     from consumers.toml_file import FileFaults
+    from engine.wire import WireError
 
     kinds = [BrokenInvariant, EventLogError, FileFaults, NoSuchProfile, OSError]
     if "aiokafka" in sys.modules:
@@ -72,7 +73,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
         from consumers.presence import TopicMissing
 
-        kinds += [KafkaError, TopicMissing]
+        kinds += [KafkaError, TopicMissing, WireError]
     return tuple(kinds)
 
 

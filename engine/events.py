@@ -268,19 +268,26 @@ class AuctionTaken(AccountEvent, frozen=True, kw_only=True):
 # --- topic `control`
 
 
-class InstrumentListed(Event, frozen=True, kw_only=True):
+class OperatorEvent(Event, frozen=True, kw_only=True):
+    """What an operator changes: `by` says who, `reason` why. Nothing is decided by either."""
+
+    by: str = ""
+    reason: str = ""
+
+
+class InstrumentListed(OperatorEvent, frozen=True, kw_only=True):
     """An asset or instrument is defined."""
 
     instrument: Instrument
 
 
-class ProfileChanged(Event, frozen=True, kw_only=True):
+class ProfileChanged(OperatorEvent, frozen=True, kw_only=True):
     """The whole risk profile, replacing the last one."""
 
     profile: RiskProfile
 
 
-class FundMoved(Event, frozen=True, kw_only=True):
+class FundMoved(OperatorEvent, frozen=True, kw_only=True):
     """`amount` comes into (> 0) or leaves (< 0) the insurance fund of `shard`, the one named `fund`
     (a market, or a group of markets) where that is given, or the reserve of its `pool`."""
 
@@ -292,7 +299,7 @@ class FundMoved(Event, frozen=True, kw_only=True):
     fund: str = ""
 
 
-class Recovered(Event, frozen=True, kw_only=True):
+class Recovered(OperatorEvent, frozen=True, kw_only=True):
     """`amount` of the bad debt of a market came in after all, from outside; counted with the moves
     of the fund."""
 
@@ -303,7 +310,7 @@ class Recovered(Event, frozen=True, kw_only=True):
     sequence: int
 
 
-class WrittenOff(Event, frozen=True, kw_only=True):
+class WrittenOff(OperatorEvent, frozen=True, kw_only=True):
     """`amount` of the bad debt of a market is given up for good; counted with the moves of the
     fund."""
 
@@ -359,14 +366,13 @@ class PoolState(Event, frozen=True, kw_only=True):
     borrowed: Decimal
 
 
-class Halt(Event, frozen=True, kw_only=True):
+class Halt(OperatorEvent, frozen=True, kw_only=True):
     """Liquidation orders stop in `symbol` (an instrument, or a pool), everywhere if empty."""
 
     symbol: str = ""
-    reason: str = ""
 
 
-class Resume(Event, frozen=True, kw_only=True):
+class Resume(OperatorEvent, frozen=True, kw_only=True):
     """The halt of the same `symbol` ends."""
 
     symbol: str = ""
