@@ -1,0 +1,280 @@
+"""The first dashboard: is it healthy, how much does it do, what is at risk, what holds it up."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models import units
+
+from deploy.grafana.parts import (
+    COUNT,
+    MARKS,
+    RATE,
+    RATIO,
+    SECONDS,
+    Board,
+    Query,
+    Row,
+    graph,
+    number,
+    quantiles,
+)
+
+HEALTHY = Row(
+    "Healthy?",
+    [
+        number(
+            "Instances up",
+            "Processes that answered the last scrape. None: nobody watches the accounts.",
+            COUNT,
+            Query("up", "sum(up{#})"),
+            warn=1,
+            low_is_bad=True,
+        ),
+        number(
+            "Shards at work",
+            "Shards that a process owns and shows. Fewer than `positions` has partitions: some "
+            "accounts are watched by nobody.",
+            COUNT,
+            Query("shards", "count(count by (shard) (liquidator_engine_time_seconds{@}))"),
+            warn=1,
+            low_is_bad=True,
+        ),
+        number(
+            "Furthest behind",
+            "Age of the oldest record of any input that is not taken yet. Beyond http.lag_max "
+            "/readyz says no.",
+            SECONDS,
+            Query("lag", "max(liquidator_lag_seconds{@})"),
+            warn=2,
+            bad=10,
+        ),
+        number(
+            "Oldest price",
+            "Engine time less the time of the last price, of the symbol where that is most. What "
+            "is decided on an old price is decided too late.",
+            SECONDS,
+            Query("age", "max(liquidator_price_age_seconds{@})"),
+            warn=10,
+            bad=60,
+        ),
+        number(
+            "Markets halted",
+            "Markets in which liquidation is halted, by an operator or by the breaker.",
+            COUNT,
+            Query("halted", "sum(max by (market) (liquidator_market_halted{@}))"),
+            warn=1,
+        ),
+        number(
+            "Bad debt outstanding",
+            "What nobody paid of a shortfall, less what was recovered or written off since, by "
+            "asset.",
+            COUNT,
+            Query("{{asset}}", "sum by (asset) (liquidator_bad_debt_outstanding{@})"),
+            warn=0.01,
+            bad=1,
+        ),
+    ],
+    across=6,
+)
+
+GOLDEN = Row(
+    "Golden signals",
+    [
+        graph(
+            "Traffic: records by outcome",
+            "Records taken in a second, by what became of them. Refused ones are in the topic of "
+            "dead letters with their reason.",
+            RATE,
+            Query(
+                "{{outcome}}",
+                "sum by (outcome) (rate(liquidator_events_total{@}[$__rate_interval]))",
+            ),
+            stacked=True,
+        ),
+        graph(
+            "Latency: from a record to its order",
+            "From the arrival of a record to the commit of the order that it caused.",
+            SECONDS,
+            *quantiles("liquidator_detection_latency_seconds"),
+        ),
+        graph(
+            "Errors: refused, in disagreement, with a gap",
+            "Records refused; facts that disagree with what was decided; gaps in the sequence of "
+            "an account or a price source.",
+            RATE,
+            Query(
+                "refused",
+                'sum(rate(liquidator_events_total{@,outcome="refused"}[$__rate_interval]))',
+            ),
+            Query(
+                "anomaly: {{kind}}",
+                "sum by (kind) (rate(liquidator_anomalies_total{@}[$__rate_interval]))",
+            ),
+            Query("gap", "sum(rate(liquidator_gaps_total{@}[$__rate_interval]))"),
+        ),
+        graph(
+            "Saturation: how far behind",
+            "Age of the oldest record that is not taken yet, by topic.",
+            SECONDS,
+            Query("{{topic}}", "max by (topic) (liquidator_lag_seconds{@})"),
+        ),
+        graph(
+            "Commits",
+            "From the begin of a transaction to the end of its commit.",
+            SECONDS,
+            *quantiles("liquidator_commit_latency_seconds"),
+        ),
+        graph(
+            "Processors in use",
+            "Seconds of processor time in a second. A process has one event loop: 1 is full.",
+            COUNT,
+            Query("{{instance}}", "rate(process_cpu_seconds_total{#}[$__rate_interval])"),
+        ),
+    ],
+)
+
+RISK = Row(
+    "Risk",
+    [
+        graph(
+            "Margin groups, not healthy",
+            "Margin groups that are called, in liquidation, or wait for something.",
+            COUNT,
+            Query(
+                "{{state}}",
+                'sum by (state) (liquidator_accounts{@,state!="healthy"})',
+            ),
+            stacked=True,
+        ),
+        graph(
+            "Liquidations begun",
+            "Liquidations begun in a second, by reason.",
+            RATE,
+            Query(
+                "{{reason}}",
+                "sum by (reason) "
+                "(rate(liquidator_liquidations_started_total{@}[$__rate_interval]))",
+            ),
+            stacked=True,
+        ),
+        graph(
+            "Shortfall, by what became of it",
+            "What liquidated groups lacked since the beginning, by who paid, and what nobody paid.",
+            COUNT,
+            Query(
+                "{{layer}}, {{asset}}",
+                "sum by (layer, asset) (liquidator_shortfall_paid_total{@})",
+            ),
+            Query("nobody, {{asset}}", "sum by (asset) (liquidator_bad_debt_total{@})"),
+            stacked=True,
+        ),
+        graph(
+            "Insurance funds",
+            "Cash of all funds, by asset.",
+            COUNT,
+            Query("{{asset}}", "sum by (asset) (liquidator_insurance_fund{@})"),
+        ),
+        graph(
+            "Notional",
+            "Notional of positions at mark, by side and asset.",
+            COUNT,
+            Query(
+                "{{side}}, {{asset}}",
+                "sum by (side, asset) (liquidator_position_notional{@})",
+            ),
+        ),
+        graph(
+            "Negative equity not booked",
+            "What groups lack at mark whose liquidation is not over, by asset, and what of it "
+            "accounts lack that are never liquidated.",
+            COUNT,
+            Query("{{asset}}", "sum by (asset) (liquidator_bad_debt_unrealised{@})"),
+            Query("holes, {{asset}}", "sum by (asset) (liquidator_bad_debt_holes{@})"),
+        ),
+    ],
+)
+
+CLIENTS = Row(
+    "Kafka client",
+    [
+        graph(
+            "Records that wait",
+            "Records of each input that no commit has taken yet.",
+            COUNT,
+            Query("{{topic}}", "sum by (topic) (liquidator_lag_records{@})"),
+        ),
+        graph(
+            "Records taken, by type",
+            "Records taken in a second, by the type of event; unreadable ones too.",
+            RATE,
+            Query(
+                "{{type}}",
+                "sum by (type) (rate(liquidator_events_total{@}[$__rate_interval])) > 0",
+            ),
+        ),
+        graph(
+            "Transactions",
+            "Transactions committed in a second, by shard.",
+            RATE,
+            Query(
+                "shard {{shard}}",
+                "sum by (shard) "
+                "(rate(liquidator_commit_latency_seconds_count{@}[$__rate_interval]))",
+            ),
+        ),
+    ],
+)
+
+PROCESS = Row(
+    "Process",
+    [
+        graph(
+            "Memory",
+            "Resident memory. docs/deployment.md says what to expect for so many accounts.",
+            units.BytesIEC,
+            Query("{{instance}}", "process_resident_memory_bytes{#}"),
+        ),
+        graph(
+            "Files open",
+            "File descriptors in use: connections to brokers, and those of who scrapes.",
+            COUNT,
+            Query("{{instance}}", "process_open_fds{#}"),
+        ),
+        graph(
+            "Time of a scrape",
+            "How long Prometheus waited for /metrics.",
+            SECONDS,
+            Query("{{instance}}", "scrape_duration_seconds{#}"),
+        ),
+        number(
+            "Version",
+            "What runs: more than one line while a deployment is under way.",
+            COUNT,
+            Query(
+                "liquidator {{version}}, Python {{python}}",
+                "count by (version, python) (liquidator_build_info{#})",
+            ),
+        ),
+        number(
+            "Up since",
+            "When the process began; the counters of what happened began with it.",
+            units.DateTimeFromNow,
+            Query("{{instance}}", "1000 * process_start_time_seconds{#}"),
+        ),
+        number(
+            "Part of the process's files",
+            "File descriptors in use as a part of what the process may open.",
+            RATIO,
+            Query("{{instance}}", "process_open_fds{#} / process_max_fds{#}"),
+            warn=0.5,
+            bad=0.9,
+        ),
+    ],
+)
+
+BOARD = Board(
+    "liquidator-overview",
+    "Liquidator / Overview",
+    "Is the daemon healthy, what does it do, what is at risk, and what holds it up.",
+    [HEALTHY, GOLDEN, RISK, CLIENTS, PROCESS],
+    marks=MARKS,
+)
