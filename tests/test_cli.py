@@ -127,6 +127,8 @@ def test_replay_tells_what_happened(log: Path) -> None:
     row = r"│ BTC-PERP +│ USDT +│ +1 │ +8,882.00 │ +122.44 │ +60.00 │ +62.44 │"
     assert re.search(row, text)
     assert "Time:   2021-05-19 00:00:00 to 2021-05-19 00:01:00 UTC" in text
+    assert "Invariants: held after every 10,000 events and at the end" in text
+    assert "Invariants" not in said("replay", log)
     assert re.search(r"^Digest: [0-9a-f]{64}$", text, re.MULTILINE)
 
 
