@@ -15,6 +15,7 @@ from typing import Any, cast
 import click
 
 from consumers import mishaps
+from consumers.cli_contracts import contracts
 from consumers.cli_control import audit, by_option, halt, resume
 from consumers.cli_crashes import compare, demo
 from consumers.cli_options import (
@@ -371,6 +372,7 @@ main.add_command(demo)
 main.add_command(compare)
 main.add_command(profiles)
 main.add_command(waterfall)
+main.add_command(contracts)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ class ShardWriter:
         """Encode `output` into batches; nothing is sent."""
         batches = [
             list(self._batches(topic, records))
-            for topic, records in _records(self._topics, output).items()
+            for topic, records in records(self._topics, output).items()
         ]
         return Prepared(batches, output.position)
 
@@ -198,7 +198,8 @@ def _added(batch: Any, record: _Record) -> bool:
     return added is not None
 
 
-def _records(topics: Topics, output: Output) -> dict[str, list[_Record]]:
+def records(topics: Topics, output: Output) -> dict[str, list[_Record]]:
+    """Return what is to be written to each topic."""
     orders, events = [], []
     for decision, cause in output.decisions:
         account = getattr(decision, "account", None)
