@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from consumers.config import Config
 from consumers.shard import Shard
+from consumers.systemd import Notifier
 from consumers.web import Web
 from producers import topics
 from producers.kafka import client_faults
@@ -207,9 +208,15 @@ def run(config: Config) -> None:
 async def _run_until_signal(config: Config) -> None:
     daemon = Daemon(config)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    await daemon.run()
+    async with Notifier(daemon.reasons) as systemd:
+
+        def stop() -> None:
+            systemd.stopping()
+            daemon.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        await daemon.run()
 
 
 def _log_as_json() -> None:
