@@ -6,6 +6,7 @@ seconds. A secret is named by the file or environment variable that holds it, an
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from consumers import toml_file
+from consumers import config_environment, toml_file
 from consumers.secure_lines import Tls, login_faults, password, ssl_context, tls_faults
 from consumers.toml_file import outside
 from producers.topics import Topics, named
@@ -113,20 +114,27 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(path: str | Path) -> Config:
-    """Read and check the file at `path`.
+    """Read and check the file at `path`, with what the environment overrides.
 
     Raises `toml_file.FileFaults` naming every fault, `OSError` when the file cannot be read.
     """
     tree = toml_file.parse(Path(path).read_bytes(), str(path))
-    faults = list(toml_file.form_faults(tree, Config))
+    overridden, faults = config_environment.override(tree, Config, os.environ)
+    faults += toml_file.form_faults(tree, Config)
     keys: set[toml_file.Key] = set()
     draft = toml_file.mended(tree, Config, keys)
     dropped = {".".join(map(str, key)) for key in keys}
     # A fault of form does not hide those of meaning, but what it drops has no meaning.
     faults += [fault for fault in _faults(draft, dropped) if fault.split(":")[0] not in dropped]
     if faults:
-        raise toml_file.FileFaults(str(path), faults)
+        raise toml_file.FileFaults(str(path), [_with_origin(it, overridden) for it in faults])
     return draft
+
+
+def _with_origin(fault: str, overridden: dict[str, str]) -> str:
+    """Name the variable that a faulty value comes from, where it is not the file."""
+    variable = overridden.get(fault.split(":")[0].split("[")[0])
+    return fault if variable is None else f"{fault} (from {variable})"
 
 
 def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
