@@ -55,16 +55,20 @@ def main() -> None:
 @main.command()
 @config_option
 def run(config_file: Path) -> None:
-    """Run the daemon until SIGTERM or Ctrl-C.
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP makes it read its file again.
 
     It takes the shards that the consumer group gives it. More of them, here or on other machines,
     share the work; one that dies is replaced by the others.
+
+    On SIGHUP intervals, limits and the log change at once, and the rules that the file names are
+    published. A faulty file, or a key that needs a restart, changes nothing and is named in the
+    log.
     """
     from consumers import daemon
 
     try:
         with mishaps.settings(config_file) as settings:
-            daemon.run(settings)
+            daemon.run(settings, config_file)
     except daemon.StartError as error:
         raise click.ClickException(str(error)) from error
 
@@ -72,10 +76,13 @@ def run(config_file: Path) -> None:
 @main.command("check-config")
 @click.argument("file", type=FILE)
 def check_config(file: Path) -> None:
-    """Check the daemon's FILE by itself and name every fault."""
-    from consumers import config
+    """Check the daemon's FILE, and the rules file that it names, and name every fault."""
+    from consumers import config, rules, running_config
 
-    config.read(file).client()
+    found = config.read(file)
+    found.client()
+    if found.rules.file:
+        rules.read(running_config.rules_path(file, found.rules))
     click.echo(f"{file}: sound")
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from consumers import config_environment, toml_file
+from consumers.running_config import Log, RulesFile, log_faults, rules_faults
 from consumers.secure_lines import Tls, login_faults, password, ssl_context, tls_faults
 from consumers.toml_file import outside
 from producers.topics import Topics, named
@@ -84,6 +85,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kafka: Kafka = Kafka()
     shards: Shards = Shards()
     http: Http = Http()
+    rules: RulesFile = RulesFile()
+    log: Log = Log()
 
     @property
     def topics(self) -> Topics:
@@ -125,7 +128,8 @@ def read(path: str | Path) -> Config:
     draft = toml_file.mended(tree, Config, keys)
     dropped = {".".join(map(str, key)) for key in keys}
     # A fault of form does not hide those of meaning, but what it drops has no meaning.
-    faults += [fault for fault in _faults(draft, dropped) if fault.split(":")[0] not in dropped]
+    meant = [*_faults(draft, dropped), *rules_faults(Path(path), draft.rules)]
+    faults += [fault for fault in meant if fault.split(":")[0] not in dropped]
     if faults:
         raise toml_file.FileFaults(str(path), [_with_origin(it, overridden) for it in faults])
     return draft
@@ -146,6 +150,7 @@ def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
     yield from tls_faults("kafka.tls", config.kafka.tls, dropped)
     yield from _shards_faults(config.shards)
     yield from _http_faults(config.http)
+    yield from log_faults(config.log)
 
 
 def _kafka_faults(kafka: Kafka) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -78,7 +79,8 @@ async def publish(
     """
     published = await _events(client, topic)
     moment = time.time_ns() // 1000 if moment is None else moment
-    sent = changes(rules_file.events(rules, moment), published)
+    # Replaying all that was published takes longer than a loop may be held.
+    sent = await asyncio.to_thread(changes, rules_file.events(rules, moment), published)
     sent = [msgspec.structs.replace(event, by=by, reason=reason) for event in sent]
     await send(client, topic, sent)
     return [named(event) for event in sent]

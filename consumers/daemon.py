@@ -9,19 +9,19 @@ fenced at its next commit.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from consumers import logs
 from consumers.config import Config
+from consumers.reload import Reloading
 from consumers.shard import Shard
 from consumers.systemd import Notifier
 from consumers.web import Web
@@ -52,7 +52,7 @@ class Running:
 class Daemon(ConsumerRebalanceListener):
     """Run the shards that the group assigns, until `stop`; installs no signal handlers."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, config_file: Path | None = None) -> None:
         self.registry = CollectorRegistry()
         for kind in (ProcessCollector, PlatformCollector, GCCollector):
             kind(registry=self.registry)
@@ -66,6 +66,7 @@ class Daemon(ConsumerRebalanceListener):
         self._stopping = False
         self._member: AIOKafkaConsumer | None = None
         self._web = Web(config.http, self.registry, self.reasons)
+        self._reloading = Reloading(config_file, config, self._use, self.registry)
 
     @property
     def port(self) -> int:
@@ -77,6 +78,17 @@ class Daemon(ConsumerRebalanceListener):
         self._stopping = True
         self._changed.set()
 
+    def reload(self) -> None:
+        """Read the file again, and take over what may change while this runs."""
+        self._reloading.ask()
+
+    def _use(self, config: Config) -> None:
+        """Go on under another configuration, from one moment to the next."""
+        self._config = config
+        logs.configure(config.log)
+        for running in self._running.values():
+            running.shard.use(config)
+
     async def run(self) -> None:
         """Serve, join the group, and run the shards that it assigns.
 
@@ -84,6 +96,7 @@ class Daemon(ConsumerRebalanceListener):
         fails.
         """
         await self._web.start()
+        telling = asyncio.create_task(logs.keep_telling())
         try:
             faults = client_faults() + await topics.check(self._client, self._config.topics)
             if faults:
@@ -99,6 +112,8 @@ class Daemon(ConsumerRebalanceListener):
                 leaving = asyncio.create_task(self._member.stop())
                 await asyncio.wait({polling, leaving}, timeout=CLOSE_SECONDS)
         finally:
+            telling.cancel()
+            await self._reloading.stop()
             await self._web.stop()
 
     def reasons(self) -> list[str]:
@@ -199,14 +214,17 @@ class Daemon(ConsumerRebalanceListener):
         await asyncio.wait(late | closing, timeout=CLOSE_SECONDS)
 
 
-def run(config: Config) -> None:
-    """Run the daemon until SIGTERM or SIGINT; raises what `Daemon.run` does."""
-    _log_as_json()
-    asyncio.run(_run_until_signal(config))
+def run(config: Config, config_file: Path | None = None) -> None:
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reloads `config_file`.
+
+    Raises what `Daemon.run` does.
+    """
+    logs.configure(config.log)
+    asyncio.run(_run_until_signal(config, config_file))
 
 
-async def _run_until_signal(config: Config) -> None:
-    daemon = Daemon(config)
+async def _run_until_signal(config: Config, config_file: Path | None) -> None:
+    daemon = Daemon(config, config_file)
     loop = asyncio.get_running_loop()
     async with Notifier(daemon.reasons) as systemd:
 
@@ -216,28 +234,5 @@ async def _run_until_signal(config: Config) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run()
-
-
-def _log_as_json() -> None:
-    """Write one JSON object a line to standard error, libraries' warnings included."""
-    stamp: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*stamp, structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-            foreign_pre_chain=stamp,
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)

@@ -32,7 +32,7 @@ class Intake:
         self, client: Client, topics: Topics, *, fetch_wait: float, max_ahead: float
     ) -> None:
         self._names = (topics.control, topics.positions, topics.prices)
-        self._max_ahead = round(max_ahead * 1_000_000)
+        self.limit_ahead(max_ahead)
         self._sources: dict[TopicPartition, Source] = {}
         self._partitions: dict[Source, TopicPartition] = {}
         self.merge = Merge(())
@@ -44,6 +44,10 @@ class Intake:
             enable_auto_commit=False,
             fetch_max_wait_ms=round(fetch_wait * 1000),
         )
+
+    def limit_ahead(self, seconds: float) -> None:
+        """Refuse from now on what is further ahead of its record than this."""
+        self._max_ahead = round(seconds * 1_000_000)
 
     async def start(self, sources: list[Source], offsets: Mapping[Source, int]) -> Self:
         """Begin each source at its offset, or at its first record if it has none."""

@@ -10,6 +10,7 @@ import structlog
 from aiokafka.errors import ProducerFenced
 from aiokafka.partitioner import murmur2
 
+from consumers import logs
 from consumers.batch import Batch
 from consumers.config import Shards
 from consumers.intake import Intake
@@ -78,6 +79,11 @@ class Life:
         self._unseen = True
         self._tick_at = self._pause_at = time.monotonic()
         self._lag_at = self._look_at = 0.0
+
+    def use(self, settings: Shards) -> None:
+        """Go on under other settings: intervals and limits."""
+        self._settings = settings
+        self._intake.limit_ahead(settings.max_ahead)
 
     def stop(self) -> None:
         """Let `run` commit what was applied, and return."""
@@ -279,6 +285,7 @@ class Life:
         listed = self.engine.rules.derivatives
         self._metrics.fold(self._number, batch.events, decisions, listed)
         self._metrics.observe_times(self._number, batch.detected, seconds)
+        logs.decided(batch.output.decisions)
         if view is not None:
             self._metrics.show(self._number, view)
 

@@ -81,6 +81,12 @@ class Shard:
         finally:
             self._metrics.drop(self.number)
 
+    def use(self, config: Config) -> None:
+        """Go on under a configuration that differs only in what may change while this runs."""
+        self._config = config
+        if self._life is not None:
+            self._life.use(config.shards)
+
     def stop(self) -> None:
         """Let `run` commit what was applied, and return."""
         self._stopping = True

@@ -28,7 +28,15 @@ def test_the_example_says_the_defaults() -> None:
 
 def test_the_example_names_every_key() -> None:
     text = EXAMPLE.read_text()
-    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http)
+    sections = (
+        config.Kafka,
+        config.Sasl,
+        Tls,
+        config.Shards,
+        config.Http,
+        config.RulesFile,
+        config.Log,
+    )
     keys = [key for section in sections for key in section.__struct_fields__]
     assert [key for key in keys if f"{key} = " not in text and f"[kafka.{key}]" not in text] == []
 

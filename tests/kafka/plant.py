@@ -219,6 +219,11 @@ class Process:
             code = self._process.returncode
             raise AssertionError(f"daemon ended, code {code}\n{self.log.read_text()[-4000:]}")
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def kill(self) -> None:
         """Kill it where it stands."""
         if self.running:
