@@ -15,6 +15,7 @@ from typing import Any, cast
 import click
 
 from consumers import mishaps
+from consumers.cli_bridge import bridge
 from consumers.cli_contracts import contracts
 from consumers.cli_control import audit, by_option, halt, resume
 from consumers.cli_crashes import compare, demo
@@ -375,6 +376,7 @@ def rules_show(config_file: Path, as_json: bool) -> None:
 main.add_command(halt)
 main.add_command(resume)
 main.add_command(audit)
+main.add_command(bridge)
 main.add_command(demo)
 main.add_command(compare)
 main.add_command(profiles)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from consumers import config_environment, toml_file
+from consumers.mqtt_config import Bridge, Mqtt, bridge_faults, mqtt_faults
 from consumers.running_config import Log, RulesFile, log_faults, rules_faults
 from consumers.secure_lines import Tls, login_faults, password, ssl_context, tls_faults
 from consumers.toml_file import outside
@@ -87,6 +88,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
     rules: RulesFile = RulesFile()
     log: Log = Log()
+    mqtt: Mqtt = Mqtt()
+    bridge: Bridge = Bridge()
 
     @property
     def topics(self) -> Topics:
@@ -151,6 +154,8 @@ def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
     yield from _shards_faults(config.shards)
     yield from _http_faults(config.http)
     yield from log_faults(config.log)
+    yield from mqtt_faults(config.mqtt, dropped)
+    yield from bridge_faults(config.bridge, dropped)
 
 
 def _kafka_faults(kafka: Kafka) -> Iterator[str]:

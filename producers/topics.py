@@ -73,6 +73,12 @@ def layouts(topics: Topics, shards: int, price_partitions: int = 1) -> list[Layo
     ]
 
 
+def bridge_dead_letters(prefix: str = "") -> Layout:
+    """Return how the topic is to be that holds what the bridge could not read."""
+    written = {"max.message.bytes": str(LARGEST_WRITTEN_BYTES)}
+    return Layout(f"{prefix}bridge-dead-letters", 1, {**_kept(90), **written})
+
+
 async def create(
     client: Client,
     topics: Topics,
@@ -86,19 +92,35 @@ async def create(
     Without `replication_factor` each gets three replicas, or as many as there are brokers. Raises
     `KafkaError`, `TimeoutError` when brokers do not hear of them.
     """
+    wanted = layouts(topics, shards, price_partitions)
     async with _admin(client) as admin:
-        if replication_factor is None:
-            brokers = (await admin.describe_cluster())["brokers"]
-            replication_factor = min(LARGEST_REPLICATION, len(brokers))
-        wanted = [
-            NewTopic(layout.name, layout.partitions, replication_factor, None, layout.settings)
-            for layout in layouts(topics, shards, price_partitions)
-        ]
-        created = _created(await admin.create_topics(wanted))
-        async with asyncio.timeout(KNOWN_SECONDS):
-            # Brokers hear of a new topic a little after its creator.
-            while len(await _partitions(admin, created)) < len(created):
-                await asyncio.sleep(0.05)
+        return await _create(admin, wanted, replication_factor)
+
+
+async def ensure(client: Client, layout: Layout) -> bool:
+    """Create one topic if it is missing, and tell whether it was; raises as `create` does."""
+    async with _admin(client) as admin:
+        if await _partitions(admin, [layout.name]):
+            return False
+        return bool(await _create(admin, [layout], None))
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, layouts: Iterable[Layout], replication_factor: int | None
+) -> list[str]:
+    """Create the topics that are missing, wait until they are known, and return their names."""
+    if replication_factor is None:
+        brokers = (await admin.describe_cluster())["brokers"]
+        replication_factor = min(LARGEST_REPLICATION, len(brokers))
+    wanted = [
+        NewTopic(layout.name, layout.partitions, replication_factor, None, layout.settings)
+        for layout in layouts
+    ]
+    created = _created(await admin.create_topics(wanted))
+    async with asyncio.timeout(KNOWN_SECONDS):
+        # Brokers hear of a new topic a little after its creator.
+        while len(await _partitions(admin, created)) < len(created):
+            await asyncio.sleep(0.05)
     return created
 
 

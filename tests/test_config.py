@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumers import config
+from consumers.mqtt_config import Publish, Source
 from consumers.secure_lines import Tls
 from consumers.toml_file import FileFaults
 
@@ -37,8 +38,10 @@ def test_the_example_names_every_key() -> None:
         config.RulesFile,
         config.Log,
     )
+    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http)
+    sections += (config.Mqtt, Publish, config.Bridge, Source)
     keys = [key for section in sections for key in section.__struct_fields__]
-    assert [key for key in keys if f"{key} = " not in text and f"[kafka.{key}]" not in text] == []
+    assert [key for key in keys if f"{key} = " not in text and f".{key}]" not in text] == []
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:

@@ -22,6 +22,13 @@ from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigge
 from engine.seizure import FixedBonus
 from producers.metric_families import COUNTERS, GAUGES, MEASURES, TOTALS
 from producers.metrics import Lag, Metrics
+from producers.mqtt_metrics import (
+    BRIDGE_COUNTERS,
+    BRIDGE_GAUGES,
+    BRIDGE_LATENCY,
+    PUBLISH_COUNTERS,
+    PUBLISH_GAUGES,
+)
 from tests.story import Story, WholeEngine
 
 DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -504,4 +511,8 @@ def test_every_metric_is_documented_with_its_labels(
         f"{name}_total": family for name, family in {**COUNTERS, **MEASURES, **TOTALS}.items()
     }
     expected = {name: set(family.labels) for name, family in {**families, **GAUGES}.items()}
-    assert documented == expected | {name: set() for name in histograms}
+    mqtt = {f"{name}_total": it for name, it in {**BRIDGE_COUNTERS, **PUBLISH_COUNTERS}.items()}
+    for name, family in {**mqtt, **BRIDGE_GAUGES, **PUBLISH_GAUGES}.items():
+        # They are of a process, not of a shard.
+        expected[name] = set(family.labels)
+    assert documented == expected | {name: set() for name in (*histograms, BRIDGE_LATENCY)}

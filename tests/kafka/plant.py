@@ -190,10 +190,11 @@ class Progress:
 
 
 class Process:
-    """One `liquidator run`."""
+    """One `liquidator run`, or another `command` of such a kind."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, command: str = "run") -> None:
         self.config = config
+        self.command = command
         self.log = config.with_suffix(".log")
         self.port = json.loads(config.read_text().rpartition("port = ")[2])
         self._process: asyncio.subprocess.Process | None = None
@@ -202,7 +203,14 @@ class Process:
         """Start, or start again."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "consumers.cli", "run", "--config", str(self.config)),
+                *(
+                    sys.executable,
+                    "-m",
+                    "consumers.cli",
+                    self.command,
+                    "--config",
+                    str(self.config),
+                ),
                 stderr=log,
                 stdout=log,
                 env={**os.environ, "PYTHONHASHSEED": "random"},
@@ -217,7 +225,9 @@ class Process:
         """Raise if it ended by itself."""
         if self._process is not None and self._process.returncode not in (None, -signal.SIGKILL):
             code = self._process.returncode
-            raise AssertionError(f"daemon ended, code {code}\n{self.log.read_text()[-4000:]}")
+            raise AssertionError(
+                f"{self.command} ended, code {code}\n{self.log.read_text()[-4000:]}"
+            )
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -1,0 +1,237 @@
+"""The bridge between a real Mosquitto and a real Kafka: what it carries, keeps and loses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from aiokafka import TopicPartition
+
+from consumers import journal
+from consumers.mqtt_acks import NotSubscribed, Subscriber
+from producers.mqtt_line import Line
+from tests.broker import Broker
+from tests.broker.proxy import CuttableProxy
+from tests.kafka.plant import Plant
+from tests.services import Server, missing
+from tests.services.carrying import (
+    SOURCE,
+    WITHOUT_SEQUENCE,
+    Carrier,
+    Venue,
+    config,
+    prices,
+    repeated,
+)
+from tests.services.mosquitto import Authority, mosquitto, passwords
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.kafka,
+    pytest.mark.skipif(bool(missing("mosquitto")), reason=str(missing("mosquitto"))),
+]
+
+
+@pytest.fixture
+def mqtt(tmp_path: Path) -> Iterator[Server]:
+    """Run a Mosquitto without passwords."""
+    server = mosquitto(tmp_path / "mosquitto")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def plant(broker: Broker, tmp_path: Path) -> AsyncIterator[Plant]:
+    """Make topics of one shard."""
+    async with Plant(broker.bootstrap, tmp_path, 1) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def carrying(path: Path) -> AsyncIterator[Carrier]:
+    """Run the bridge, ready."""
+    carrier = Carrier(path)
+    try:
+        await carrier.start()
+        await carrier.until_ready()
+        yield carrier
+    finally:
+        await carrier.kill()
+
+
+async def test_prices_come_through_tls_and_what_cannot_be_read_is_kept(
+    plant: Plant, tmp_path: Path
+) -> None:
+    authority = await asyncio.to_thread(Authority, tmp_path / "authority")
+    passwords(tmp_path / "passwords", bridge="a secret", venue="another")
+    server = mosquitto(
+        tmp_path / "mosquitto",
+        f"password_file {tmp_path}/passwords\n"
+        f"certfile {authority.server_certificate}\nkeyfile {authority.server_key}",
+    )
+    (tmp_path / "secret").write_text("a secret\n")
+    mqtt = (
+        f'username = "bridge"\npassword_file = "{tmp_path}/secret"\n'
+        f'[mqtt.tls]\nenabled = true\nca_file = "{authority.certificate}"'
+    )
+    tls = aiomqtt.TLSParameters(ca_certs=str(authority.certificate))
+    login = {"username": "venue", "password": "another", "tls_params": tls}
+    with server:
+        async with (
+            carrying(config(plant, server.port, SOURCE + PLAIN, mqtt)) as carrier,
+            aiomqtt.Client("127.0.0.1", server.port, **login) as venue,
+        ):
+            await venue.publish("plain/btcusdt", "30000.50", qos=1)
+            await venue.publish("plain/other", "1", qos=1)
+            await venue.publish("venue/BTC/mark", b"\xff\x00{", qos=1)
+            await venue.publish("venue/BTC/mark", '{"p": 1, "t": 5, "s": 1}', qos=1)
+            await carrier.until(
+                lambda c: c["forwarded"] + c["malformed"] + c["unwanted"] + c["stale"] == 4
+            )
+            assert await carrier.terminate() == 0
+    ((event,),) = (await prices(plant)).values()
+    assert (event.symbol, event.kind, event.price) == ("BTC-USDT", "index", Decimal("30000.50"))
+    topic = TopicPartition(f"{plant.prefix}bridge-dead-letters", 0)
+    (letter,) = [record async for record in journal.committed(plant.client, topic)]
+    assert (letter.key, letter.value) == (b"venue/BTC/mark", b"\xff\x00{")
+    headers = dict(letter.headers)
+    assert headers["source"] == b"venue"
+    assert headers["mqtt-topic"] == b"venue/BTC/mark"
+    assert headers["reason"].startswith(b"payload: ")
+
+
+PLAIN = """
+[[bridge.sources]]
+name = "plain"
+topic = "plain/{symbol}"
+kind = "index"
+symbols = { btcusdt = "BTC-USDT" }
+"""
+
+
+async def test_what_is_not_acknowledged_comes_again(mqtt: Server) -> None:
+    """Pins what the bridge rests on: the private attribute by which acknowledging waits for us."""
+    options = Line("127.0.0.1", mqtt.port, "pinned").options(session_expiry=60, in_flight=10)
+    async with Subscriber(**options) as subscriber:
+        await subscriber.listen("venue/#")
+    async with aiomqtt.Client("127.0.0.1", mqtt.port) as venue:
+        for number in range(5):
+            await venue.publish("venue/x", str(number), qos=1)
+    counts = []
+    for acknowledged in (0, 3, 2, 0):
+        came: list[aiomqtt.Message] = []
+        async with Subscriber(**options) as subscriber:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    async for messages in subscriber.arrivals():
+                        came += messages
+            for message in came[:acknowledged]:
+                subscriber.acknowledge(message)
+        counts.append(len(came))
+    assert counts == [5, 5, 2, 0]
+
+
+async def test_a_subscription_that_the_broker_refuses_is_no_silence(tmp_path: Path) -> None:
+    rights = {"defaultACLAccess": {"subscribe": False}, "clients": [], "groups": [], "roles": []}
+    (tmp_path / "rights.json").write_text(json.dumps(rights))
+    plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"))
+    server = mosquitto(
+        tmp_path / "mosquitto",
+        f"allow_anonymous true\nplugin {plugin}\nplugin_opt_config_file {tmp_path}/rights.json",
+    )
+    with server:
+        async with Subscriber(**Line("127.0.0.1", server.port, "nobody").options()) as subscriber:
+            with pytest.raises(NotSubscribed, match="refuses to subscribe us to venue/#"):
+                await subscriber.listen("venue/#")
+
+
+@pytest.mark.parametrize("sources", [SOURCE, WITHOUT_SEQUENCE], ids=["numbered", "by time"])
+async def test_a_killed_bridge_loses_no_newest_price(
+    plant: Plant, mqtt: Server, sources: str
+) -> None:
+    venue = Venue(mqtt.port)
+    path = config(plant, mqtt.port, sources)
+    async with carrying(path):
+        publishing = asyncio.create_task(venue.run(seconds=4))
+        await asyncio.sleep(1.5)
+    # It was killed in the middle of its work; messages wait at the broker meanwhile.
+    async with carrying(path) as carrier:
+        await publishing
+        await carrier.until(lambda c: sum(c.values()) > 0)
+        await until_newest(plant, venue)
+    found = await prices(plant)
+    told("bridge killed", venue, found)
+    assert sum(map(repeated, found.values())) == 0
+
+
+async def test_a_killed_mosquitto_loses_no_newest_price_that_is_published_after(
+    plant: Plant, mqtt: Server
+) -> None:
+    venue = Venue(mqtt.port)
+    async with carrying(config(plant, mqtt.port)) as carrier:
+        publishing = asyncio.create_task(venue.run(seconds=4))
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(mqtt.kill)
+        await asyncio.sleep(0.5)
+        assert await carrier.reasons()
+        await asyncio.to_thread(mqtt.start)
+        await publishing
+        await carrier.until_ready()
+        await venue.once()
+        await until_newest(plant, venue)
+    found = await prices(plant)
+    told("Mosquitto killed", venue, found)
+    assert sum(map(repeated, found.values())) == 0
+
+
+async def test_without_kafka_the_newest_waits_and_nothing_is_acknowledged(
+    plant: Plant, mqtt: Server, proxy: CuttableProxy
+) -> None:
+    venue = Venue(mqtt.port)
+    path = config(plant, mqtt.port, kafka=proxy.bootstrap)
+    async with carrying(path) as carrier:
+        await venue.once()
+        await carrier.until(lambda c: c["forwarded"] == 5)
+        proxy.cut()
+        await venue.run(seconds=1)
+        assert (await carrier.counts())["forwarded"] <= 10
+        await carrier.kill()
+        await proxy.restore()
+        # What only a process without Kafka had seen was not acknowledged.
+        await carrier.start()
+        await carrier.until_ready()
+        await until_newest(plant, venue)
+    found = await prices(plant)
+    told("Kafka cut off, bridge killed", venue, found)
+
+
+async def until_newest(plant: Plant, venue: Venue, seconds: float = 30) -> None:
+    """Wait until the last price of every symbol stands in Kafka, as its last."""
+    wanted = {symbol: 100 + number - 1 for symbol, number in venue.last.items()}
+    newest: dict[str, Decimal] = {}
+    try:
+        async with asyncio.timeout(seconds):
+            while newest != wanted:
+                newest = {symbol: it[-1].price for symbol, it in (await prices(plant)).items()}
+    except TimeoutError:
+        raise AssertionError(f"newest {newest}, published {wanted}") from None
+
+
+def told(what: str, venue: Venue, found: dict[str, list]) -> None:
+    """Print what was lost and doubled."""
+    carried = {symbol: {event.price for event in events} for symbol, events in found.items()}
+    written = sum(map(len, found.values()))
+    without = venue.sent - sum(map(len, carried.values()))
+    again = written - sum(map(len, carried.values()))
+    engine = sum(map(repeated, found.values()))
+    print(
+        f"{what}: {venue.sent} published, {written} in Kafka, {without} not carried, "
+        f"{again} twice, {engine} that the engine refuses"
+    )
