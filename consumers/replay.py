@@ -158,10 +158,10 @@ def report(
         text = reports.to_json(reports.summary_data(*told))
         with click.open_file(summary_file, "w") as out:
             print(text, file=out)
-    out = reports.console(sys.stderr if as_json else sys.stdout)
-    reports.show_summary(out, *told)
+    console = reports.console(sys.stderr if as_json else sys.stdout)
+    reports.show_summary(console, *told)
     if check_every:
-        out.print(f"Invariants: held after every {check_every:,} events and at the end")
+        console.print(f"Invariants: held after every {check_every:,} events and at the end")
     return replay.summary.unreadable
 
 
