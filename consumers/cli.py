@@ -19,6 +19,7 @@ from consumers.cli_bridge import bridge
 from consumers.cli_contracts import contracts
 from consumers.cli_control import audit, by_option, halt, resume
 from consumers.cli_crashes import compare, demo
+from consumers.cli_doctor import doctor
 from consumers.cli_options import (
     FILE,
     LOG,
@@ -376,6 +377,7 @@ def rules_show(config_file: Path, as_json: bool) -> None:
 main.add_command(halt)
 main.add_command(resume)
 main.add_command(audit)
+main.add_command(doctor)
 main.add_command(bridge)
 main.add_command(demo)
 main.add_command(compare)

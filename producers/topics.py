@@ -40,6 +40,20 @@ class Topics(NamedTuple):
     journal: str
     engine_state: str
 
+    @property
+    def heartbeat(self) -> str:
+        """The topic that tells a broker's time; no event goes there."""
+        return self.control.removesuffix("control") + "heartbeat"
+
+
+class Copies(NamedTuple):
+    """How many brokers are to hold a partition, how many do at the least, and how many must for a
+    write to succeed."""
+
+    replicas: int
+    in_sync: int
+    needed: int
+
 
 class Layout(NamedTuple):
     """How one topic is to be: partitions, and the settings that matter."""
@@ -79,6 +93,12 @@ def bridge_dead_letters(prefix: str = "") -> Layout:
     return Layout(f"{prefix}bridge-dead-letters", 1, {**_kept(90), **written})
 
 
+def heartbeat_layout(topics: Topics) -> Layout:
+    """Return how the topic that tells a broker's time is to be: the broker stamps its records."""
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    return Layout(topics.heartbeat, 1, {**_kept(1), **stamped})
+
+
 async def create(
     client: Client,
     topics: Topics,
@@ -92,7 +112,7 @@ async def create(
     Without `replication_factor` each gets three replicas, or as many as there are brokers. Raises
     `KafkaError`, `TimeoutError` when brokers do not hear of them.
     """
-    wanted = layouts(topics, shards, price_partitions)
+    wanted = [*layouts(topics, shards, price_partitions), heartbeat_layout(topics)]
     async with _admin(client) as admin:
         return await _create(admin, wanted, replication_factor)
 
@@ -153,6 +173,23 @@ async def partitions(client: Client, names: Iterable[str]) -> dict[str, int]:
     """Return the number of partitions of each of the topics that exist; raises `KafkaError`."""
     async with _admin(client) as admin:
         return await _partitions(admin, names)
+
+
+async def copies(client: Client, names: Iterable[str]) -> dict[str, Copies]:
+    """Return how each of the topics that exist is copied; raises `KafkaError`."""
+    async with _admin(client) as admin:
+        found = {}
+        for topic in await admin.describe_topics(list(names)):
+            if topic["error_code"]:
+                continue
+            needed = (await _settings(admin, topic["topic"])).get("min.insync.replicas", "1")
+            partitions = topic["partitions"]
+            found[topic["topic"]] = Copies(
+                max(len(partition["replicas"]) for partition in partitions),
+                min(len(partition["isr"]) for partition in partitions),
+                int(needed),
+            )
+    return found
 
 
 def _created(response: Any) -> list[str]:
