@@ -83,6 +83,7 @@ def check_config(file: Path) -> None:
 
     found = config.read(file)
     found.client()
+    found.mqtt.line("check")
     if found.rules.file:
         rules.read(running_config.rules_path(file, found.rules))
     click.echo(f"{file}: sound")

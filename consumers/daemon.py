@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from consumers import logs
 from consumers.config import Config
+from consumers.mqtt_config import Mqtt
 from consumers.reload import Reloading
 from consumers.shard import Shard
 from consumers.systemd import Notifier
@@ -28,6 +29,7 @@ from consumers.web import Web
 from producers import topics
 from producers.kafka import client_faults
 from producers.metrics import Metrics
+from producers.mqtt import Publisher
 
 # A poll that never ends keeps the membership: one that never polls leaves after five minutes.
 POLL_MS = 3_600_000
@@ -59,6 +61,7 @@ class Daemon(ConsumerRebalanceListener):
         self._config = config
         self._client = config.client()
         self._metrics = Metrics(self.registry)
+        self._publisher = _publisher(config.mqtt, self.registry)
         self._running: dict[int, Running] = {}
         self._ours: set[int] = set()
         self._assignments = 0
@@ -101,6 +104,8 @@ class Daemon(ConsumerRebalanceListener):
             faults = client_faults() + await topics.check(self._client, self._config.topics)
             if faults:
                 raise StartError("\n".join(faults))
+            if self._publisher is not None:
+                self._publisher.start()
             self._member = self._new_member()
             polling = asyncio.create_task(self._poll(self._member))
             polling.add_done_callback(lambda _: self._changed.set())
@@ -113,6 +118,8 @@ class Daemon(ConsumerRebalanceListener):
                 await asyncio.wait({polling, leaving}, timeout=CLOSE_SECONDS)
         finally:
             telling.cancel()
+            if self._publisher is not None:
+                await self._publisher.stop()
             await self._reloading.stop()
             await self._web.stop()
 
@@ -194,7 +201,7 @@ class Daemon(ConsumerRebalanceListener):
             fenced = before.task.done() and before.shard.status == "fenced"
             if not fenced or before.granted == self._assignments:
                 return
-        shard = Shard(number, self._config, self._client, self._metrics)
+        shard = Shard(number, self._config, self._client, self._metrics, self._publisher)
         task = asyncio.create_task(shard.run())
         task.add_done_callback(lambda _: self._changed.set())
         self._running[number] = Running(shard, task, self._assignments)
@@ -212,6 +219,16 @@ class Daemon(ConsumerRebalanceListener):
             task.cancel()
         closing = {asyncio.create_task(running.shard.closed()) for running in leaving}
         await asyncio.wait(late | closing, timeout=CLOSE_SECONDS)
+
+
+def _publisher(mqtt: Mqtt, registry: CollectorRegistry) -> Publisher | None:
+    """Return what tells MQTT, if the configuration wants it."""
+    publish = mqtt.publish
+    if not publish.enabled:
+        return None
+    line = mqtt.line(mqtt.instance)
+    settings = (publish.prefix, mqtt.instance, publish.interval, publish.alerts_max)
+    return Publisher(line, *settings, registry)
 
 
 def run(config: Config, config_file: Path | None = None) -> None:

@@ -24,6 +24,7 @@ from engine.profile import RiskProfile
 from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
 from producers.metric_families import UNREADABLE
 from producers.metrics import Metrics, View, look
+from producers.mqtt import Publisher
 from producers.summary import outcome
 from producers.topics import Topics
 
@@ -62,6 +63,7 @@ class Life:
         topics: Topics,
         settings: Shards,
         metrics: Metrics,
+        publisher: Publisher | None = None,
     ) -> None:
         self.engine = engine
         self.lag_seconds = 0.0
@@ -73,6 +75,7 @@ class Life:
         self._topics = topics
         self._settings = settings
         self._metrics = metrics
+        self._publisher = publisher
         self._batch = Batch()
         self._committing: asyncio.Task[None] | None = None
         self._stopping = False
@@ -286,8 +289,10 @@ class Life:
         self._metrics.fold(self._number, batch.events, decisions, listed)
         self._metrics.observe_times(self._number, batch.detected, seconds)
         logs.decided(batch.output.decisions)
+        if self._publisher is not None:
+            self._publisher.committed(batch.output.decisions)
         if view is not None:
-            self._metrics.show(self._number, view)
+            self._show(view)
 
     def _look(self) -> View | None:
         """Look at the state that is about to be committed, once a second at most."""
@@ -310,7 +315,13 @@ class Life:
         if self._unseen and not self._batch and self._committing is None:
             view = self._look()
             if view is not None:
-                self._metrics.show(self._number, view)
+                self._show(view)
+
+    def _show(self, view: View) -> None:
+        """Show a state that is committed."""
+        self._metrics.show(self._number, view)
+        if self._publisher is not None:
+            self._publisher.show(self._number, view)
 
 
 def beyond_one_shard(profile: RiskProfile, count: int) -> str:

@@ -21,6 +21,7 @@ from consumers.life import EngineFault, Life, UnknownOutcome
 from consumers.recovery import RecoveryError
 from producers.kafka import ShardWriter
 from producers.metrics import Metrics
+from producers.mqtt import Publisher
 from producers.topics import Client
 
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.2, 5.0
@@ -36,13 +37,21 @@ class Shard:
     `status` and `reason` say how it is.
     """
 
-    def __init__(self, number: int, config: Config, client: Client, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        number: int,
+        config: Config,
+        client: Client,
+        metrics: Metrics,
+        publisher: Publisher | None = None,
+    ) -> None:
         self.number = number
         self.status: Status = "starting"
         self.reason = ""
         self._config = config
         self._client = client
         self._metrics = metrics
+        self._publisher = publisher
         self._stopping = False
         self._life: Life | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -80,6 +89,8 @@ class Shard:
             self._is("down", f"{type(error).__name__}: {error}")
         finally:
             self._metrics.drop(self.number)
+            if self._publisher is not None:
+                self._publisher.drop(self.number)
 
     def use(self, config: Config) -> None:
         """Go on under a configuration that differs only in what may change while this runs."""
@@ -111,7 +122,8 @@ class Shard:
             sources, positions = await recovery.sources(self._client, topics, self.number)
             engine, progress = await recovery.restore(self._client, topics, self.number, positions)
             await intake.start(sources, progress.offsets())
-            self._life = Life(engine, progress, intake, writer, topics, settings, self._metrics)
+            onlookers = (self._metrics, self._publisher)
+            self._life = Life(engine, progress, intake, writer, topics, settings, *onlookers)
             self._is("running")
             if not self._stopping:
                 await self._life.run()

@@ -124,6 +124,30 @@ class BridgeMetrics:
         self._made["liquidator_bridge_unacknowledged"].set(unacknowledged)
 
 
+class PublishMetrics:
+    """Everything that `registry` shows of what the daemon publishes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._made = {
+            **_made(Counter, PUBLISH_COUNTERS, registry),
+            **_made(Gauge, PUBLISH_GAUGES, registry),
+        }
+
+    def alert(self, outcome: Literal["published", "dropped"]) -> None:
+        """Count an alert that the broker has, or that it will never have."""
+        self._made["liquidator_mqtt_alerts"].labels(outcome).inc()
+
+    def waiting(self, alerts: int) -> None:
+        """Show how many alerts wait."""
+        self._made["liquidator_mqtt_alerts_waiting"].set(alerts)
+
+    def connected(self, connected: bool) -> None:
+        """Show whether there is a connection; count that there is none any more."""
+        self._made["liquidator_mqtt_connected"].set(connected)
+        if not connected:
+            self._made["liquidator_mqtt_disconnections"].inc()
+
+
 def _made(kind: Any, families: dict[str, Family], registry: CollectorRegistry) -> dict[str, Any]:
     """Return the metrics of families by name, those with known labels at 0."""
     found = {}
