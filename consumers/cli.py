@@ -327,7 +327,7 @@ def rules_check(file: Path) -> None:
     found = rules_file.read(file)
     click.echo(
         f'{file}: sound: profile "{found.profile.name}", {len(found.assets)} assets, '
-        f"{len(found.derivatives)} instruments, {len(found.fund)} fund deposits"
+        f"{len(found.derivatives)} instruments, fund deposits: {len(found.fund)}"
     )
 
 

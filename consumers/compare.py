@@ -47,6 +47,7 @@ TAKING = {
     "losses": "Traders' losses",
     "bad_debt": "Bad debt",
     "deleveraged": "Delev.",
+    "taken_over": "Taken",
     "forgone": "Forgone",
     "forgone_by_end": "By the end",
     "fund": "Fund",
@@ -58,8 +59,8 @@ CAPTION = (
     "Traders' losses: how far forced fills were from the mark at their decision, whichever way, "
     "and fees; slippage: the former with its sign. Delev.: notional closed against counterparties, "
     "who forwent so much at the mark of the decision, and at the last one (below 0: they were "
-    "spared it). Fund, backstop: what the fund has and the backstop made, positions at the last "
-    "mark included."
+    "spared it). Taken: notional that the fund's account and the backstop took. Fund, backstop: "
+    "what the fund has and the backstop made, positions at the last mark included."
 )
 
 

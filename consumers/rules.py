@@ -249,6 +249,11 @@ def _reference_faults(draft: _Draft, table: Table[RiskProfile]) -> Iterator[str]
         for market in named:
             if market not in [*draft.symbols, *pools]:
                 yield f"profile.waterfall.fund.{key}.{market}: nothing is listed under that name"
+    closing = venue.liquidation
+    for key, named in (("pace.in_flight", closing.pace.in_flight), ("slippage", closing.slippage)):
+        for market in named:
+            if market not in draft.symbols:
+                yield f"profile.liquidation.{key}.{market}: nothing is listed under that name"
     for symbol in venue.prices.symbols:
         if symbol not in draft.asset_names + draft.symbols:
             yield f"profile.prices.symbols.{symbol}: nothing is listed under that name"

@@ -32,8 +32,12 @@ class FileFaults(ValueError):
     """A file cannot be used; `faults` are all its faults, each naming file and key."""
 
     def __init__(self, file: str, faults: list[str]) -> None:
+        # Another process is handed an exception as what it was made of.
+        super().__init__(file, faults)
         self.faults = [f"{file}: {fault}" for fault in faults]
-        super().__init__("\n".join(self.faults))
+
+    def __str__(self) -> str:
+        return "\n".join(self.faults)
 
 
 def read(path: str | Path, kind: type[T]) -> T:
@@ -194,15 +198,24 @@ def _table_faults(value: Any, kind: type[msgspec.Struct], path: str) -> Iterator
         if key in fields:
             yield from form_faults(item, fields[key].type, _joined(path, key))
             continue
-        meant = get_close_matches(key, fields, n=1)
-        hint = f"; did you mean {meant[0]}?" if meant else f"; known: {', '.join(fields)}"
-        yield f"{_joined(path, key)}: unknown key{hint}"
+        yield f"{_joined(path, key)}: unknown key; {_hint(key, list(fields))}"
     for name, field in fields.items():
         if field.required and name not in value:
             yield f"{_joined(path, name)}: missing"
 
 
+def _hint(key: str, known: list[str]) -> str:
+    """Say which key may have been meant."""
+    if meant := get_close_matches(key, known, n=1):
+        return f"did you mean {meant[0]}?"
+    return f"known: {', '.join(known)}" if known else "there is none here"
+
+
 def _value_faults(value: Any, kind: Any, path: str) -> Iterator[str]:
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    if choices and isinstance(value, str) and value not in choices:
+        yield f"{path}: {_shown(value)} is none of {', '.join(map(str, choices))}"
+        return
     try:
         found = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -153,7 +153,10 @@ def _pace(rule: LiquidationRule) -> Iterator[Said]:
 def waterfall_said(rule: Waterfall) -> Iterator[Said]:
     """Say who takes a position that the market does not, and who pays what is lost."""
     takers = [TAKERS[taker] for taker in rule.takers]
-    yield "What the market does not take goes to", ", then ".join([*takers, "any price"])
+    yield (
+        "What the market does not take goes to",
+        ", then ".join([*takers, "the market, stage backstop"]),
+    )
     if rule.fund_account:
         bound = rule.fund.capacity
         most = "" if bound is None else f", up to a notional of {full(bound)}"

@@ -32,9 +32,9 @@ SUMS = (
 """What is summed of a market; all but the last three stand in the ledger."""
 
 TAKER_SAID = {
-    "limit": "market, at the limit",
-    "any_price": "market, at any price",
-    "netting": "own group (netting)",
+    "limit": "market, at limit",
+    "any_price": "market, stage backstop",
+    "netting": "own group",
     "fund": "insurance fund",
     "backstop": "backstop",
     "adl": "deleveraging",
@@ -365,6 +365,7 @@ def _takers(rows: Sequence[dict[str, Any]]) -> Table:
         ["Market", "Asset", "Taker", "Orders", "Filled", "Notional", "Forgone", "Paid for it"],
         left=3,
         caption=(
+            "Stage backstop: max_slippage beyond the mark. Orders: all sent, filled or not. "
             "Forgone: what takers have less than at the mark; paid for it: what the insurance fund "
             "gave them of it; both beside the shortfall and not in it. Rounded here, exact in JSON."
         ),

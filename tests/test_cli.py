@@ -324,7 +324,7 @@ def test_explain_of_no_order_fails(log: Path, order: str) -> None:
 
 def test_rules_check_says_what_a_sound_file_holds() -> None:
     text = said("rules", "check", RULES)
-    assert 'sound: profile "example", 3 assets, 3 instruments, 1 fund deposits' in text
+    assert 'sound: profile "example", 3 assets, 3 instruments, fund deposits: 1' in text
 
 
 def test_rules_check_names_every_fault_at_once(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_every_rule_of_liquidation_that_is_given_is_said() -> None:
 def test_every_rule_of_who_pays_that_is_given_is_said() -> None:
     said = dict(waterfall_said(WATERFALL))
     assert said["What the market does not take goes to"] == (
-        "the insurance fund, then the backstop, then deleveraging, then any price"
+        "the insurance fund, then the backstop, then deleveraging, then the market, stage backstop"
     )
     assert said["Deleveraging"] == (
         "from the highest leverage down, at the mark, while the fund is empty or more than 0.3 "
@@ -136,6 +136,6 @@ def test_every_rule_of_who_pays_that_is_given_is_said() -> None:
         default = {field.name: getattr(Waterfall(), field.name)}
         assert dict(waterfall_said(structs.replace(WATERFALL, **default))) != said, field.name
     assert dict(waterfall_said(Waterfall())) == {
-        "What the market does not take goes to": "any price",
+        "What the market does not take goes to": "the market, stage backstop",
         "A shortfall is paid by": "the venue's fund, then nobody: bad debt",
     }

@@ -391,7 +391,7 @@ def test_a_rules_file_with_a_faulty_option_names_every_fault():
     with pytest.raises(FileFaults) as found:
         rules.parse(faulty.replace('underlying = "BTC"', "").encode(), "f")
     assert found.value.faults == [
-        "f: options[BTC-C].kind: Invalid enum value 'calls', here 'calls'",
+        "f: options[BTC-C].kind: 'calls' is none of call, put",
         "f: options[BTC-C]: underlying '': an option needs one",
         "f: options[BTC-C]: strike 0: not positive",
         "f: options[BTC-C]: profile.requirements and profile.portfolios have no entry for it",

@@ -1,5 +1,6 @@
 """Rules files: the example is sound, and every fault of a broken one is named at once."""
 
+import pickle
 from decimal import Decimal
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def test_a_fault_of_form_hides_none_of_sense_and_makes_none() -> None:
     cap = "profile.requirements.BTCUSD-PERP.brackets[1].cap"
     assert said == [
         "assets[BTC].largest: NaN is not a number",
-        "perpetuals[BTC-PERP].funding: Invalid enum value 'none', here 'none'",
+        "perpetuals[BTC-PERP].funding: 'none' is none of venue, engine",
         "perpetuals[BTCUSD-PERP].settel: unknown key; did you mean settle?",
         "perpetuals[BTCUSD-PERP].style: Expected `str`, got `int`, here 3",
         "perpetuals[BTCUSD-PERP].tick: Invalid decimal string, here 'much'",
@@ -257,10 +258,24 @@ def test_a_fault_of_a_treasury_is_named(old: str, new: str, said: str) -> None:
     assert caught.value.faults == [f"venue.toml: {said}"]
 
 
-def test_a_fund_is_of_what_is_listed() -> None:
-    assert faults(("caps = {}", "caps = { XRP-PERP = 5 }")) == [
-        "profile.waterfall.fund.caps.XRP-PERP: nothing is listed under that name"
-    ]
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("caps = {}", "caps = { XRP-PERP = 5 }", "waterfall.fund.caps"),
+        ("\npace = {}", "\npace = { in_flight = { XRP-PERP = 5 } }", "liquidation.pace.in_flight"),
+        ("\nslippage = {}", "\nslippage = { XRP-PERP = 0.1 }", "liquidation.slippage"),
+    ],
+)
+def test_a_limit_is_of_what_is_listed(old: str, new: str, key: str) -> None:
+    assert faults((old, new)) == [f"profile.{key}.XRP-PERP: nothing is listed under that name"]
+
+
+def test_faults_come_back_from_another_process_as_they_are() -> None:
+    """`compare` reads a profile in each of its processes."""
+    known = FileFaults("venue.toml", ["a: wrong", "b: missing"])
+    found = pickle.loads(pickle.dumps(known))
+    assert (str(found), found.faults) == (str(known), known.faults)
+    assert str(found) == "venue.toml: a: wrong\nvenue.toml: b: missing"
 
 
 def test_a_profile_is_named_and_says_what_is_listed() -> None:

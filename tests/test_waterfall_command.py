@@ -52,7 +52,9 @@ def test_markets_say_who_paid_and_what_is_outstanding(log: Path) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert re.search(r"│ BTC-PERP │ USDT  │ +122.44 │ 60.00 │ +0 │ +0 │ +62.44 │", text)
     assert re.search(r"│ BTC-PERP │ USDT  │ +62.44 │ +0 │ +0 │ +62.44 │ +0 │", text)
-    assert re.search(r"│ BTC-PERP +│ USDT +│ market, at any price │ +1 │ +0.80 │ +7,080.00 │", text)
+    assert re.search(
+        r"│ BTC-PERP +│ USDT +│ market, stage backstop │ +1 │ +0.80 │ +7,080.00 │", text
+    )
     assert "Reconciles: shortfall = fund + reserve + socialised + bad debt" in text
 
 
@@ -297,7 +299,7 @@ def test_a_number_is_never_broken(width: int) -> None:
     columns = ["Market", "Asset", "Taker", "Orders", "Filled", "Notional", "Forgone", "Paid for it"]
     made = report.table("Takers", columns, left=3, caption="Rounded.")
     numbers = ["2,315", "5,395,222,311.76", "207,499,871.98", "107,499,872.98", "9,331,412.55"]
-    made.add_row("BTCUSDT", "USDT", "market, at any price", *numbers, style="bold")
+    made.add_row("BTCUSDT", "USDT", "market, stage backstop", *numbers, style="bold")
     out = Console(width=width, file=StringIO())
     out.print(made)
     assert isinstance(out.file, StringIO)
