@@ -67,9 +67,16 @@ bench: install ## Measure throughput, detection and latency, each beside a basel
 	@.ci/ensure-java
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# CUSTOM_COMPILE_COMMAND is what the lock's header tells its reader to run.
-lock: install ## Resolve the dependencies again into requirements.lock
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade pyproject.toml
+# CUSTOM_COMPILE_COMMAND is what a lock's header tells its reader to run. What a container image takes
+# is of the same versions: without the tools that test, and only those that build.
+lock: export CUSTOM_COMPILE_COMMAND := make lock
+lock: COMPILE := $(BIN)/pip-compile --quiet
+lock: PART := $(COMPILE) --no-config --allow-unsafe --generate-hashes --strip-extras \
+    --no-emit-find-links --no-emit-index-url --no-emit-trusted-host -c requirements.lock
+lock: install ## Resolve the dependencies again into requirements*.lock
+	$(COMPILE) --upgrade pyproject.toml
+	$(PART) -o requirements-runtime.lock pyproject.toml
+	$(PART) --only-build-deps --build-deps-for wheel -o requirements-build.lock pyproject.toml
 
 clean: ## Remove everything that was generated, the broker and its data included
 	rm -rf $(VENV) .kafka .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
