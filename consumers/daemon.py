@@ -81,6 +81,11 @@ class Daemon(ConsumerRebalanceListener):
         self._stopping = True
         self._changed.set()
 
+    @property
+    def reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return self._reloading.under_way
+
     def reload(self) -> None:
         """Read the file again, and take over what may change while this runs."""
         self._reloading.ask()
@@ -243,13 +248,17 @@ def run(config: Config, config_file: Path | None = None) -> None:
 async def _run_until_signal(config: Config, config_file: Path | None) -> None:
     daemon = Daemon(config, config_file)
     loop = asyncio.get_running_loop()
-    async with Notifier(daemon.reasons) as systemd:
+    async with Notifier(daemon.reasons, lambda: daemon.reloading) as systemd:
 
         def stop() -> None:
             systemd.stopping()
             daemon.stop()
 
+        def reload() -> None:
+            daemon.reload()
+            systemd.reload()
+
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         await daemon.run()

@@ -86,10 +86,15 @@ class Reloading:
         self._info = Info("liquidator_config", "The configuration in use.", registry=registry)
         self._info.info({"hash": config_hash(config)})
 
+    @property
+    def under_way(self) -> bool:
+        """Whether one is not over."""
+        return self._task is not None and not self._task.done()
+
     def ask(self) -> None:
         """Begin a reload, or another one after that under way."""
         self._again = True
-        if self._task is None or self._task.done():
+        if not self.under_way:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:

@@ -21,19 +21,25 @@ ONE_LINE = {ord("\n"): " ", ord("\r"): " "}
 
 
 class Notifier:
-    """Tell systemd of a daemon inside `async with`; `reasons` says why it is not ready.
+    """Tell systemd of a daemon inside `async with`; `reasons` says why it is not ready, `reloading`
+    whether it still reads its configuration anew.
 
     WATCHDOG=1 comes from the event loop: one that stalls for WatchdogSec is ended by systemd.
     """
 
     def __init__(
-        self, reasons: Callable[[], list[str]], environment: Mapping[str, str] | None = None
+        self,
+        reasons: Callable[[], list[str]],
+        reloading: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         found = os.environ if environment is None else environment
         self._reasons = reasons
+        self._reloading = reloading
         self._address = _address(found.get("NOTIFY_SOCKET", ""))
         self._watched = _watchdog_seconds(found)
         self._ready = False
+        self._told_reload = False
         self._status: str | None = None
         self._socket: socket.socket | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -62,14 +68,10 @@ class Notifier:
         """Say that the process is on its way out."""
         self._tell("STOPPING=1", "STATUS=stopping")
 
-    def reloading(self) -> None:
-        """Say that the configuration is read anew; `reloaded` must follow."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-    def reloaded(self) -> None:
-        """Say that it was read."""
-        if self._ready:
-            self._tell("READY=1")
+    def reload(self) -> None:
+        """Say that the configuration is read anew; that it was read is said when it was."""
+        since = f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"
+        self._told_reload = self._ready and self._tell("RELOADING=1", since)
 
     async def _look(self) -> None:
         pause = LOOK_SECONDS if self._watched is None else min(LOOK_SECONDS, self._watched / 3)
@@ -84,11 +86,13 @@ class Notifier:
         news = [] if self._watched is None else ["WATCHDOG=1"]
         if status != self._status:
             news.append(f"STATUS={status.translate(ONE_LINE)}")
+        reloaded = self._told_reload and not self._reloading()
         ready = self._ready or not reasons
-        if ready and not self._ready:
+        if reloaded or ready > self._ready:
             news.append("READY=1")
         if news and self._tell(*news):
             self._status, self._ready = status, ready
+            self._told_reload = self._told_reload and not reloaded
 
     def _tell(self, *lines: str) -> bool:
         """Send lines and tell whether they were taken; systemd may be busy, or gone."""

@@ -49,7 +49,7 @@ async def test_ready_is_said_once_when_nothing_stands_against_it(
     monkeypatch.setattr(systemd, "LOOK_SECONDS", 0.02)
     reasons = ["shard 0: restoring", "shard 1:\nno rules"]
     with listening(place) as heard:
-        async with Notifier(lambda: reasons, {"NOTIFY_SOCKET": place}):
+        async with Notifier(lambda: reasons, bool, {"NOTIFY_SOCKET": place}):
             assert await told(heard) == ["STATUS=shard 0: restoring; shard 1: no rules"]
             reasons.clear()
             assert await told(heard) == ["STATUS=ready", "READY=1"]
@@ -69,7 +69,7 @@ async def test_the_watchdog_hears_of_a_loop_that_comes_round(place: str) -> None
         "WATCHDOG_PID": f"{os.getpid()}",
     }
     with listening(place) as heard:
-        async with Notifier(list, environment):
+        async with Notifier(list, bool, environment):
             assert await told(heard) == ["WATCHDOG=1", "STATUS=ready", "READY=1"]
             began = asyncio.get_running_loop().time()
             for _ in range(3):
@@ -83,14 +83,14 @@ async def test_no_watchdog_that_is_not_meant_for_this_process(
 ) -> None:
     environment = {"NOTIFY_SOCKET": place, "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}
     with listening(place) as heard:
-        async with Notifier(list, environment):
+        async with Notifier(list, bool, environment):
             assert await told(heard) == ["STATUS=ready", "READY=1"]
 
 
 async def test_a_socket_without_a_path_is_spoken_to() -> None:
     name = f"liquidator-{os.getpid()}"
     with listening(f"\0{name}") as heard:
-        async with Notifier(list, {"NOTIFY_SOCKET": f"@{name}"}):
+        async with Notifier(list, bool, {"NOTIFY_SOCKET": f"@{name}"}):
             assert await told(heard) == ["STATUS=ready", "READY=1"]
 
 
@@ -98,27 +98,34 @@ async def test_what_systemd_could_not_take_is_told_again(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(systemd, "LOOK_SECONDS", 0.02)
-    async with Notifier(list, {"NOTIFY_SOCKET": place}):
+    async with Notifier(list, bool, {"NOTIFY_SOCKET": place}):
         await asyncio.sleep(0.1)
         with listening(place) as heard:
             assert await told(heard) == ["STATUS=ready", "READY=1"]
 
 
-async def test_a_reload_is_told_from_its_begin_to_its_end(place: str) -> None:
+async def test_a_reload_is_told_from_its_begin_to_its_end(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "LOOK_SECONDS", 0.02)
+    under_way = [True]
     with listening(place) as heard:
-        async with Notifier(list, {"NOTIFY_SOCKET": place}) as notifier:
+        async with Notifier(list, lambda: under_way[0], {"NOTIFY_SOCKET": place}) as notifier:
             await told(heard)
-            notifier.reloading()
+            notifier.reload()
             begun, since = await told(heard)
             assert begun == "RELOADING=1"
             assert since.startswith("MONOTONIC_USEC=")
-            notifier.reloaded()
+            await asyncio.sleep(0.1)
+            with pytest.raises(BlockingIOError):
+                heard.recv(1)
+            under_way[0] = False
             assert await told(heard) == ["READY=1"]
 
 
 async def test_nobody_is_told_where_systemd_is_not() -> None:
-    async with Notifier(lambda: pytest.fail("looked"), {}) as notifier:
-        notifier.reloading()
+    async with Notifier(lambda: pytest.fail("looked"), bool, {}) as notifier:
+        notifier.reload()
         notifier.stopping()
         await asyncio.sleep(0)
 

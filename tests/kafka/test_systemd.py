@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -49,6 +50,9 @@ async def test_a_daemon_tells_systemd_how_it_is(
             for _ in range(3):
                 await until_told(heard, "WATCHDOG=1")
             assert time.monotonic() - began < 2
+            daemon.signal(signal.SIGHUP)
+            await until_told(heard, "RELOADING=1")
+            await until_told(heard, "READY=1")
             code = asyncio.create_task(daemon.terminate())
             after = await until_told(heard, "STOPPING=1")
             assert "READY=1" not in after
