@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine.decisions import Decision, Duplicate, Ignored
-from producers.kafka import ORDERS, Cause, Output
+from producers.kafka import ORDERS, Cause, DeadLetter, Output
+from producers.metric_families import Refusal
 
 EVENTS_MAX = 5_000
 JOURNAL_BYTES_MAX = 512 * 1024
@@ -19,6 +20,7 @@ class Batch:
     def __init__(self) -> None:
         self.output = Output()
         self.events: Counter[tuple[str, str]] = Counter()
+        self.buried: Counter[tuple[str, str]] = Counter()
         self.detected: list[float] = []
         self._journal_bytes = 0
         self._began = 0.0
@@ -33,6 +35,11 @@ class Batch:
         if not self.events:
             self._began = now
         self.events[kind, outcome] += 1
+
+    def bury(self, letter: DeadLetter, topic: str, reason: Refusal) -> None:
+        """Add a dead letter, and count it by its topic's name in the code and why it is one."""
+        self.output.dead_letters.append(letter)
+        self.buried[topic, reason] += 1
 
     def journal(self, raw: bytes) -> None:
         """Journal an event that the engine was given, as it came."""

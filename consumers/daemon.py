@@ -109,6 +109,7 @@ class Daemon(ConsumerRebalanceListener):
             faults = client_faults() + await topics.check(self._client, self._config.topics)
             if faults:
                 raise StartError("\n".join(faults))
+            await self._count_shards()
             if self._publisher is not None:
                 self._publisher.start()
             self._member = self._new_member()
@@ -199,6 +200,12 @@ class Daemon(ConsumerRebalanceListener):
 
     # --- shards
 
+    async def _count_shards(self) -> None:
+        """Have the metrics say how many shards there are, whoever runs them."""
+        name = self._config.topics.positions
+        counts = await topics.partitions(self._client, [name])
+        self._metrics.observe_partitions(counts[name])
+
     def _start_shard(self, number: int) -> None:
         """Start a shard that is not running; one that was fenced only if assigned anew."""
         before = self._running.get(number)
@@ -224,6 +231,8 @@ class Daemon(ConsumerRebalanceListener):
             task.cancel()
         closing = {asyncio.create_task(running.shard.closed()) for running in leaving}
         await asyncio.wait(late | closing, timeout=CLOSE_SECONDS)
+        for number in numbers:
+            self._metrics.withdraw(number)
 
 
 def _publisher(mqtt: Mqtt, registry: CollectorRegistry) -> Publisher | None:

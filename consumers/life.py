@@ -22,11 +22,12 @@ from engine.decisions import Decision, Refused
 from engine.events import AccountEvent, Event, ProfileChanged, TimePassed, TreasuryEvent
 from engine.profile import RiskProfile
 from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
-from producers.metric_families import UNREADABLE
-from producers.metrics import Metrics, View, look
+from producers.metric_families import UNREADABLE, Refusal
+from producers.metrics import Metrics
 from producers.mqtt import Publisher
 from producers.summary import outcome
 from producers.topics import Topics
+from producers.view import View, looked_at
 
 # No stretch without a pause: heartbeats and other shards share the loop.
 STRETCH_SECONDS = 0.002
@@ -37,6 +38,10 @@ ACCOUNTS_MAX = 1_000
 IDLE_SECONDS = 0.2
 TICK_SECONDS = 1.0
 OBSERVE_SECONDS = 1.0
+
+# A look at a large book in a crash takes some tenths of a second, in which its shard waits: no more
+# than this part of the time.
+LOOK_SHARE = 0.05
 
 ALL_OF_CONTROL = 2**63
 
@@ -80,6 +85,7 @@ class Life:
         self._committing: asyncio.Task[None] | None = None
         self._stopping = False
         self._unseen = True
+        self._view: View | None = None
         self._tick_at = self._pause_at = time.monotonic()
         self._lag_at = self._look_at = 0.0
 
@@ -162,23 +168,23 @@ class Life:
         self._progress.took(source, record.offset)
         self._progress.cause = cause
         if record.event is None:
-            self._refuse(record, UNREADABLE, record.refusal)
+            self._refuse(record, UNREADABLE, "unreadable", record.refusal)
         elif misplaced := self._misplaced(record.event, record.key):
-            self._refuse(record, type(record.event).__name__, misplaced)
+            self._refuse(record, type(record.event).__name__, "misplaced", misplaced)
         else:
             await self._give(record.event, record.value, cause, record)
 
-    def _refuse(self, record: Incoming, kind: str, reason: str) -> None:
+    def _refuse(self, record: Incoming, kind: str, refusal: Refusal, reason: str) -> None:
         self._batch.count(kind, "refused", time.monotonic())
-        self._bury(record, reason)
+        self._bury(record, refusal, reason)
 
-    def _bury(self, record: Incoming, reason: str) -> None:
+    def _bury(self, record: Incoming, refusal: Refusal, reason: str) -> None:
         """Add a dead letter; of what every shard reads, shard 0 reports, or whom it names."""
         # Only the shard of a treasury can refuse what moves it.
         reporter = record.event.shard if isinstance(record.event, TreasuryEvent) else 0
         if self._number == reporter or record.source.topic == POSITIONS:
             letter = DeadLetter(self._progress.cause, record.key, record.value, reason)
-            self._batch.output.dead_letters.append(letter)
+            self._batch.bury(letter, TOPIC_NAMES[record.source.topic], refusal)
 
     def _misplaced(self, event: Event, key: bytes | None) -> str:
         """Say why an event is not this shard's: an account in two of them would be liquidated
@@ -207,7 +213,7 @@ class Life:
         decisions = self._decide(lambda: self.engine.apply(event), cause, came)
         for decision in decisions:
             if isinstance(decision, Refused) and record is not None:
-                self._bury(record, f"{decision.rule}: {decision.detail}")
+                self._bury(record, "refused", f"{decision.rule}: {decision.detail}")
         self._batch.count(type(event).__name__, outcome(decisions), time.monotonic())
         self._batch.journal(raw)
         await self._finish(cause, came)
@@ -260,7 +266,8 @@ class Life:
             output.position = self._position = position
         prepared = self._writer.prepare(output)
         self._batch = Batch()
-        self._committing = asyncio.create_task(self._write(prepared, batch, self._look()))
+        self._committing = asyncio.create_task(self._write(prepared, batch))
+        await self._look()
 
     async def _hear(self) -> None:
         """Take note of the commit under way if it is through, and above all if it failed."""
@@ -268,13 +275,16 @@ class Life:
             await self._committed()
 
     async def _committed(self) -> None:
-        """Wait until what is under way is written."""
+        """Wait until what is under way is written, and show the state that it left."""
         if self._committing is not None:
             committing, self._committing = self._committing, None
             await committing
+        if self._view is not None:
+            self._show(self._view)
+            self._view = None
 
-    async def _write(self, prepared: Prepared, batch: Batch, view: View | None) -> None:
-        """Write one transaction; counted and shown once it is committed."""
+    async def _write(self, prepared: Prepared, batch: Batch) -> None:
+        """Write one transaction; counted once it is committed."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.commit_timeout):
@@ -286,22 +296,32 @@ class Life:
         seconds = time.monotonic() - began
         decisions = [decision for decision, _ in batch.output.decisions]
         listed = self.engine.rules.derivatives
-        self._metrics.fold(self._number, batch.events, decisions, listed)
+        self._metrics.fold(self._number, batch.events, decisions, listed, batch.buried)
         self._metrics.observe_times(self._number, batch.detected, seconds)
         logs.decided(batch.output.decisions)
         if self._publisher is not None:
             self._publisher.committed(batch.output.decisions)
-        if view is not None:
-            self._show(view)
 
-    def _look(self) -> View | None:
-        """Look at the state that is about to be committed, once a second at most."""
-        now = time.monotonic()
-        if not self.engine.ready or now < self._look_at + OBSERVE_SECONDS:
+    async def _look(self) -> None:
+        """Look at the state that is being committed, once a second at most.
+
+        It is looked at in parts: others run in between, and the engine waits.
+        """
+        began = time.monotonic()
+        if not self.engine.ready or began < self._look_at:
             self._unseen = True
-            return None
-        self._look_at, self._unseen = now, False
-        return look(self.engine)
+            return
+        self._unseen = False
+        parts = looked_at(self.engine)
+        while True:
+            try:
+                next(parts)
+            except StopIteration as done:
+                self._view = done.value
+                break
+            await asyncio.sleep(0)
+        spent = time.monotonic() - began
+        self._look_at = began + max(OBSERVE_SECONDS, spent / LOOK_SHARE)
 
     async def _observe(self) -> None:
         """Show how the shard stands, once a second."""
@@ -313,9 +333,8 @@ class Life:
         self.lag_seconds = max(lag.seconds for lag in lags.values())
         self._metrics.observe_lag(self._number, lags)
         if self._unseen and not self._batch and self._committing is None:
-            view = self._look()
-            if view is not None:
-                self._show(view)
+            await self._look()
+            await self._committed()
 
     def _show(self, view: View) -> None:
         """Show a state that is committed."""

@@ -28,6 +28,7 @@ from consumers.presence import TopicMissing
 from consumers.rules import Rules
 from consumers.running_config import rules_path
 from consumers.toml_file import FileFaults
+from producers.metric_families import INFO, RELOADS
 from producers.topics import partitions
 
 CHANGEABLE = {
@@ -75,15 +76,15 @@ class Reloading:
         self._use = use
         self._task: asyncio.Task[None] | None = None
         self._again = False
+        family = RELOADS["liquidator_reloads"]
         self._outcomes = Counter(
-            "liquidator_reloads",
-            "Reloads of the daemon's file, by what became of them.",
-            ("outcome",),
-            registry=registry,
+            "liquidator_reloads", family.help, family.labels, registry=registry
         )
         for outcome in OUTCOMES:
             self._outcomes.labels(outcome)
-        self._info = Info("liquidator_config", "The configuration in use.", registry=registry)
+        self._info = Info(
+            "liquidator_config", INFO["liquidator_config_info"].help, registry=registry
+        )
         self._info.info({"hash": config_hash(config)})
 
     @property

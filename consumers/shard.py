@@ -135,6 +135,7 @@ class Shard:
 
     def _is(self, status: Status, reason: str = "") -> None:
         self.status, self.reason = status, reason
+        self._metrics.grant(self.number, running=status == "running")
         log.info("shard", shard=self.number, status=status, reason=reason)
 
     def _close(self, closing: Coroutine[Any, Any, None]) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from consumers.config import Http
+from producers.metrics import histogram, rendered
 
-BEAT_SECONDS = 1.0
+BEAT_SECONDS = 0.1
 
 STALLED_SECONDS = 5.0
 """The event loop is dead for who looks when it did not come round for this long."""
@@ -28,6 +29,7 @@ class Web:
         self._host = http.host
         self._registry = registry
         self._reasons = reasons
+        self._lag = histogram("liquidator_loop_lag_seconds", registry)
         self._beat = time.monotonic()
         self._beating: asyncio.Task[None] | None = None
         app = web.Application()
@@ -59,11 +61,14 @@ class Web:
         while True:
             self._beat = time.monotonic()
             await asyncio.sleep(BEAT_SECONDS)
+            self._lag.observe(max(0.0, time.monotonic() - self._beat - BEAT_SECONDS))
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        parts = []
+        for part in rendered(self._registry):
+            parts.append(part)
+            await asyncio.sleep(0)
+        return web.Response(body=b"".join(parts), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _livez(self, request: web.Request) -> web.Response:
         late = time.monotonic() - self._beat

@@ -8,7 +8,7 @@ itself. Nothing here changes anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from decimal import Decimal, localcontext
 from itertools import chain
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from engine.loan_values import indices_now, threshold_at
 from engine.money import EXACT, ONE, ZERO, exact, floor_to
 from engine.pools import LendingPool, new_pool, owed_amount, supplied_amount, utilized
 from engine.screen_curve import ScreenWeight
+from engine.survey import PART, whole
 
 Floats = NDArray[np.float64]
 
@@ -120,6 +121,11 @@ def _yearly(rate: Decimal, rule: Accrual) -> Decimal:
 
 def loan_book(engine: Engine) -> LoanBook:
     """Return collateral and debt of all groups; what has no price adds nothing to a health."""
+    return whole(looked_at(engine))
+
+
+def looked_at(engine: Engine) -> Generator[None, None, LoanBook]:
+    """Return the same in parts; the engine must not change before the last one."""
     rules, size = engine.rules, engine.book.capacity
     collateral: dict[str, float] = {}
     if rules.lending is None:
@@ -143,7 +149,8 @@ def loan_book(engine: Engine) -> LoanBook:
         price = float(rules.price_of(asset, engine.markets) or 0)
         weight = ScreenWeight(rules.in_force.collateral_of(asset))
         counted += weight.counted(column.astype(np.float64) * 10.0**-decimals) * price
-    _value_mixed(engine, debt, counted, required)
+    yield
+    yield from _value_mixed(engine, debt, counted, required)
     owing = np.flatnonzero(debt)
     with np.errstate(divide="ignore"):
         factors = counted[owing] / required[owing]
@@ -180,14 +187,17 @@ def _amounts(engine: Engine) -> Iterator[tuple[str, Floats, Floats]]:
         yield name, lent * float(at.supply), due * float(at.borrow)
 
 
-def _value_mixed(engine: Engine, debt: Floats, counted: Floats, required: Floats) -> None:
+def _value_mixed(
+    engine: Engine, debt: Floats, counted: Floats, required: Floats
+) -> Generator[None, None, None]:
     """Put the exact margin equity and maintenance of groups that owe and hold positions."""
     held = [table.group[: len(table)] for table in engine.book.legs.values() if len(table)]
     if not held:
         return
-    for row in np.unique(np.concatenate(held)).tolist():
-        if not debt[row]:
-            continue
+    rows = np.unique(np.concatenate(held))
+    for number, row in enumerate(rows[debt[rows] != 0].tolist(), start=1):
+        if not number % PART:
+            yield
         with localcontext(EXACT):
             state = engine.health_of(engine.book.at(row))
         if state is not None:

@@ -1,12 +1,15 @@
 """The book at a glance: accounts by state, notional and open interest, unrealised bad debt.
 
-For gauges and tables: floats where they are no more than pictures, exact amounts for bad debt.
+For gauges and tables: floats where they are no more than pictures, exact amounts for bad debt. A
+crash leaves thousands of groups to be valued one by one: a look is taken in parts, between which
+its caller may do other things, as long as the engine does not change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from decimal import Decimal, localcontext
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from engine.bad_debt import Standing, standings
 from engine.book import Group
@@ -14,6 +17,11 @@ from engine.core import Engine
 from engine.margin import Health
 from engine.money import EXACT, ZERO, ceil_to, from_units
 from engine.waterfall import split
+
+PART = 40
+"""Groups that are valued in one part of a look: some milliseconds."""
+
+T = TypeVar("T")
 
 
 class Survey(NamedTuple):
@@ -38,21 +46,56 @@ class Survey(NamedTuple):
 
 def survey(engine: Engine) -> Survey:
     """Return the book at a glance."""
+    return whole(surveyed(engine))
+
+
+def whole(parts: Generator[None, None, T]) -> T:
+    """Return what a look in parts comes to, without a pause."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as done:
+            found: T = done.value
+            return found
+
+
+def surveyed(engine: Engine) -> Generator[None, None, Survey]:
+    """Return the book at a glance, in parts; the engine must not change before the last one."""
     lacking: dict[tuple[str, str], Decimal] = {}
     holes: dict[tuple[str, str], Decimal] = {}
+    for groups in _parts(engine.watch.underwater()):
+        _value(engine, groups, lacking, holes)
+        yield
+    gap_notional = 0.0
+    for groups in _parts(engine.watch.standing("gap")):
+        with localcontext(EXACT):
+            gap_notional += sum(_gap_notional(engine.health_of(group)) for group in groups)
+        yield
     with localcontext(EXACT):
-        for group in engine.watch.underwater():
-            for key, amount in unrealised(engine, group).items():
-                _add(lacking, key, amount)
-                if group.account.protected:
-                    _add(holes, key, amount)
         debts = standings(engine.ledger, lacking)
-        waiting = [engine.health_of(group) for group in engine.watch.standing("gap")]
-    gap_notional = sum(_gap_notional(state) for state in waiting)
     longs, shorts, unmatched = _interest(engine)
     return Survey(
         engine.watch.counts(), longs, shorts, unmatched, gap_notional, lacking, holes, debts
     )
+
+
+def _parts(groups: list[Group]) -> list[list[Group]]:
+    return [groups[start : start + PART] for start in range(0, len(groups), PART)]
+
+
+def _value(
+    engine: Engine,
+    groups: list[Group],
+    lacking: dict[tuple[str, str], Decimal],
+    holes: dict[tuple[str, str], Decimal],
+) -> None:
+    """Add what groups lack."""
+    with localcontext(EXACT):
+        for group in groups:
+            for key, amount in unrealised(engine, group).items():
+                _add(lacking, key, amount)
+                if group.account.protected:
+                    _add(holes, key, amount)
 
 
 def _gap_notional(state: Health | None) -> float:

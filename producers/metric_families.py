@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from engine import decisions as d
 from engine import events as e
 from engine.instruments import Listed
-from producers.summary import OUTCOMES
 
 Labels = tuple[str, ...]
 
 EVENTS = tuple(kind.__name__ for kind in get_args(e.AnyEvent))
 UNREADABLE = "unreadable"
 
+TOPICS = ("control", "positions", "prices")
+Refusal = Literal["unreadable", "misplaced", "refused"]
+"""Why a record is put aside: it cannot be read or its time be true, another shard is its place, or
+a rule of the engine refuses it."""
+REFUSALS: tuple[Refusal, ...] = get_args(Refusal)
+
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
 
 class Family(NamedTuple):
-    """A counter or gauge; `known` are the labels that are shown as 0 before anything happens."""
+    """A counter, gauge or histogram; `known` are the labels that are shown as 0 before anything
+    happens, `buckets` the upper bounds of a histogram's."""
 
     help: str
     labels: Labels
     known: tuple[Labels, ...] = ()
+    buckets: tuple[float, ...] = ()
 
 
 class Counted(NamedTuple):
@@ -66,12 +76,12 @@ COUNTERS = {
     "liquidator_events": Family(
         "Records taken, by type and by what became of them.",
         ("type", "outcome"),
-        (
-            *(pair for pair in product(EVENTS, OUTCOMES) if pair[1] != "ignored"),
-            ("PriceUpdate", "ignored"),
-            ("OptionMark", "ignored"),
-            (UNREADABLE, "refused"),
-        ),
+        (*product(EVENTS, ("applied", "refused")), (UNREADABLE, "refused")),
+    ),
+    "liquidator_dead_letters": Family(
+        "Records that were put aside, by what was wrong with them.",
+        ("topic", "reason"),
+        tuple(product(TOPICS, REFUSALS)),
     ),
     "liquidator_liquidations_started": Family(
         "Liquidations begun, by reason.", ("reason",), _values(d.LiquidationStarted, "reason")
@@ -178,27 +188,27 @@ COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
 MEASURES = {
     "liquidator_transfer_notional": Family(
         "Notional of positions to be taken without the market, at their price, in the asset.",
-        ("market", "asset", "layer"),
+        ("asset", "layer"),
     ),
     "liquidator_deleveraging_forgone": Family(
         "What deleveraged counterparties had less than at the mark, in the asset.",
         ("market", "asset"),
     ),
 }
-"""Counters by market; which are shown as 0 before anything happens depends on the rules."""
+"""Counters of amounts; which are shown as 0 before anything happens depends on the rules."""
 
 MEASURED: dict[type[d.Decision], tuple[Measured, ...]] = {
     d.TakeOver: (
         Measured(
             "liquidator_transfer_notional",
-            lambda it, listed: (it.symbol, listed.settle, it.layer),
+            lambda it, listed: (listed.settle, it.layer),
             _notional,
         ),
     ),
     d.Deleverage: (
         Measured(
             "liquidator_transfer_notional",
-            lambda it, listed: (it.symbol, listed.settle, "adl"),
+            lambda it, listed: (listed.settle, "adl"),
             _notional,
         ),
         Measured(
@@ -214,20 +224,20 @@ TOTALS = {
         "What liquidated groups lacked, in the asset.", ("market", "asset")
     ),
     "liquidator_shortfall_paid": Family(
-        "What was paid of it, by who paid, in the asset.", ("market", "asset", "layer")
+        "What was paid of shortfalls, by who paid, in the asset.", ("market", "asset", "layer")
     ),
     "liquidator_paid_for_positions": Family(
         "What funds paid for positions that they took, beside every shortfall, in the asset.",
-        ("market", "asset"),
+        ("asset",),
     ),
     "liquidator_bad_debt": Family(
         "What nobody paid of a shortfall, in the asset.", ("market", "asset")
     ),
     "liquidator_bad_debt_recovered": Family(
-        "What of that was repaid later, in the asset.", ("market", "asset")
+        "What of bad debt was repaid later, in the asset.", ("asset",)
     ),
     "liquidator_bad_debt_written_off": Family(
-        "What of that was given up for good, in the asset.", ("market", "asset")
+        "What of bad debt was given up for good, in the asset.", ("asset",)
     ),
 }
 
@@ -268,7 +278,7 @@ GAUGES = {
         "Negative equity at mark not booked yet, in the asset.", ("market", "asset")
     ),
     "liquidator_bad_debt_holes": Family(
-        "What of that accounts lack that are never liquidated, in the asset.", ("market", "asset")
+        "Unrealised bad debt of accounts that are never liquidated, in the asset.", ("asset",)
     ),
     **{
         f"liquidator_pool_{name}": Family(f"{said}, in the asset.", ("pool", "asset"))
@@ -300,7 +310,7 @@ GAUGES = {
     ),
     "liquidator_market_halted": Family("1 while liquidation in a market is halted.", ("market",)),
     "liquidator_price_held": Family(
-        "1 while a price that jumped waits for a second one.", ("symbol", "kind")
+        "1 while a price that jumped waits for a second one; none otherwise.", ("symbol", "kind")
     ),
     "liquidator_forced_flow_ratio": Family(
         "Forced fills of the last minute as a part of open interest.", ("market",)
@@ -315,8 +325,73 @@ GAUGES = {
         "Engine time less the time of the last price.", ("symbol", "kind")
     ),
     "liquidator_engine_time_seconds": Family("The largest time applied, since 1970.", ()),
+    "liquidator_orders_live": Family(
+        "Orders, sales, seizures and transfers that the venue has not closed.", ()
+    ),
+    "liquidator_order_age_seconds": Family(
+        "Engine time since the oldest live order was issued, 0 without any.", ()
+    ),
+    "liquidator_liquidation_age_seconds": Family(
+        "Engine time since the oldest liquidation under way began to ask for orders.", ()
+    ),
     "liquidator_lag_records": Family("Records not taken yet.", ("topic", "partition")),
     "liquidator_lag_seconds": Family(
         "Age of the oldest record not taken yet.", ("topic", "partition")
     ),
 }
+
+PROCESS = {
+    "liquidator_shards": Family("Partitions of the topic of positions: how many shards run.", ()),
+    "liquidator_shard_running": Family(
+        "1 while a shard that the group gave to this process takes events; 0 until then, or when "
+        "it is down.",
+        ("shard",),
+    ),
+}
+"""Gauges of the process: of all shards, or of those that do not run too."""
+
+RELOADS = {
+    "liquidator_reloads": Family(
+        "Reloads of the daemon's file, by what became of them.",
+        ("outcome",),
+        (("done",), ("refused",), ("failed",)),
+    ),
+}
+
+INFO = {
+    "liquidator_build_info": Family("1; its labels say what runs.", ("version", "python")),
+    "liquidator_config_info": Family("1, for the configuration in use.", ("hash",)),
+}
+
+HISTOGRAMS = {
+    "liquidator_detection_latency_seconds": Family(
+        "From a record's arrival to the order that it caused.",
+        ("shard",),
+        buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+    ),
+    "liquidator_commit_latency_seconds": Family(
+        "From the begin of a transaction to the end of its commit.",
+        ("shard",),
+        buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 20),
+    ),
+    "liquidator_loop_lag_seconds": Family(
+        "How late the event loop's heartbeat is, ten times a second.",
+        (),
+        buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+    ),
+}
+
+EVERY: tuple[tuple[Kind, Mapping[str, Family]], ...] = (
+    ("counter", COUNTERS),
+    ("counter", MEASURES),
+    ("counter", TOTALS),
+    ("gauge", GAUGES),
+    ("gauge", PROCESS),
+    ("counter", RELOADS),
+    ("histogram", HISTOGRAMS),
+    ("info", INFO),
+)
+"""All that the daemon shows, by kind, MQTT left out; counters have `_total` after their name."""
+
+OF_SHARDS = (COUNTERS, MEASURES, TOTALS, GAUGES)
+"""Families that are shown with the label `shard` before their own."""

@@ -10,43 +10,35 @@ from __future__ import annotations
 import platform
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
+from copy import copy
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from engine import bad_debt, funds
 from engine import decisions as d
 from engine.core import Engine
-from engine.guard import forced_flow
 from engine.instruments import Listed
-from engine.loan_book import loan_book, pool_views
-from engine.money import ZERO
-from engine.rules import Rules
-from engine.survey import survey
 from producers.metric_families import (
     COUNTED,
     COUNTERS,
     GAUGES,
+    HISTOGRAMS,
+    INFO,
     MEASURED,
     MEASURES,
-    POOL_AMOUNTS,
-    POOL_RATIOS,
+    PROCESS,
     TOTALS,
     Family,
     Labels,
 )
-
-DETECTION_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5)
-COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 20)
-
-SECOND = 1_000_000
+from producers.view import Samples, View, look
 
 NOTHING_LISTED: Mapping[str, Listed] = MappingProxyType({})
+NOTHING_BURIED: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 class Lag(NamedTuple):
@@ -54,18 +46,6 @@ class Lag(NamedTuple):
 
     records: int
     seconds: float
-
-
-Samples = dict[str, dict[Labels, float]]
-
-
-class View(NamedTuple):
-    """A shard's state as Prometheus sees it; `known` are samples of measures before anything
-    happens, all 0."""
-
-    totals: Samples
-    gauges: Samples
-    known: Samples
 
 
 class _Shard:
@@ -87,20 +67,10 @@ class Metrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shards: dict[int, _Shard] = {}
-        self._detection = Histogram(
-            "liquidator_detection_latency_seconds",
-            "From a record's arrival to the order that it caused.",
-            ("shard",),
-            buckets=DETECTION_BUCKETS,
-            registry=registry,
-        )
-        self._commit = Histogram(
-            "liquidator_commit_latency_seconds",
-            "From the begin of a transaction to the end of its commit.",
-            ("shard",),
-            buckets=COMMIT_BUCKETS,
-            registry=registry,
-        )
+        self._partitions: int | None = None
+        self._granted: dict[int, bool] = {}
+        self._detection = histogram("liquidator_detection_latency_seconds", registry)
+        self._commit = histogram("liquidator_commit_latency_seconds", registry)
         registry.register(self)
 
     def fold(
@@ -109,11 +79,13 @@ class Metrics(Collector):
         events: Mapping[tuple[str, str], int],
         decisions: Iterable[d.Decision],
         listed: Mapping[str, Listed] = NOTHING_LISTED,
+        dead_letters: Mapping[tuple[str, str], int] = NOTHING_BURIED,
     ) -> None:
-        """Count committed events, by (type, outcome), and decisions; `listed` are the instruments
-        that these speak of, by name."""
+        """Count committed events, by (type, outcome), decisions, and dead letters, by (topic,
+        reason); `listed` are the instruments that decisions speak of, by name."""
         of = self._of(shard)
         of.counts["liquidator_events"].update(events)
+        of.counts["liquidator_dead_letters"].update(dead_letters)
         for decision in decisions:
             for counted in COUNTED.get(type(decision), ()):
                 of.counts[counted.family][counted.labels(decision)] += counted.amount(decision)
@@ -143,47 +115,60 @@ class Metrics(Collector):
         """Show a shard's state as it was looked at."""
         self._of(shard).view = view
 
+    def observe_partitions(self, count: int) -> None:
+        """Show how many shards there are in all processes."""
+        self._partitions = count
+
+    def grant(self, shard: int, *, running: bool) -> None:
+        """Show whether a shard that this process was given runs."""
+        self._granted[shard] = running
+
+    def withdraw(self, shard: int) -> None:
+        """Forget a shard that another process was given."""
+        self._granted.pop(shard, None)
+
     def drop(self, shard: int) -> None:
-        """Forget a shard that has left."""
+        """Forget the state and counts of a shard that stopped."""
         if self._shards.pop(shard, None) is not None:
             self._detection.remove(str(shard))
             self._commit.remove(str(shard))
 
     def collect(self) -> Iterator[Metric]:
         """Give every family once, with the samples of all shards."""
+        # Others may run between two families: what is shown of a state is of one moment.
+        shards = {number: copy(of) for number, of in self._shards.items()}
         yield InfoMetricFamily(
             "liquidator_build",
-            "What runs.",
+            INFO["liquidator_build_info"].help,
             {"version": version("liquidator"), "python": platform.python_version()},
         )
+        yield from self._of_process()
         for name, family in COUNTERS.items():
-            yield self._filled(CounterMetricFamily, name, family, lambda of: of.counts)
+            yield _filled(shards, CounterMetricFamily, name, family, lambda of: of.counts)
         for name, family in MEASURES.items():
-            yield self._filled(CounterMetricFamily, name, family, _measured)
+            yield _filled(shards, CounterMetricFamily, name, family, _measured)
         for name, family in TOTALS.items():
-            yield self._filled(CounterMetricFamily, name, family, lambda of: of.view.totals)
+            yield _filled(shards, CounterMetricFamily, name, family, lambda of: of.view.totals)
         for name, family in GAUGES.items():
-            yield self._filled(
-                GaugeMetricFamily, name, family, lambda of: {**of.view.gauges, **of.lag}
+            yield _filled(
+                shards, GaugeMetricFamily, name, family, lambda of: {**of.view.gauges, **of.lag}
             )
+
+    def _of_process(self) -> Iterator[Metric]:
+        known: Samples = {
+            "liquidator_shards": {} if self._partitions is None else {(): self._partitions},
+            "liquidator_shard_running": {(str(n),): runs for n, runs in self._granted.items()},
+        }
+        for name, family in PROCESS.items():
+            metric = GaugeMetricFamily(name, family.help, labels=family.labels)
+            for labels, value in known[name].items():
+                metric.add_metric(labels, value)
+            yield metric
 
     def _measure(self, of: _Shard, decision: d.TakeOver | d.Deleverage, listed: Listed) -> None:
         for measured in MEASURED[type(decision)]:
             at = measured.labels(decision, listed)
             of.measures[measured.family][at] += measured.amount(decision, listed)
-
-    def _filled(
-        self,
-        kind: type[CounterMetricFamily | GaugeMetricFamily],
-        name: str,
-        family: Family,
-        samples: Callable[[_Shard], Mapping[str, Mapping[Labels, float]]],
-    ) -> Metric:
-        metric = kind(name, family.help, labels=("shard", *family.labels))
-        for number, of in self._shards.items():
-            for labels, value in samples(of).get(name, {}).items():
-                metric.add_metric((str(number), *labels), value)
-        return metric
 
     def _of(self, shard: int) -> _Shard:
         found = self._shards.get(shard)
@@ -194,194 +179,43 @@ class Metrics(Collector):
         return found
 
 
+def histogram(name: str, registry: CollectorRegistry) -> Histogram:
+    """Make a histogram as its family says."""
+    family = HISTOGRAMS[name]
+    return Histogram(name, family.help, family.labels, buckets=family.buckets, registry=registry)
+
+
+def rendered(registry: Collector) -> Iterator[bytes]:
+    """Render what a scrape shows, family by family: others may run in between."""
+    for family in registry.collect():
+        yield generate_latest(_One(family))
+
+
+class _One(Collector):
+    """A single family, to be rendered alone."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> tuple[Metric]:
+        """Give it."""
+        return (self._family,)
+
+
+def _filled(
+    shards: Mapping[int, _Shard],
+    kind: type[CounterMetricFamily | GaugeMetricFamily],
+    name: str,
+    family: Family,
+    samples: Callable[[_Shard], Mapping[str, Mapping[Labels, float]]],
+) -> Metric:
+    metric = kind(name, family.help, labels=("shard", *family.labels))
+    for number, of in shards.items():
+        for labels, value in samples(of).get(name, {}).items():
+            metric.add_metric((str(number), *labels), value)
+    return metric
+
+
 def _measured(of: _Shard) -> Samples:
     """Return measures, those that have not happened yet as 0."""
     return {name: {**of.view.known.get(name, {}), **sums} for name, sums in of.measures.items()}
-
-
-def look(engine: Engine) -> View:
-    """Look at a shard's state."""
-    return View(_totals(engine), _gauges(engine), _known(engine))
-
-
-def _known(engine: Engine) -> Samples:
-    """Return what the rules let be measured, all 0."""
-    profile = engine.rules.profile
-    if profile is None:
-        return {}
-    layers = profile.waterfall.takers + (("netting",) if profile.liquidation.netting else ())
-    markets = [(name, listed.settle) for name, listed in engine.rules.derivatives.items()]
-    return {
-        "liquidator_transfer_notional": {(*at, layer): 0.0 for at in markets for layer in layers},
-        "liquidator_deleveraging_forgone": dict.fromkeys(markets if "adl" in layers else (), 0.0),
-    }
-
-
-def _totals(engine: Engine) -> Samples:
-    """Return the running totals; every market shows 0 before its first loss."""
-    ledger = engine.ledger
-    return {
-        "liquidator_shortfall": _by_market(engine, ledger.shortfall),
-        "liquidator_shortfall_paid": _paid(engine),
-        "liquidator_paid_for_positions": _of_takers(engine, ledger.paid_for_positions),
-        "liquidator_bad_debt": _by_market(engine, ledger.bad_debt),
-        "liquidator_bad_debt_recovered": _by_market(engine, ledger.recovered),
-        "liquidator_bad_debt_written_off": _by_market(engine, ledger.written_off),
-    }
-
-
-def _paid(engine: Engine) -> dict[Labels, float]:
-    """Return what each layer paid; where a loss is shared it is by lenders of a pool, else by those
-    with a position."""
-    ledger, rules = engine.ledger, engine.rules
-    found = {(*at, "fund"): paid for at, paid in _by_market(engine, ledger.paid_by_fund).items()}
-    for at, paid in _by_market(engine, ledger.paid_by_reserve, lent=True).items():
-        found[*at, "reserve"] = paid
-    shared = _by_market(engine, ledger.socialised, lent=not _shares(rules))
-    for at, paid in shared.items():
-        found[*at, "socialised" if at[0] in rules.derivatives else "lenders"] = paid
-    return found
-
-
-def _shares(rules: Rules) -> bool:
-    """Tell whether the losses of a derivative are socialised."""
-    return rules.profile is not None and bool(rules.profile.waterfall.socialised)
-
-
-def _gauges(engine: Engine) -> Samples:
-    rules, book = engine.rules, survey(engine)
-    settle = {name: listed.settle for name, listed in rules.derivatives.items()}
-    numeraire = rules.profile.numeraire if rules.profile else ""
-    notional: dict[Labels, float] = {}
-    for side, by_market in (("long", book.long_notional), ("short", book.short_notional)):
-        for market, value in by_market.items():
-            notional[market, settle[market], side] = value
-    return {
-        "liquidator_accounts": {(state,): count for state, count in book.accounts.items()},
-        "liquidator_position_notional": notional,
-        "liquidator_unmatched_open_interest": {
-            (market,): value for market, value in book.unmatched_open_interest.items()
-        },
-        "liquidator_gap_waiting_notional": {(numeraire,): book.gap_notional},
-        "liquidator_bad_debt_outstanding": _by_market(engine, _outstanding(engine)),
-        "liquidator_bad_debt_unrealised": _by_market(engine, book.unrealised),
-        "liquidator_bad_debt_holes": _of_takers(engine, book.holes),
-        "liquidator_insurance_fund": _funds(engine),
-        **_guards(engine),
-        "liquidator_requirement_factor": {
-            (market, kind): float(getattr(state, kind))
-            for market, state in engine.markets.volatilities.items()
-            for kind in ("initial", "maintenance")
-        },
-        "liquidator_realised_volatility": {
-            (market,): float(state.used) for market, state in engine.markets.volatilities.items()
-        },
-        "liquidator_price_age_seconds": {
-            (mark.symbol, mark.kind): (engine.time - mark.time) / SECOND
-            for mark in engine.prices.values()
-        },
-        "liquidator_engine_time_seconds": {(): engine.time / SECOND},
-        **_loan_gauges(engine),
-    }
-
-
-def _funds(engine: Engine) -> dict[Labels, float]:
-    """Return what each insurance fund holds, by asset and name."""
-    rules = engine.rules
-    found: dict[Labels, float] = {(asset, funds.VENUE): 0.0 for asset in rules.assets}
-    if rules.profile is not None:
-        for name, listed in rules.derivatives.items():
-            found[listed.settle, funds.name_of(rules, name)] = 0.0
-    found.update({key: float(held) for key, held in funds.every(engine.ledger)})
-    return found
-
-
-def _guards(engine: Engine) -> Samples:
-    """Return what holds liquidation, or money, back."""
-    rules, markets = engine.rules, engine.markets
-    found: Samples = {
-        "liquidator_market_halted": {
-            (name,): float(rules.halts(name)) for name in rules.derivatives
-        },
-    }
-    if rules.profile is None:
-        return found
-    fuses = rules.profile.liquidation.fuses
-    if rules.profile.waterfall.gate:
-        found["liquidator_withdrawal_gate_closed"] = {
-            (asset,): float(asset in engine.gates.closed) for asset in rules.assets
-        }
-    if fuses.max_jump is not None:
-        found["liquidator_price_held"] = {key: float(key in markets.held) for key in engine.prices}
-    if fuses.max_share_of_oi_per_minute is not None:
-        found["liquidator_forced_flow_ratio"] = {
-            (name,): _flow(engine, name) for name in rules.derivatives
-        }
-    return found
-
-
-def _flow(engine: Engine, symbol: str) -> float:
-    """Return forced fills of the last minute as a part of open interest, 0 where that is not
-    told."""
-    interest = max(engine.markets.interest.get(symbol, (ZERO,)))
-    return float(forced_flow(engine, symbol) / interest) if interest else 0.0
-
-
-def _loan_gauges(engine: Engine) -> Samples:
-    """Return what there is to show of pools and loans, nothing where nothing is lent."""
-    if engine.rules.lending is None:
-        return {}
-    views, book = pool_views(engine), loan_book(engine)
-    numeraire = engine.rules.in_force.numeraire
-    assets = {pool: view.asset for pool, view in views.items()}
-    found: Samples = {
-        "liquidator_collateral": {(asset,): held for asset, held in book.collateral.items()},
-        "liquidator_debt_by_health": {
-            (band, numeraire): owed for band, owed in book.debt_by_health.items()
-        },
-        "liquidator_seizures_live": {(pool,): book.seizures.get(pool, 0) for pool in views},
-        "liquidator_auctions_live": {(pool,): book.auctions.get(pool, 0) for pool in views},
-        "liquidator_auction_debt": {
-            (pool, asset): float(book.auction_debt.get(pool, 0)) for pool, asset in assets.items()
-        },
-    }
-    for name in POOL_AMOUNTS:
-        found[f"liquidator_pool_{name}"] = {
-            (pool, view.asset): float(getattr(view, name)) for pool, view in views.items()
-        }
-    for name in POOL_RATIOS:
-        shown = {pool: getattr(view, name) for pool, view in views.items()}
-        found[f"liquidator_pool_{name}_ratio"] = {
-            (pool,): float(value) for pool, value in shown.items() if value is not None
-        }
-    return found
-
-
-def _outstanding(engine: Engine) -> dict[tuple[str, str], Decimal]:
-    """Return what nobody paid, repaid or gave up since, by (asset, market)."""
-    ledger = engine.ledger
-    return {key: bad_debt.outstanding(ledger, key) for key in ledger.bad_debt}
-
-
-def _by_market(
-    engine: Engine, sums: Mapping[tuple[str, str], Decimal], *, lent: bool = False
-) -> dict[Labels, float]:
-    """Turn sums by (asset, market) into samples by (market, asset); `lent`: of pools alone."""
-    rules = engine.rules
-    found: dict[Labels, float] = {}
-    if not lent:
-        found = {(name, listed.settle): 0.0 for name, listed in rules.derivatives.items()}
-    if rules.lending is not None:
-        found |= {(name, rule.asset): 0.0 for name, rule in rules.lending.pools.items()}
-    found.update({(market, asset): float(value) for (asset, market), value in sums.items()})
-    return found
-
-
-def _of_takers(engine: Engine, sums: Mapping[tuple[str, str], Decimal]) -> dict[Labels, float]:
-    """Turn sums of those who take positions into samples by (market, asset): 0 where there are
-    such, and nothing else is known."""
-    rules = engine.rules
-    takers = rules.profile.waterfall.takers if rules.profile is not None else ()
-    listed = rules.derivatives if takers else NOTHING_LISTED
-    found: dict[Labels, float] = {(name, one.settle): 0.0 for name, one in listed.items()}
-    return found | {(market, asset): float(value) for (asset, market), value in sums.items()}

@@ -25,9 +25,9 @@ from engine import decisions as d
 from engine import wire
 from producers.kafka import CLOCK, Cause
 from producers.metric_families import Labels
-from producers.metrics import View
 from producers.mqtt_line import Line, Waits, said
 from producers.mqtt_metrics import PublishMetrics
+from producers.view import View
 
 ALERTS = (
     d.Anomaly,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from producers.metric_families import Family
+from producers.metric_families import Family, Kind
 
 Outcome = Literal[
     "forwarded", "conflated", "duplicate", "stale", "malformed", "unwanted", "unmatched"
@@ -23,8 +23,6 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 NO_SOURCE = ""
 """The source of a message on a topic that no source describes."""
-
-LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 20)
 
 BRIDGE_COUNTERS = {
     "liquidator_bridge_messages": Family(
@@ -53,7 +51,13 @@ BRIDGE_GAUGES = {
         "When a price was last written to Kafka, since 1970.", ("source",)
     ),
 }
-BRIDGE_LATENCY = "liquidator_bridge_latency_seconds"
+BRIDGE_HISTOGRAMS = {
+    "liquidator_bridge_latency_seconds": Family(
+        "From a message's arrival to its price being in Kafka.",
+        (),
+        buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 20),
+    ),
+}
 
 PUBLISH_COUNTERS = {
     "liquidator_mqtt_alerts": Family(
@@ -72,6 +76,15 @@ PUBLISH_GAUGES = {
     ),
 }
 
+OF_MQTT: tuple[tuple[Kind, Mapping[str, Family]], ...] = (
+    ("counter", BRIDGE_COUNTERS),
+    ("gauge", BRIDGE_GAUGES),
+    ("histogram", BRIDGE_HISTOGRAMS),
+    ("counter", PUBLISH_COUNTERS),
+    ("gauge", PUBLISH_GAUGES),
+)
+"""All that is shown of MQTT, by kind."""
+
 
 class BridgeMetrics:
     """Everything that `registry` shows of the bridge; `sources` are their names."""
@@ -81,12 +94,8 @@ class BridgeMetrics:
             **_made(Counter, BRIDGE_COUNTERS, registry),
             **_made(Gauge, BRIDGE_GAUGES, registry),
         }
-        self._latency = Histogram(
-            BRIDGE_LATENCY,
-            "From a message's arrival to its price being in Kafka.",
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
+        (name, latency), *_ = BRIDGE_HISTOGRAMS.items()
+        self._latency = Histogram(name, latency.help, buckets=latency.buckets, registry=registry)
         self._messages = {
             at: self._made["liquidator_bridge_messages"].labels(*at)
             for at in [*product(set(sources), OUTCOMES), (NO_SOURCE, "unmatched")]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import time
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
-from pathlib import Path
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine import decisions as d
@@ -16,22 +23,18 @@ from engine.core import Engine
 from engine.instruments import Asset, Perpetual
 from engine.interest import Accrual, RateCurve
 from engine.lending_profile import BadDebtRule, Category, Lending, PoolRule, Terms
+from engine.liquidation_profile import Fuses, LiquidationRule
 from engine.loan_book import BANDS, loan_book
 from engine.money import EXACT
-from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger
+from engine.profile import Bracket, Collateral, Requirement, RiskProfile, Trigger, Volatility
 from engine.seizure import FixedBonus
-from producers.metric_families import COUNTERS, GAUGES, MEASURES, TOTALS
-from producers.metrics import Lag, Metrics
-from producers.mqtt_metrics import (
-    BRIDGE_COUNTERS,
-    BRIDGE_GAUGES,
-    BRIDGE_LATENCY,
-    PUBLISH_COUNTERS,
-    PUBLISH_GAUGES,
-)
+from engine.waterfall_profile import Backstop, Deleveraging, Waterfall
+from producers.metrics import Lag, Metrics, histogram, rendered
+from producers.view import look, looked_at
 from tests.story import Story, WholeEngine
 
-DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
+LOOP_SECONDS = 0.02
+"""The longest that the event loop may be held up."""
 
 SERIES_MAX = 2_000
 """Samples that one process may show: more make a scrape hold up the event loop."""
@@ -64,7 +67,7 @@ def metrics(registry: CollectorRegistry) -> Metrics:
     return Metrics(registry)
 
 
-def venue(markets: int = 1) -> Engine:
+def venue(markets: int = 1, **rules: Any) -> Engine:
     """Return an engine with rules and an account that is long one contract of the first market."""
     engine = Engine(0)
     names = [f"M{number}" for number in range(markets)]
@@ -75,6 +78,7 @@ def venue(markets: int = 1) -> Engine:
         requirements=dict.fromkeys(names, Requirement((bracket,))),
         collateral={"USDT": Collateral()},
         conversion=("USDT",),
+        **rules,
     )
     tick = Decimal("0.1")
     told: list[e.Event] = [
@@ -248,6 +252,138 @@ def test_no_label_names_an_account_and_series_are_few(
     assert names.isdisjoint({"account", "order_id", "margin"})
     assert all(name.startswith("liquidator_") for name in found)
     assert next(iter(found["liquidator_build_info"]))
+
+
+def fullest() -> Engine:
+    """Return a venue of 100 markets whose profile shows all that there is of a market, where
+    something was lost in each of them."""
+    names = [f"M{number}" for number in range(100)]
+    fuses = Fuses(max_jump=Decimal("0.3"), max_share_of_oi_per_minute=Decimal("0.5"))
+    engine = venue(
+        100,
+        liquidation=LiquidationRule(netting=True, fuses=fuses),
+        volatility=Volatility(dict.fromkeys(names, TENTH)),
+        waterfall=Waterfall(
+            takers=("fund", "backstop", "adl"),
+            fund_account="fund",
+            backstop=Backstop(account="pool", capacity=Decimal(10**6)),
+            adl=Deleveraging(),
+            socialised="open_interest",
+            gate=True,
+        ),
+    )
+    ledger = engine.ledger
+    sums = (
+        ledger.shortfall, ledger.paid_by_fund, ledger.socialised, ledger.bad_debt,
+        ledger.recovered, ledger.written_off, ledger.paid_for_positions,
+    )  # fmt: skip
+    for number, name in enumerate(names):
+        index = {"kind": "index", "price": Decimal(100), "source": "venue"}
+        at = 3_000_000 + number
+        give(engine, e.PriceUpdate(time=at, symbol=name, sequence=number + 1, **index))
+        for of in sums:
+            of["USDT", name] = Decimal(1)
+    return engine
+
+
+def test_series_are_few_at_a_hundred_markets(registry: CollectorRegistry, metrics: Metrics) -> None:
+    for kind in (ProcessCollector, PlatformCollector, GCCollector):
+        kind(registry=registry)
+    histogram("liquidator_loop_lag_seconds", registry)
+    metrics.observe_partitions(1)
+    metrics.grant(0, running=True)
+    metrics.fold(0, {}, [])
+    metrics.observe_state(0, fullest())
+    metrics.observe_times(0, [0.001], 0.003)
+    inputs = ("control", "positions", "prices")
+    metrics.observe_lag(0, {(topic, 0): Lag(0, 0) for topic in inputs})
+    found = shown(registry)
+    by_market = {name for name, of in found.items() if len(of) >= 100}
+    assert len(by_market) >= 13, "the fullest profile shows its families"
+    sizes = {name: len(of) for name, of in found.items()}
+    assert sum(sizes.values()) < SERIES_MAX, sizes
+
+
+def longest(parts: Iterator[object]) -> float:
+    """Return the seconds of this thread's work that the longest of some parts took."""
+    found, began = 0.0, time.thread_time()
+    for _ in parts:
+        now = time.thread_time()
+        found, began = max(found, now - began), now
+    return max(found, time.thread_time() - began)
+
+
+def test_a_scrape_never_holds_the_loop(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.observe_state(0, fullest())
+    assert longest(rendered(registry)) < LOOP_SECONDS
+    assert b"".join(rendered(registry)) == generate_latest(registry)
+
+
+def test_a_look_at_a_book_under_water_never_holds_the_loop() -> None:
+    engine = venue()
+    for number in range(300):
+        trade(engine, f"a{number}")
+    mark(engine, 20, 2)
+    assert len(engine.watch.underwater()) > 300
+    assert longest(looked_at(engine)) < LOOP_SECONDS
+    # Thirty dollars each, and thirty of the venue's own account.
+    unrealised = look(engine).gauges["liquidator_bad_debt_unrealised"]
+    assert unrealised == {("M0", "USDT"): 301 * 30}
+    assert len(list(looked_at(engine))) > 5, "in parts"
+
+
+def trade(engine: Engine, account: str) -> None:
+    """Have an account go long one contract at 100 with 50."""
+    deposit = e.Deposit(
+        time=2_000_000, account=account, sequence=1, asset="USDT", amount=Decimal(50)
+    )
+    give(engine, deposit)
+    fill = {"margin": "cross", "size": Decimal(1), "price": Decimal(100), "fee": Decimal(0)}
+    told = {"account": account, "sequence": 2, "symbol": "M0", "fill_id": account, **fill}
+    give(engine, e.Fill(time=2_000_000, fee_asset="USDT", **told))
+
+
+def test_orders_and_liquidations_under_way_have_an_age(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    engine = venue()
+    metrics.observe_state(0, engine)
+    at = labels(shard="0")
+    names = ("orders_live", "order_age_seconds", "liquidation_age_seconds")
+
+    def ages() -> list[float]:
+        found = shown(registry)
+        return [found[f"liquidator_{name}"][at] for name in names]
+
+    assert ages() == [0, 0, 0]
+    mark(engine, 20, 2)
+    begun = engine.time
+    metrics.observe_state(0, engine)
+    assert ages() == [1, 0, 0]
+    give(engine, e.TimePassed(time=begun + 3_000_000))
+    metrics.observe_state(0, engine)
+    assert ages() == [1, 3, 3]
+    # The order expires after five seconds; the venue is given time to say so.
+    give(engine, e.TimePassed(time=begun + 6_000_000))
+    metrics.observe_state(0, engine)
+    assert ages() == [1, 6, 6]
+
+
+def test_dead_letters_and_shards_are_shown(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.fold(0, {}, [])
+    names = ("liquidator_dead_letters_total", "liquidator_shard_running")
+    letters = shown(registry)[names[0]]
+    assert set(letters.values()) == {0}
+    assert len(letters) == 9
+    metrics.fold(0, {}, [], dead_letters={("prices", "unreadable"): 2})
+    metrics.observe_partitions(4)
+    for shard, running in ((0, True), (1, False), (2, True)):
+        metrics.grant(shard, running=running)
+    metrics.withdraw(2)
+    found = shown(registry)
+    assert found[names[0]][labels(shard="0", topic="prices", reason="unreadable")] == 2
+    assert found["liquidator_shards"] == {(): 4}
+    assert found[names[1]] == {labels(shard="0"): 1, labels(shard="1"): 0}
 
 
 # --- loans
@@ -475,7 +611,8 @@ def test_bad_debt_of_a_loan_goes_from_unrealised_to_the_deficit_of_its_pool(
     metrics.fold(0, {}, list(story.tell(e.Repay, **paid_back)))
     metrics.observe_state(0, engine)
     found = shown(registry)
-    assert found["liquidator_bad_debt_recovered_total"][at] == 5
+    repaid_at = labels(shard="0", asset="USD")
+    assert found["liquidator_bad_debt_recovered_total"][repaid_at] == 5
     assert found["liquidator_bad_debt_total"][at] == deficit
     assert found["liquidator_bad_debt_outstanding"][at] == pytest.approx(deficit - 5)
     assert found["liquidator_pool_deficit"][pool_at("DOLLAR", "USD")] == pytest.approx(deficit - 5)
@@ -498,21 +635,3 @@ def test_loans_are_not_shown_where_nothing_is_lent(
     assert not [name for name in found if name.startswith("liquidator_pool_")]
     layers = {dict(at)["layer"] for at in found["liquidator_shortfall_paid_total"]}
     assert layers == {"fund"}
-
-
-def test_every_metric_is_documented_with_its_labels(
-    registry: CollectorRegistry, metrics: Metrics
-) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", DOCS.read_text(), re.MULTILINE)
-    documented = {name: set(at.split(", ")) - {"—"} for name, at in rows}
-    assert len(documented) == len(rows)
-    histograms = ("liquidator_detection_latency_seconds", "liquidator_commit_latency_seconds")
-    families = {
-        f"{name}_total": family for name, family in {**COUNTERS, **MEASURES, **TOTALS}.items()
-    }
-    expected = {name: set(family.labels) for name, family in {**families, **GAUGES}.items()}
-    mqtt = {f"{name}_total": it for name, it in {**BRIDGE_COUNTERS, **PUBLISH_COUNTERS}.items()}
-    for name, family in {**mqtt, **BRIDGE_GAUGES, **PUBLISH_GAUGES}.items():
-        # They are of a process, not of a shard.
-        expected[name] = set(family.labels)
-    assert documented == expected | {name: set() for name in (*histograms, BRIDGE_LATENCY)}

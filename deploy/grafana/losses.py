@@ -142,11 +142,11 @@ BAD_DEBT = Row(
             COUNT,
             Query(
                 "recovered, {{asset}}",
-                f"sum by (asset) (liquidator_bad_debt_recovered_total{OF})",
+                "sum by (asset) (liquidator_bad_debt_recovered_total{@})",
             ),
             Query(
                 "written off, {{asset}}",
-                f"sum by (asset) (liquidator_bad_debt_written_off_total{OF})",
+                "sum by (asset) (liquidator_bad_debt_written_off_total{@})",
             ),
         ),
         graph(
@@ -155,7 +155,7 @@ BAD_DEBT = Row(
             "lack that are never liquidated.",
             COUNT,
             Query("{{asset}}", f"sum by (asset) (liquidator_bad_debt_unrealised{OF})"),
-            Query("holes, {{asset}}", f"sum by (asset) (liquidator_bad_debt_holes{OF})"),
+            Query("holes, {{asset}}", "sum by (asset) (liquidator_bad_debt_holes{@})"),
         ),
     ],
 )
@@ -180,8 +180,7 @@ TAKERS = Row(
             COUNT,
             Query(
                 "{{layer}}, {{asset}}",
-                "sum by (layer, asset) "
-                f"(increase(liquidator_transfer_notional_total{OF}[$__range]))",
+                "sum by (layer, asset) (increase(liquidator_transfer_notional_total{@}[$__range]))",
             ),
             stacked=True,
         ),
@@ -197,7 +196,7 @@ TAKERS = Row(
             ),
             Query(
                 "paid for positions, {{asset}}",
-                f"sum by (asset) (liquidator_paid_for_positions_total{OF})",
+                "sum by (asset) (liquidator_paid_for_positions_total{@})",
             ),
         ),
     ],

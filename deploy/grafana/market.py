@@ -39,7 +39,7 @@ HEALTHY = Row(
             "Prices held",
             "Prices that jumped too far, and wait for a second one that agrees.",
             COUNT,
-            Query("held", 'sum(liquidator_price_held{@,symbol=~"$market"})'),
+            Query("held", 'sum(liquidator_price_held{@,symbol=~"$market"}) or vector(0)'),
             warn=1,
         ),
         number(
@@ -110,7 +110,8 @@ PRICES = Row(
             "When a price that jumped waited for a second one: nothing is decided on it.",
             Query(
                 "{{symbol}} {{kind}}",
-                'max by (symbol, kind) (liquidator_price_held{@,symbol=~"$market"})',
+                'max by (symbol, kind) (liquidator_price_held{@,symbol=~"$market"}) '
+                'or 0 * max by (symbol, kind) (liquidator_price_age_seconds{@,symbol=~"$market"})',
             ),
             {"0": "in force", "1": "held"},
         ),
