@@ -9,12 +9,19 @@ import pytest
 
 from consumers.config import Config
 from consumers.daemon import Daemon
+from consumers.mqtt import Bridge
+from consumers.mqtt_config import Mqtt, Publish
 from deploy.grafana import build
 from producers.metric_families import TOTALS
 from tests.dashboards import BOARDS, FOLDER, Asked, asked, metrics, panels, variables
 
 BY_SCRAPE = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
 """What Prometheus itself says of each scrape."""
+
+OF_A_PROCESS = tuple(
+    f"liquidator_{part}" for part in ("bridge", "build", "config", "mqtt", "reloads")
+)
+"""How metrics begin that know of no shard."""
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",)}
 
@@ -43,8 +50,8 @@ def test_a_dashboard_lets_one_choose_source_job_and_instance(name: str) -> None:
         assert variable["refresh"] == 2, "values follow the range of time that is shown"
         assert variable["datasource"]["uid"] == "${datasource}"
         assert variable["label"]
-        if variable["name"] != "job":
-            assert (variable["multi"], variable["allValue"]) == (True, ".+")
+        every = "liquidator.*" if variable["name"] == "job" else ".+"
+        assert (variable["multi"], variable["allValue"]) == (True, every)
 
 
 def test_dashboards_do_not_clash() -> None:
@@ -74,7 +81,7 @@ def test_a_query_keeps_the_rules(query: Asked) -> None:
     assert selectors
     for metric, matchers in selectors:
         assert 'job=~"$job",instance=~"$instance"' in matchers
-        if metric.startswith("liquidator_") and metric != "liquidator_build_info":
+        if metric.startswith("liquidator_") and not metric.startswith(OF_A_PROCESS):
             assert 'shard=~"$shard"' in matchers
     assert set(re.findall(r"\[(.+?)\]", query.expr)) <= {"$__rate_interval", "$__range", "1h"}
 
@@ -91,7 +98,8 @@ def test_a_counter_that_starts_at_0_is_shown_as_a_rate_or_an_increase(query: Ask
 def shown() -> set[str]:
     """Return the name of every series that a daemon may show."""
     names: set[str] = set()
-    for family in Daemon(Config()).registry.collect():
+    publishes = Config(mqtt=Mqtt(publish=Publish(enabled=True)))
+    for family in (*Daemon(publishes).registry.collect(), *Bridge(Config()).registry.collect()):
         suffixes = SUFFIXES.get(family.type, ("",))
         names |= {family.name + suffix for suffix in suffixes}
     return names

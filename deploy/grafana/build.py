@@ -91,10 +91,8 @@ def _variable(variable: Variable) -> make.QueryVariable:
     )
     found.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
     found.sort(dashboard.VariableSort.ALPHABETICAL_ASC)
-    if variable.several:
-        every = dashboard.VariableOption(selected=True, text=["All"], value=["$__all"])
-        found.multi(True).include_all(True).all_value(".+").current(every)
-    return found
+    chosen = dashboard.VariableOption(selected=True, text=["All"], value=["$__all"])
+    return found.multi(True).include_all(True).all_value(variable.every).current(chosen)
 
 
 def _annotation(mark: Mark) -> dict[str, Any]:

@@ -227,6 +227,22 @@ INTERPRETER = Row(
             ),
         ),
         graph(
+            "Reloads",
+            "Reloads of the daemon's file in a second, by what became of them.",
+            RATE,
+            Query(
+                "{{outcome}}",
+                "sum by (outcome) (rate(liquidator_reloads_total{#}[$__rate_interval]))",
+            ),
+        ),
+        graph(
+            "Configurations",
+            "Processes by the hash of the configuration in use: more than one while some have not "
+            "reloaded it.",
+            COUNT,
+            Query("{{hash}}", "count by (hash) (liquidator_config_info{#})"),
+        ),
+        graph(
             "Virtual memory",
             "Address space of the process; what counts is the resident memory (overview).",
             units.BytesIEC,

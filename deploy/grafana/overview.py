@@ -16,6 +16,7 @@ from deploy.grafana.parts import (
     graph,
     number,
     quantiles,
+    states,
 )
 
 HEALTHY = Row(
@@ -25,7 +26,7 @@ HEALTHY = Row(
             "Instances up",
             "Processes that answered the last scrape. None: nobody watches the accounts.",
             COUNT,
-            Query("up", "sum(up{#})"),
+            Query("{{job}}", "sum by (job) (up{#})"),
             warn=1,
             low_is_bad=True,
         ),
@@ -194,7 +195,7 @@ RISK = Row(
 )
 
 CLIENTS = Row(
-    "Kafka client",
+    "Kafka and MQTT clients",
     [
         graph(
             "Records that wait",
@@ -219,6 +220,74 @@ CLIENTS = Row(
                 "shard {{shard}}",
                 "sum by (shard) "
                 "(rate(liquidator_commit_latency_seconds_count{@}[$__rate_interval]))",
+            ),
+        ),
+        graph(
+            "Messages from MQTT",
+            "Messages that the bridge took in a second, by source and by what became of them.",
+            RATE,
+            Query(
+                "{{source}} {{outcome}}",
+                "sum by (source, outcome) "
+                "(rate(liquidator_bridge_messages_total{#}[$__rate_interval])) > 0",
+            ),
+        ),
+        graph(
+            "From MQTT to Kafka",
+            "From the arrival of a message at the bridge to its price being in Kafka; and from the "
+            "price's own time, of the last price of each source.",
+            SECONDS,
+            *quantiles("liquidator_bridge_latency_seconds", "{#}"),
+            Query("{{source}}: age", "max by (source) (liquidator_bridge_price_lag_seconds{#})"),
+        ),
+        graph(
+            "Waiting in the bridge, and for MQTT",
+            "Prices that wait for Kafka, messages not acknowledged yet, and alerts of the daemon "
+            "that the MQTT broker does not have yet.",
+            COUNT,
+            Query("prices", "sum(liquidator_bridge_waiting_prices{#})"),
+            Query("not acknowledged", "sum(liquidator_bridge_unacknowledged{#})"),
+            Query("alerts", "sum(liquidator_mqtt_alerts_waiting{#})"),
+        ),
+        states(
+            "Connections to MQTT",
+            "Whether the bridge, and the daemon where it publishes, are connected.",
+            Query(
+                "{{job}} {{instance}}",
+                "1 - (liquidator_bridge_connected{#} or liquidator_mqtt_connected{#})",
+            ),
+            {"0": "connected", "1": "not connected"},
+        ),
+        graph(
+            "Connections broken, writes failed",
+            "Connections to the MQTT broker that broke or could not be made, and writes of the "
+            "bridge to Kafka that failed, in a second.",
+            RATE,
+            Query(
+                "bridge, MQTT",
+                "sum(rate(liquidator_bridge_disconnections_total{#}[$__rate_interval]))",
+            ),
+            Query(
+                "bridge, Kafka",
+                "sum(rate(liquidator_bridge_kafka_failures_total{#}[$__rate_interval]))",
+            ),
+            Query(
+                "daemon, MQTT",
+                "sum(rate(liquidator_mqtt_disconnections_total{#}[$__rate_interval]))",
+            ),
+        ),
+        graph(
+            "Lost on the way",
+            "Alerts of the daemon and malformed messages of the bridge that were dropped, since "
+            "too many waited, in a second.",
+            RATE,
+            Query(
+                "alerts",
+                'sum(rate(liquidator_mqtt_alerts_total{#,outcome="dropped"}[$__rate_interval]))',
+            ),
+            Query(
+                "malformed messages",
+                "sum(rate(liquidator_bridge_dead_letters_dropped_total{#}[$__rate_interval]))",
             ),
         ),
     ],

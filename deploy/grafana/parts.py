@@ -44,12 +44,13 @@ class Row(NamedTuple):
 
 
 class Variable(NamedTuple):
-    """A choice at the head: the label whose values are offered, and where they are seen."""
+    """A choice at the head: the label whose values are offered, and where they are seen; `every`
+    is the pattern that stands for all of them."""
 
     name: str
     label: str
     metric: str
-    several: bool = True
+    every: str = ".+"
 
 
 class Mark(NamedTuple):
@@ -72,8 +73,15 @@ class Board(NamedTuple):
     marks: tuple[Mark, ...] = ()
 
 
-JOB = Variable("job", "Job", "liquidator_build_info", several=False)
-INSTANCE = Variable("instance", "Instance", 'liquidator_build_info{job=~"$job"}')
+# The bridge may be a job of its own.
+JOB = Variable(
+    "job", "Job", '{__name__=~"liquidator_(build_info|bridge_connected)"}', "liquidator.*"
+)
+INSTANCE = Variable(
+    "instance",
+    "Instance",
+    '{job=~"$job",__name__=~"liquidator_(build_info|bridge_connected)"}',
+)
 SHARDS = Variable("shard", "Shard", "liquidator_engine_time_seconds{#}")
 MARKET = Variable("market", "Market", "liquidator_market_halted{@}")
 ASSET = Variable("asset", "Asset", "liquidator_insurance_fund{@}")
@@ -182,13 +190,13 @@ def heat(title: str, description: str, histogram: str) -> heatmap.Panel:
     return _asking(panel, title, description, (query,), model.PromQueryFormat.HEATMAP)
 
 
-def quantiles(histogram: str) -> list[Query]:
+def quantiles(histogram: str, matchers: str = "{@}") -> list[Query]:
     """Return the median and the slowest hundredth of a histogram."""
     return [
         Query(
             said,
             f"histogram_quantile({part}, "
-            f"sum by (le) (rate({histogram}_bucket{{@}}[$__rate_interval])))",
+            f"sum by (le) (rate({histogram}_bucket{matchers}[$__rate_interval])))",
         )
         for said, part in (("p50", 0.5), ("p99", 0.99))
     ]

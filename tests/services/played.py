@@ -13,18 +13,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
 
 from consumers import demo, market
+from consumers.config import Config
 from consumers.feed import Record
 from consumers.lending_market import LendingScene
 from consumers.market import SECOND, Scene, World
 from consumers.player import Pace
+from consumers.reload import Reloading
 from consumers.stage import AnyScene, staged
 from engine.core import Engine
 from engine.decisions import Decision, LiquidationOrder
 from engine.events import AnyEvent, Event, Halt, Resume
 from producers.metrics import Lag
+from producers.mqtt_metrics import BridgeMetrics, PublishMetrics
 
 SPEED = 150.0
 """Seconds of the day in one second."""
@@ -107,8 +116,34 @@ def scene_of(book: str, directory: Path) -> AnyScene:
     )
 
 
+def carry(registry: CollectorRegistry, seconds: float) -> None:
+    """Show what a bridge shows that carries a price now and then, and loses its connections."""
+    metrics = BridgeMetrics(registry, ["venue"])
+    metrics.connected(False)
+    until = time.time() + seconds
+    while (now := time.time()) < until:
+        metrics.connected(True)
+        metrics.forwarded("venue", now, now - 0.2, now - 0.01)
+        metrics.count("venue", "conflated")
+        metrics.waiting(1, 2)
+        time.sleep(0.1)
+
+
 def main(book: str, port: int) -> None:
     """Play, and serve until somebody ends the process."""
+    if book == "bridge":
+        registry = CollectorRegistry()
+        start_http_server(port, "127.0.0.1", registry)
+        carry(registry, 8)
+    else:
+        play(book, port)
+    Path("played").touch()
+    while True:
+        time.sleep(60)
+
+
+def play(book: str, port: int) -> None:
+    """Play a crash of derivatives or of loans to its end."""
     scene = scene_of(book, Path.cwd())
     stage = staged(scene)
     world = Halting(scene) if isinstance(scene, Scene) else stage.world
@@ -117,12 +152,11 @@ def main(book: str, port: int) -> None:
     gauge = Gauge(embedded.engines)
     for kind in (ProcessCollector, PlatformCollector, GCCollector):
         kind(registry=gauge.registry)
+    PublishMetrics(gauge.registry)
+    Reloading(None, Config(), lambda config: None, gauge.registry)
     start_http_server(port, "127.0.0.1", gauge.registry)
     asyncio.run(embedded.run(Pace(world.clock.time, SPEED), gauge=gauge))
     gauge.observe()
-    Path("played").touch()
-    while True:
-        time.sleep(60)
 
 
 if __name__ == "__main__":

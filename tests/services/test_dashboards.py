@@ -28,10 +28,11 @@ scrape_configs:
   - job_name: liquidator
     static_configs: [{{ targets: [{targets}] }}]
 """
+BOOKS = ("derivatives", "lending", "bridge")
 CHOSEN = {
     "$__rate_interval": "8s",
     "$__range": "60s",
-    "$job": "liquidator",
+    "$job": "liquidator.*",
     "$instance": ".+",
     "$shard": ".+",
     "$market": ".+",
@@ -59,11 +60,11 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Play a crash of derivatives, which is started anew once, and one of loans."""
+    """Play a crash of derivatives, which is started anew once, one of loans, and a bridge."""
     if reason := services.missing("prometheus"):
         pytest.skip(reason)
     directory = tmp_path_factory.mktemp("watched")
-    plays = [_play(book, directory / book) for book in ("derivatives", "lending")]
+    plays = [_play(book, directory / book) for book in BOOKS]
     targets = ", ".join(f'"127.0.0.1:{play.port}"' for play in plays)
     (directory / "prometheus.yml").write_text(CONFIG.format(targets=targets))
     port = free_port()
@@ -79,7 +80,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         for play in plays:
             stack.callback(play.kill)
             play.start()
-        _until(lambda: len(found.ask("count by (instance) (liquidator_events_total)")) == 2)
+        _until(
+            lambda: len(found.ask('count by (instance) (up{job="liquidator"} == 1)')) == len(BOOKS)
+        )
         plays[0].kill()
         plays[0].start()
         _until(lambda: all((play.directory / "played").exists() for play in plays))
