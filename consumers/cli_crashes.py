@@ -35,6 +35,11 @@ from consumers.cli_options import Finite, day_option, json_option
     help="Play through real topics into a daemon that runs elsewhere, instead of in this process.",
 )
 @click.option(
+    "--mqtt",
+    metavar="HOST:PORT",
+    help="With --kafka: publish the prices over MQTT; `liquidator bridge` carries them to Kafka.",
+)
+@click.option(
     "--book",
     type=click.Choice(["thin", "deep", "lending"]),
     default="thin",

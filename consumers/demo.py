@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Literal
 import click
 import msgspec
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiomqtt import MqttError
 from prometheus_client import CollectorRegistry
 
 from consumers.config import Http
@@ -33,7 +35,12 @@ from engine.events import AnyEvent
 from producers import report
 from producers.event_log import EventLogWriter
 from producers.metrics import Metrics
+from producers.mqtt_line import Line, said
+from producers.mqtt_prices import PriceFeed
 from producers.summary import outcome
+
+MQTT_TOPIC = "liquidator-demo"
+"""Where prices are published: liquidator-demo/SYMBOL/KIND, as deploy/demo.toml has it."""
 
 OBSERVE = 1.0
 """Seconds between two looks at an engine's state."""
@@ -45,6 +52,7 @@ def run(
     shards: int = 1,
     log: str | None = None,
     kafka: str | None = None,
+    mqtt: str | None = None,
     book: Book | Literal["lending"] = "thin",
     day: DayName = MAY_2021.name,
     seed: int = 1,
@@ -60,15 +68,19 @@ def run(
     when the log cannot be written or the port is taken.
     """
     scene = _scene(book, day, seed, shards, profile)
+    if mqtt is not None and kafka is None:
+        raise click.UsageError("--mqtt needs --kafka: a bridge carries the prices into a daemon")
     if kafka is None:
         summary = asyncio.run(play(scene, speed=speed, log=log, port=port, quiet=as_json))
     elif log is not None or port is not None or shards != 1:
         raise click.UsageError("with --kafka the daemon has shards, journal and metrics of its own")
     else:
         try:
-            summary = asyncio.run(play_into(kafka, scene, speed=speed, quiet=as_json))
+            summary = asyncio.run(play_into(kafka, scene, mqtt=mqtt, speed=speed, quiet=as_json))
         except KafkaConnectionError as error:
             raise click.ClickException(f"kafka: no broker answers at {kafka} (--kafka)") from error
+        except MqttError as error:
+            raise click.ClickException(f"mqtt: {said(error)}, at {mqtt} (--mqtt)") from error
         except (KafkaError, NotPlayable) as error:
             raise click.ClickException(f"{kafka}: {error}") from error
     if as_json:
@@ -115,14 +127,22 @@ async def play(
 
 
 async def play_into(
-    bootstrap: str, scene: AnyScene, *, speed: float | None = None, quiet: bool = True
+    bootstrap: str,
+    scene: AnyScene,
+    *,
+    mqtt: str | None = None,
+    speed: float | None = None,
+    quiet: bool = True,
 ) -> AnySummary:
     """Play `scene` into a daemon by way of the brokers at `bootstrap`; raises as `Player` does.
 
-    Its topics say how many shards there are.
+    Its topics say how many shards there are. Prices go by way of the broker at `mqtt` and a bridge,
+    where there is one; raises `MqttError`.
     """
     began = time.monotonic()
-    async with Player(bootstrap) as player:
+    async with AsyncExitStack() as stack:
+        prices = None if mqtt is None else await stack.enter_async_context(_feed(mqtt))
+        player = await stack.enter_async_context(Player(bootstrap, prices=prices))
         if isinstance(scene, LendingScene) and player.shards != 1:
             raise NotPlayable(f"demo: a pool needs one shard, and there are {player.shards}")
         stage = staged(msgspec.structs.replace(scene, shards=player.shards), embedded=False)
@@ -130,6 +150,16 @@ async def play_into(
             pace = Pace(stage.world.clock.time, speed)
             await player.run(stage.world, stage.tally, pace, screen)
     return stage.summary(time.monotonic() - began, None)
+
+
+def _feed(mqtt: str) -> PriceFeed:
+    """Return what publishes prices at `mqtt`, a host and its port."""
+    host, _, port = mqtt.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.UsageError(f"--mqtt: {mqtt!r} is not HOST:PORT")
+    return PriceFeed(
+        Line(host.strip("[]"), int(port), f"liquidator-demo-{os.getpid()}"), MQTT_TOPIC
+    )
 
 
 async def _serve(stack: AsyncExitStack, gauge: Gauge, port: int) -> None:

@@ -20,8 +20,9 @@ from consumers.feed import Count, Day, Record
 from consumers.market import SECOND, TICK
 from engine import wire
 from engine.decisions import WithdrawalUnpaid
-from engine.events import AccountEvent, AnyEvent, PriceEvent
+from engine.events import AccountEvent, AnyEvent, PriceEvent, PriceUpdate
 from producers import topics
+from producers.mqtt_prices import PriceFeed
 
 LEAD = TICK
 """How far the world may be ahead of the slowest shard, in microseconds of its time."""
@@ -80,10 +81,20 @@ class Standing(msgspec.Struct):
 
 
 class Player:
-    """A producer of the day's events, and a reader of what the daemon decides about them."""
+    """A producer of the day's events, and a reader of what the daemon decides about them.
 
-    def __init__(self, bootstrap: str, prefix: str = "", lead: int = LEAD) -> None:
+    Prices go to Kafka too, unless there is a feed for them, and a bridge that carries them on.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        prefix: str = "",
+        lead: int = LEAD,
+        prices: PriceFeed | None = None,
+    ) -> None:
         self.shards = 0
+        self._prices = prices
         self._client: dict[str, Any] = {"bootstrap_servers": bootstrap}
         self._topics = topics.named(prefix)
         self._lead = lead
@@ -153,12 +164,18 @@ class Player:
             screen.show()
 
     async def _send(self, records: Iterable[Record], tally: Count) -> None:
+        elsewhere: list[PriceUpdate] = []
         for shard, event in records:
             tally.event(event)
+            if self._prices is not None and isinstance(event, PriceUpdate):
+                elsewhere.append(event)
+                continue
             topic, key = self._place(event)
             await self._producer.send(
                 topic, wire.write_event(event), key=key, partition=0 if shard is None else shard
             )
+        if self._prices is not None:
+            await self._prices.publish(elsewhere)
 
     def _place(self, event: AnyEvent) -> tuple[str, bytes | None]:
         if isinstance(event, AccountEvent):

@@ -94,8 +94,9 @@ class Carrier(Process):
 class Venue:
     """Publishes prices with QoS 1, again where the broker did not say that it has them."""
 
-    def __init__(self, port: int, symbols: int = 5) -> None:
+    def __init__(self, port: int, symbols: int = 5, *, retain: bool = False) -> None:
         self.port = port
+        self.retain = retain
         self.last: dict[str, int] = {f"S{number}": 0 for number in range(symbols)}
         self.sent = 0
 
@@ -121,7 +122,8 @@ class Venue:
         for symbol, number in self.last.items():
             self.last[symbol] = number + 1
             body = {"p": str(100 + number), "t": time.time_ns() // 1000, "s": number + 1}
-            await client.publish(f"venue/{symbol}/mark", json.dumps(body), qos=1)
+            topic = f"venue/{symbol}/mark"
+            await client.publish(topic, json.dumps(body), qos=1, retain=self.retain)
             self.sent += 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import json
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -14,12 +15,18 @@ import pytest
 from aiokafka import TopicPartition
 
 from consumers import journal
+from consumers.demo import MQTT_TOPIC
+from consumers.market import Scene, World
 from consumers.mqtt_acks import NotSubscribed, Subscriber
+from consumers.player import Pace, Player
+from consumers.secure_lines import Tls, ssl_context
+from consumers.tally import Tally
 from producers.mqtt_line import Line
+from producers.mqtt_prices import PriceFeed
 from tests.broker import Broker
 from tests.broker.proxy import CuttableProxy
 from tests.kafka.plant import Plant
-from tests.services import Server, missing
+from tests.services import Server, free_port, missing
 from tests.services.carrying import (
     SOURCE,
     WITHOUT_SEQUENCE,
@@ -191,6 +198,57 @@ async def test_a_killed_mosquitto_loses_no_newest_price_that_is_published_after(
     assert sum(map(repeated, found.values())) == 0
 
 
+async def test_what_is_retained_heals_a_queue_that_overflowed(plant: Plant, tmp_path: Path) -> None:
+    """A full queue drops the newest: without what is retained the first fifty would be the last."""
+    # Of a setting that stands twice, the later one counts.
+    settings = "allow_anonymous true\nmax_queued_messages 50"
+    with mosquitto(tmp_path / "mosquitto", settings) as server:
+        venue = Venue(server.port, retain=True)
+        path = config(plant, server.port)
+        async with carrying(path):
+            pass
+        for _ in range(40):
+            await venue.once()
+        async with carrying(path):
+            await until_newest(plant, venue)
+    found = await prices(plant)
+    told("queue overflowed", venue, found)
+    assert sum(map(len, found.values())) < venue.sent / 2
+    assert sum(map(repeated, found.values())) == 0
+
+
+async def test_the_shipped_settings_are_mosquittos(tmp_path: Path) -> None:
+    shipped = (Path(__file__).parents[2] / "deploy/mosquitto/mosquitto.conf").read_text()
+    authority = await asyncio.to_thread(Authority, tmp_path / "authority")
+    passwords(tmp_path / "passwords", liquidator="a secret")
+    (tmp_path / "rights").write_text("user liquidator\ntopic readwrite #\n")
+    port = free_port()
+    for theirs, ours in {
+        "listener 8883": f"listener {port} 127.0.0.1",
+        "/etc/mosquitto/certs/ca.pem": str(authority.certificate),
+        "/etc/mosquitto/certs/server.pem": str(authority.server_certificate),
+        "/etc/mosquitto/certs/server.key": str(authority.server_key),
+        "/etc/mosquitto": str(tmp_path),
+        "/var/lib/mosquitto": str(tmp_path),
+        "user mosquitto": f"user {getpass.getuser()}",
+    }.items():
+        assert theirs in shipped
+        shipped = shipped.replace(theirs, ours)
+    (tmp_path / "mosquitto.conf").write_text(shipped)
+    command = ["mosquitto", "-c", str(tmp_path / "mosquitto.conf")]
+    tls = ssl_context(Tls(enabled=True, ca_file=str(authority.certificate)))
+    line = Line("127.0.0.1", port, "shipped", "liquidator", "a secret", tls)
+    with Server(command, tmp_path, port):
+        async with Subscriber(**line.options(session_expiry=60)) as subscriber:
+            await subscriber.listen("venue/#")
+        with pytest.raises(aiomqtt.MqttError, match="Not authorized"):
+            async with aiomqtt.Client(**line._replace(username=None, password=None).options()):
+                pass
+        with pytest.raises(aiomqtt.MqttError, match="CERTIFICATE_VERIFY_FAILED"):
+            async with aiomqtt.Client(**line._replace(tls=ssl_context(Tls())).options()):
+                pass
+
+
 async def test_without_kafka_the_newest_waits_and_nothing_is_acknowledged(
     plant: Plant, mqtt: Server, proxy: CuttableProxy
 ) -> None:
@@ -210,6 +268,27 @@ async def test_without_kafka_the_newest_waits_and_nothing_is_acknowledged(
         await until_newest(plant, venue)
     found = await prices(plant)
     told("Kafka cut off, bridge killed", venue, found)
+
+
+async def test_the_demo_is_played_over_mqtt_into_a_daemon(plant: Plant, mqtt: Server) -> None:
+    demo = Path(__file__).parents[2] / "deploy" / "demo.toml"
+    sources = "[[bridge" + demo.read_text().partition("[[bridge")[2]
+    line = Line("127.0.0.1", mqtt.port, "demo")
+    daemon = await plant.start()
+    scene = Scene(accounts=300, symbols=2, start_minute=767, end_minute=772)
+    tally = Tally(frozenset())
+    async with (
+        carrying(config(plant, mqtt.port, sources)) as carrier,
+        PriceFeed(line, MQTT_TOPIC) as feed,
+        Player(plant.client["bootstrap_servers"], plant.prefix, prices=feed) as player,
+    ):
+        world = World(scene)
+        await player.run(world, tally, Pace(world.clock.time, None))
+        counts = await carrier.counts()
+    assert await daemon.terminate() == 0
+    assert tally.summary(scene, 1.0, None).liquidations > 5
+    assert counts["forwarded"] == sum(map(len, (await prices(plant)).values())) > 20
+    assert counts["forwarded"] + counts["conflated"] == sum(counts.values())
 
 
 async def until_newest(plant: Plant, venue: Venue, seconds: float = 30) -> None:
