@@ -1,0 +1,1 @@
+"""What Kubernetes is given: plain files, put together by kustomize."""
