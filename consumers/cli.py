@@ -7,6 +7,7 @@ Kafka loads its client.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -30,6 +31,7 @@ from consumers.cli_options import (
     source_options,
 )
 from consumers.cli_profiles import profiles
+from consumers.cli_shadow import shadow as shadow_commands
 from consumers.cli_waterfall import waterfall
 
 EXIT_CODES = """\b
@@ -56,7 +58,12 @@ def main() -> None:
 
 @main.command()
 @config_option
-def run(config_file: Path) -> None:
+@click.option(
+    "--shadow",
+    is_flag=True,
+    help="Beside another engine: read its inputs, write to topics of our own, act on nothing.",
+)
+def run(config_file: Path, shadow: bool) -> None:
     """Run the daemon until SIGTERM or Ctrl-C; SIGHUP makes it read its file again.
 
     It takes the shards that the consumer group gives it. More of them, here or on other machines,
@@ -66,8 +73,10 @@ def run(config_file: Path) -> None:
     published. A faulty file, or a key that needs a restart, changes nothing and is named in the
     log.
     """
-    from consumers import daemon
+    from consumers import daemon, running_config
 
+    if shadow:
+        os.environ[running_config.ENABLE_SHADOW] = "true"
     try:
         with mishaps.settings(config_file) as settings:
             daemon.run(settings, config_file)
@@ -347,10 +356,7 @@ def rules_publish(file: Path, config_file: Path, by: str, reason: str) -> None:
     found = rules_file.read(file)
     try:
         with mishaps.settings(config_file) as settings:
-            publishing = control.publish(
-                settings.client(), settings.topics.control, found, by=by, reason=reason
-            )
-            sent = asyncio.run(publishing)
+            sent = asyncio.run(control.publish_file(settings, found, by=by, reason=reason))
     except control.WouldBeRefused as error:
         raise click.ClickException(f"{file}: {error}") from error
     for line in sent:
@@ -379,6 +385,7 @@ main.add_command(halt)
 main.add_command(resume)
 main.add_command(audit)
 main.add_command(doctor)
+main.add_command(shadow_commands)
 main.add_command(bridge)
 main.add_command(demo)
 main.add_command(compare)

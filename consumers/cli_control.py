@@ -71,12 +71,12 @@ def resume(symbol: str, by: str, reason: str, config_file: Path) -> None:
 
 
 def _ask(config_file: Path, event: Halt | Resume) -> None:
-    from consumers import halts
+    from consumers import control, halts
 
     try:
         with mishaps.settings(config_file) as settings:
             answer = asyncio.run(halts.ask(settings, event))
-    except halts.NotListed as error:
+    except (halts.NotListed, control.WouldBeRefused) as error:
         raise click.ClickException(str(error)) from error
     for line in answer.lines:
         click.echo(line)

@@ -17,10 +17,17 @@ import msgspec
 
 from consumers import config_environment, toml_file
 from consumers.mqtt_config import Bridge, Mqtt, bridge_faults, mqtt_faults
-from consumers.running_config import Log, RulesFile, log_faults, rules_faults
+from consumers.running_config import (
+    Log,
+    RulesFile,
+    Shadow,
+    log_faults,
+    rules_faults,
+    shadow_faults,
+)
 from consumers.secure_lines import Tls, login_faults, password, ssl_context, tls_faults
 from consumers.toml_file import outside
-from producers.topics import Topics, named
+from producers.topics import Topics, named, shadowed
 
 LONGEST_SESSION = 45.0
 """Kafka ends a transaction after 60 s: by then the group must know that the process is gone."""
@@ -88,13 +95,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
     rules: RulesFile = RulesFile()
     log: Log = Log()
+    shadow: Shadow = Shadow()
     mqtt: Mqtt = Mqtt()
     bridge: Bridge = Bridge()
 
     @property
     def topics(self) -> Topics:
         """The names of the topics."""
-        return named(self.kafka.topic_prefix)
+        names = named(self.kafka.topic_prefix)
+        if self.shadow.enabled:
+            return shadowed(names, self.shadow.prefix, own_control=self.shadow.own_control)
+        return names
+
+    @property
+    def group(self) -> str:
+        """The consumer group, which names the transactions too."""
+        return f"{self.shadow.prefix if self.shadow.enabled else ''}{self.kafka.group}"
 
     def client(self) -> dict[str, Any]:
         """Return what every Kafka client is made with, secrets included.
@@ -154,6 +170,7 @@ def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
     yield from _shards_faults(config.shards)
     yield from _http_faults(config.http)
     yield from log_faults(config.log)
+    yield from shadow_faults(config.shadow)
     yield from mqtt_faults(config.mqtt, dropped)
     yield from bridge_faults(config.bridge, dropped)
 

@@ -11,6 +11,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from consumers import rules as rules_file
+from consumers import standing
+from consumers.config import Config
 from consumers.journal import committed
 from consumers.presence import require
 from consumers.replay import decide
@@ -46,6 +48,15 @@ class Published(NamedTuple):
     event: ControlEvent | None
 
 
+def require_own(config: Config) -> None:
+    """Raises `WouldBeRefused` for a shadow that reads the control of another engine."""
+    if config.shadow.enabled and not config.shadow.own_control:
+        raise WouldBeRefused(
+            f"{config.topics.control}: belongs to the engine that this one shadows: use that "
+            "engine's file, or set shadow.own_control"
+        )
+
+
 async def in_force(client: Client, topic: str) -> Engine:
     """Return an engine without accounts that was told all of `topic`.
 
@@ -60,6 +71,14 @@ def told(events: Sequence[ControlEvent]) -> Engine:
     for event in events:
         decide(engine, event)
     return engine
+
+
+async def publish_file(config: Config, rules: Rules, *, by: str, reason: str = "") -> list[str]:
+    """Do as `publish` does, at the time and on the topic that the daemon's file asks for."""
+    require_own(config)
+    moment = await standing.moment(config)
+    client, topic = config.client(), config.topics.control
+    return await publish(client, topic, rules, by=by, reason=reason, moment=moment)
 
 
 async def publish(

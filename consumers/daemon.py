@@ -170,7 +170,7 @@ class Daemon(ConsumerRebalanceListener):
         kafka = self._config.kafka
         return AIOKafkaConsumer(
             **self._client,
-            group_id=kafka.group,
+            group_id=self._config.group,
             group_instance_id=kafka.group_instance_id or None,
             session_timeout_ms=round(kafka.session_timeout * 1000),
             # A member hears of others that come or go in the answer to its heartbeat.

@@ -34,7 +34,7 @@ DENIED = (
 
 async def examine(config: Config) -> list[Finding]:
     """Try to read each input, to write each output, and to join a group."""
-    topics, name = config.topics, f"{config.kafka.group}-doctor"
+    topics, name = config.topics, f"{config.group}-doctor"
     seen, hidden = await _visible(config)
     inputs = (topics.prices, topics.positions, topics.control, topics.engine_state, topics.journal)
     outputs = (

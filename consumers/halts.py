@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -31,14 +30,15 @@ class Answer(NamedTuple):
 async def ask(config: Config, event: Halt | Resume) -> Answer:
     """Send `event`, unless it changes nothing; its time is set here.
 
-    Raises `NotListed`, `TopicMissing`, `KafkaError`, `wire.WireError`.
+    Raises `NotListed`, `control.WouldBeRefused`, `TopicMissing`, `KafkaError`, `wire.WireError`.
     """
+    control.require_own(config)
     client, topic = config.client(), config.topics.control
     published = await control.published(client, topic)
     shards = await standing.read(config)
     answer = judged(event, published, shards)
     if answer.sent:
-        now = standing.moment(config, shards, time.time_ns() // 1000)
+        now = await standing.moment(config)
         timed = type(event)(time=now, symbol=event.symbol, by=event.by, reason=event.reason)
         await control.send(client, topic, [timed])
     return answer

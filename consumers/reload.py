@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from prometheus_client import CollectorRegistry, Counter, Info
 
 from consumers import config as config_files
-from consumers import control, standing
+from consumers import control
 from consumers import rules as rules_files
 from consumers.config import Config
 from consumers.life import beyond_one_shard
@@ -85,7 +84,7 @@ class Reloading:
         self._info = Info(
             "liquidator_config", INFO["liquidator_config_info"].help, registry=registry
         )
-        self._info.info({"hash": config_hash(config)})
+        self._info.info(_told(config))
 
     @property
     def under_way(self) -> bool:
@@ -126,9 +125,13 @@ class Reloading:
         changed = differences(self._config, config)
         self._config = config
         self._use(config)
-        self._info.info({"hash": config_hash(config)})
+        self._info.info(_told(config))
         log.info("reload done", changed=changed, sent=sent, hash=config_hash(config))
         return "done"
+
+
+def _told(config: Config) -> dict[str, str]:
+    return {"hash": config_hash(config), "shadow": str(config.shadow.enabled).lower()}
 
 
 def read(path: Path, running: Config) -> tuple[Config, Rules | None]:
@@ -188,12 +191,9 @@ async def _publish(config: Config, rules: Rules) -> list[str]:
     count = (await partitions(client, [topics.positions])).get(topics.positions, 1)
     if fault := beyond_one_shard(rules.profile, count):
         raise control.WouldBeRefused(f"{config.rules.file}: {fault}")
-    now = time.time_ns() // 1000
-    if config.shards.clock == "events":
-        now = standing.moment(config, await standing.read(config), now)
     for _ in range(RETRIES):
         try:
-            return await control.publish(client, topics.control, rules, by=BY, moment=now)
+            return await control.publish_file(config, rules, by=BY)
         except ProducerFenced:
             # Another process reloads the same file: what it published is read next time.
             await asyncio.sleep(0.2)

@@ -111,9 +111,13 @@ class Shard:
     async def _live(self) -> None:
         """Recover, and work until something happens."""
         config, topics, settings = self._config, self._config.topics, self._config.shards
-        writer = ShardWriter(self._client, topics, config.kafka.group, self.number)
+        writer = ShardWriter(self._client, topics, config.group, self.number)
         intake = Intake(
-            self._client, topics, fetch_wait=settings.fetch_wait, max_ahead=settings.max_ahead
+            self._client,
+            topics,
+            fetch_wait=settings.fetch_wait,
+            max_ahead=settings.max_ahead,
+            shadow=config.shadow.enabled,
         )
         try:
             self._is("starting")

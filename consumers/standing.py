@@ -3,7 +3,7 @@ restored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -16,6 +16,8 @@ from engine.state import RulesRecord, ShardRecord
 
 T = TypeVar("T")
 
+BEGINNING = 1
+
 
 class Standing(NamedTuple):
     """One shard as it was last committed; a shard that never committed has nothing."""
@@ -23,8 +25,17 @@ class Standing(NamedTuple):
     shard: int
     rules: RulesRecord | None = None
     position: ShardRecord | None = None
-    control: int = 0
-    """The next record of `control`."""
+    progress: Progress | None = None
+
+    @property
+    def control(self) -> int:
+        """The next record of `control`."""
+        return self.progress.next.get("control", {}).get(0, 0) if self.progress else 0
+
+    @property
+    def positions(self) -> int:
+        """The next record of the shard's partition of `positions`."""
+        return (self.progress.position(self.shard) or 0) if self.progress else 0
 
 
 async def read(config: Config) -> list[Standing]:
@@ -36,12 +47,11 @@ async def read(config: Config) -> list[Standing]:
 
 
 def _standing(shard: int, records: dict[str, bytes]) -> Standing:
-    progress = _read(records, OFFSETS_KEY, Progress)
     return Standing(
         shard,
         _read(records, "rules", RulesRecord),
         _read(records, "shard", ShardRecord),
-        progress.next.get("control", {}).get(0, 0) if progress is not None else 0,
+        _read(records, OFFSETS_KEY, Progress),
     )
 
 
@@ -49,9 +59,17 @@ def _read(records: dict[str, bytes], key: str, kind: type[T]) -> T | None:
     return msgspec.json.decode(records[key], type=kind) if key in records else None
 
 
-def moment(config: Config, shards: Sequence[Standing], now: int) -> int:
-    """Return the time that an event sent `now` (microseconds UTC) must carry: where only events
-    move time, it is where the shards are."""
-    if config.shards.clock == "wall":
+async def moment(config: Config) -> int:
+    """Return the time in microseconds UTC that an event sent now must carry.
+
+    Where only events move time, it is where the shards are. The first rules of a shadow come before
+    all that it is going to read. Raises `TopicMissing`, `KafkaError`.
+    """
+    now = time.time_ns() // 1000
+    first = config.shadow.enabled and config.shadow.own_control
+    if config.shards.clock == "wall" and not first:
         return now
-    return max((item.position.time for item in shards if item.position is not None), default=now)
+    times = [item.position.time for item in await read(config) if item.position is not None]
+    if first and not any(times):
+        return BEGINNING
+    return max(times, default=now) if config.shards.clock == "events" else now

@@ -68,6 +68,15 @@ def named(prefix: str = "") -> Topics:
     return Topics(*(prefix + field.replace("_", "-") for field in Topics._fields))
 
 
+def shadowed(topics: Topics, prefix: str, *, own_control: bool) -> Topics:
+    """Return the same inputs, and outputs with another prefix before them; `control` is an input
+    unless it is our own."""
+    shared = {"prices", "positions"} | (set() if own_control else {"control"})
+    return Topics(
+        *(name if field in shared else prefix + name for field, name in topics._asdict().items())
+    )
+
+
 def layouts(topics: Topics, shards: int, price_partitions: int = 1) -> list[Layout]:
     """Return how each topic is to be for a number of shards."""
     inputs = _kept(7)

@@ -73,7 +73,11 @@ class Plant:
 
     async def start(self, name: str = "", **kafka: Any) -> Process:
         """Start `liquidator run` in a process of its own."""
-        process = Process(self.config(name, **kafka))
+        return await self.start_from(self.config(name, **kafka))
+
+    async def start_from(self, config: Path) -> Process:
+        """Start `liquidator run` with a configuration that was written."""
+        process = Process(config)
         self.processes.append(process)
         await process.start()
         return process
