@@ -360,7 +360,10 @@ RELOADS = {
 
 INFO = {
     "liquidator_build_info": Family("1; its labels say what runs.", ("version", "python")),
-    "liquidator_config_info": Family("1, for the configuration in use.", ("hash",)),
+    "liquidator_config_info": Family(
+        "1, for the configuration in use; shadow: true where it acts on nothing.",
+        ("hash", "shadow"),
+    ),
 }
 
 HISTOGRAMS = {
