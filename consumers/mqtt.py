@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 
 import aiomqtt
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from consumers import logs
 from consumers.config import Config, Http
 from consumers.mqtt_acks import Subscriber
+from consumers.mqtt_recovery import read_back
 from consumers.mqtt_slots import NotNewer, Slots
 from consumers.mqtt_sources import Malformed, Message, Price, Reader, Unwanted
 from consumers.presence import require
 from consumers.web import Web
 from engine import wire
-from engine.events import PriceUpdate
 from producers import topics
 from producers.kafka import Headers, client_faults
 from producers.mqtt_line import Waits, said
@@ -41,18 +41,14 @@ LETTERS_MAX = 10_000
 LETTER_BYTES_MAX = 512 * 1024
 """What is kept of a malformed message; its header `bytes` says how long it was."""
 
-WRITE_SECONDS = 10.0
-"""A write without an answer is given up after this long; newer prices go in the next one."""
-
+START_SECONDS = 10.0
+STOP_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
+
+SILENT_SECONDS = 3.0
+"""A write that takes longer is said to be without an answer; it goes on."""
+
 ACKNOWLEDGED_AT_ONCE = 200
-RECOVERED_AT_ONCE = 500
-
-RECOVERY_SECONDS = 60.0
-"""Beyond `max_age`, how far back the bridge looks for what it wrote: clocks differ."""
-
-RECOVERY_SECONDS_UNLIMITED = 3_600.0
-"""How far back it looks where a source has no `max_age`."""
 
 log = structlog.get_logger()
 
@@ -90,6 +86,7 @@ class Bridge:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._faults = {"kafka": "starting", "mqtt": "starting"}
+        self._writing_since: float | None = None
         http = Http(host=bridge.http_host, port=bridge.http_port)
         self._web = Web(http, self.registry, self.reasons)
 
@@ -107,7 +104,12 @@ class Bridge:
         """Say why the bridge carries nothing; nothing when it does."""
         if self._stopping.is_set():
             return ["stopping"]
-        return [f"{part}: {fault}" for part, fault in self._faults.items() if fault]
+        found = [f"{part}: {fault}" for part, fault in self._faults.items() if fault]
+        if self._writing_since is not None:
+            silent = time.monotonic() - self._writing_since
+            if silent > SILENT_SECONDS:
+                found.append(f"kafka: no answer for {silent:.0f} s")
+        return found
 
     async def run(self) -> None:
         """Serve, find out what was written before, and carry prices.
@@ -117,17 +119,28 @@ class Bridge:
         if not self._readers:
             raise BridgeError("bridge.sources: none given; see docs/bridge.md")
         await self._web.start()
+        telling = asyncio.create_task(logs.keep_telling())
         try:
             await self._prepare()
-            listening = asyncio.create_task(self._listen())
-            writing = asyncio.create_task(self._write())
-            done, _ = await asyncio.wait({listening, writing}, return_when=asyncio.FIRST_COMPLETED)
-            listening.cancel()
-            await asyncio.wait({listening}, timeout=CLOSE_SECONDS)
-            for task in done:
-                task.result()
+            await self._carry()
         finally:
+            telling.cancel()
             await self._web.stop()
+
+    async def _carry(self) -> None:
+        listening = asyncio.create_task(self._listen())
+        writing = asyncio.create_task(self._write())
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks = {listening, writing, stopping}
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if stopping in done:
+            # What it cannot write is not acknowledged either: the broker keeps it.
+            await asyncio.wait({writing}, timeout=STOP_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=2 * CLOSE_SECONDS)
+        for task in done:
+            task.result()
 
     async def _prepare(self) -> None:
         prices = self._config.topics.prices
@@ -135,43 +148,9 @@ class Bridge:
             raise BridgeError("\n".join(faults))
         await require(self._kafka, prices)
         await topics.ensure(self._kafka, self._dead_letters)
-        log.info("bridge: recovered", prices=await self._recover(prices))
+        found = await read_back(self._kafka, prices, self._readers, self._slots)
+        log.info("bridge: recovered", prices=found)
         self._faults["kafka"] = ""
-
-    async def _recover(self, topic: str) -> int:
-        """Read what was written lately, and return how much that was.
-
-        What the broker may deliver again and is not too old was written since.
-        """
-        ages = [reader.source.max_age for reader in self._readers]
-        back = max(ages) + RECOVERY_SECONDS if all(ages) else RECOVERY_SECONDS_UNLIMITED
-        since = round((time.time() - back) * 1000)
-        names = {reader.source.name for reader in self._readers}
-        found = 0
-        async with AIOKafkaConsumer(**self._kafka, enable_auto_commit=False) as consumer:
-            numbers = await topics.partitions(self._kafka, [topic])
-            partitions = [TopicPartition(topic, number) for number in range(numbers[topic])]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            starts = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
-            for partition, start in starts.items():
-                consumer.seek(partition, ends[partition] if start is None else start.offset)
-            while any([await consumer.position(at) < ends[at] for at in partitions]):
-                fetched = await consumer.getmany(timeout_ms=200, max_records=RECOVERED_AT_ONCE)
-                for record in (record for records in fetched.values() for record in records):
-                    found += self._recovered(record.value, names)
-                await asyncio.sleep(0)
-        return found
-
-    def _recovered(self, raw: bytes | None, names: set[str]) -> bool:
-        try:
-            event = wire.read_event(raw or b"", "prices")
-        except wire.WireError:
-            return False
-        if not isinstance(event, PriceUpdate) or event.source not in names:
-            return False
-        self._slots.recover(event)
-        return True
 
     # --- from MQTT
 
@@ -288,10 +267,9 @@ class Bridge:
             **self._kafka,
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=round(WRITE_SECONDS * 1000),
         )
         try:
-            async with asyncio.timeout(WRITE_SECONDS):
+            async with asyncio.timeout(START_SECONDS):
                 await producer.start()
         except BaseException:
             await _closed(producer)
@@ -299,13 +277,16 @@ class Bridge:
         return producer
 
     async def _write_once(self, producer: AIOKafkaProducer) -> None:
-        """Write what waits now, and acknowledge it; put it back where that fails."""
+        """Write what waits now, and acknowledge it; put it back where that fails.
+
+        The client tries again for as long as it takes, so that nothing is written twice.
+        """
         prices, letters = self._slots.take(), self._letters
         acknowledged, subscriber = self._unacknowledged, self._subscriber
         self._letters, self._unacknowledged = [], []
+        self._writing_since = time.monotonic()
         try:
-            async with asyncio.timeout(WRITE_SECONDS):
-                await self._send(producer, prices, letters)
+            await self._send(producer, prices, letters)
         except BaseException:
             self._letters = letters + self._letters
             for price in self._slots.put_back(prices):
@@ -314,6 +295,8 @@ class Bridge:
                 self._unacknowledged = acknowledged + self._unacknowledged
             self._wake.set()
             raise
+        finally:
+            self._writing_since = None
         self._faults["kafka"] = ""
         now = time.time()
         for price in prices:
