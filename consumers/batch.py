@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.decisions import Decision, Duplicate, Ignored
 from producers.kafka import ORDERS, Cause, DeadLetter, Output
@@ -28,18 +28,23 @@ class Batch:
 
     def __bool__(self) -> bool:
         # An event's later slices may come after the commit that counted it.
-        return bool(self.events or self.output.decisions)
+        return bool(self.events or self.output.decisions or self.output.account_risk)
 
     def count(self, kind: str, outcome: str, now: float) -> None:
         """Count an event by type and what became of it."""
-        if not self.events:
-            self._began = now
+        self._begin(now)
         self.events[kind, outcome] += 1
 
     def bury(self, letter: DeadLetter, topic: str, reason: Refusal) -> None:
         """Add a dead letter, and count it by its topic's name in the code and why it is one."""
         self.output.dead_letters.append(letter)
         self.buried[topic, reason] += 1
+
+    def tell(self, records: Mapping[str, bytes | None], now: float) -> None:
+        """Tell people how accounts stand, or that they are gone."""
+        if records:
+            self._begin(now)
+            self.output.account_risk.update(records)
 
     def journal(self, raw: bytes) -> None:
         """Journal an event that the engine was given, as it came."""
@@ -57,6 +62,10 @@ class Batch:
             # Nobody waits to hear that a record was passed over; these come as fast as prices do.
             if not isinstance(decision, (Duplicate, Ignored)):
                 self.urgent = True
+
+    def _begin(self, now: float) -> None:
+        if not self.events and not self.output.account_risk:
+            self._began = now
 
     @property
     def full(self) -> bool:

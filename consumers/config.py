@@ -17,6 +17,7 @@ import msgspec
 
 from consumers import config_environment, toml_file
 from consumers.mqtt_config import Bridge, Mqtt, bridge_faults, mqtt_faults
+from consumers.risk_config import Risk, risk_faults
 from consumers.running_config import (
     Log,
     RulesFile,
@@ -98,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shadow: Shadow = Shadow()
     mqtt: Mqtt = Mqtt()
     bridge: Bridge = Bridge()
+    risk: Risk = Risk()
 
     @property
     def topics(self) -> Topics:
@@ -173,6 +175,7 @@ def _faults(config: Config, dropped: set[str]) -> Iterator[str]:
     yield from shadow_faults(config.shadow)
     yield from mqtt_faults(config.mqtt, dropped)
     yield from bridge_faults(config.bridge, dropped)
+    yield from risk_faults(config.risk)
 
 
 def _kafka_faults(kafka: Kafka) -> Iterator[str]:

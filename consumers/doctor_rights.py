@@ -36,13 +36,21 @@ async def examine(config: Config) -> list[Finding]:
     """Try to read each input, to write each output, and to join a group."""
     topics, name = config.topics, f"{config.group}-doctor"
     seen, hidden = await _visible(config)
-    inputs = (topics.prices, topics.positions, topics.control, topics.engine_state, topics.journal)
+    inputs = (
+        topics.prices,
+        topics.positions,
+        topics.control,
+        topics.engine_state,
+        topics.journal,
+        topics.account_risk,
+    )
     outputs = (
         topics.liquidation_orders,
         topics.risk_events,
         topics.dead_letters,
         topics.journal,
         topics.engine_state,
+        topics.account_risk,
     )
     tries = {
         **{f"Read on topic {topic}": _read(config, topic) for topic in inputs if topic in seen},

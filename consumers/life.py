@@ -16,6 +16,7 @@ from consumers.config import Shards
 from consumers.intake import Intake
 from consumers.merge import POSITIONS, TOPIC_NAMES, Incoming
 from consumers.recovery import OFFSETS_KEY, Progress
+from consumers.risk_topic import RiskTopic
 from engine import state, wire
 from engine.core import Engine
 from engine.decisions import Decision, Refused
@@ -68,6 +69,7 @@ class Life:
         topics: Topics,
         settings: Shards,
         metrics: Metrics,
+        risk: RiskTopic,
         publisher: Publisher | None = None,
     ) -> None:
         self.engine = engine
@@ -81,6 +83,7 @@ class Life:
         self._settings = settings
         self._metrics = metrics
         self._publisher = publisher
+        self._risk = risk
         self._batch = Batch()
         self._committing: asyncio.Task[None] | None = None
         self._stopping = False
@@ -133,6 +136,7 @@ class Life:
             else:
                 await self._breathe()
         await self._tick()
+        self._batch.tell(self._risk.take(), time.monotonic())
         if self._batch and not self._batch.due(time.monotonic(), self._settings.commit_interval):
             await self._commit()
 
@@ -256,9 +260,11 @@ class Life:
         """
         await self._committed()
         batch = self._batch
+        batch.tell(self._risk.take(), time.monotonic())
         if not batch:
             return
         output = batch.output
+        self._risk.touched(self.engine.changed.accounts)
         output.state = state.changes(self.engine)
         output.state[OFFSETS_KEY] = self._progress.record()
         position = self._progress.position(self._number)
@@ -301,6 +307,8 @@ class Life:
         logs.decided(batch.output.decisions)
         if self._publisher is not None:
             self._publisher.committed(batch.output.decisions)
+        told = len(batch.output.account_risk)
+        self._metrics.observe_account_risk(self._number, told, self._risk.waiting)
 
     async def _look(self) -> None:
         """Look at the state that is being committed, once a second at most.
@@ -332,6 +340,7 @@ class Life:
         lags = await self._intake.lag()
         self.lag_seconds = max(lag.seconds for lag in lags.values())
         self._metrics.observe_lag(self._number, lags)
+        self._metrics.observe_account_risk(self._number, 0, self._risk.waiting)
         if self._unseen and not self._batch and self._committing is None:
             await self._look()
             await self._committed()

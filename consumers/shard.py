@@ -19,6 +19,7 @@ from consumers.config import Config
 from consumers.intake import Intake
 from consumers.life import EngineFault, Life, UnknownOutcome
 from consumers.recovery import RecoveryError
+from consumers.risk_topic import RiskTopic
 from producers.kafka import ShardWriter
 from producers.metrics import Metrics
 from producers.mqtt import Publisher
@@ -119,6 +120,7 @@ class Shard:
             max_ahead=settings.max_ahead,
             shadow=config.shadow.enabled,
         )
+        telling: asyncio.Task[None] | None = None
         try:
             self._is("starting")
             await writer.start()
@@ -126,13 +128,18 @@ class Shard:
             sources, positions = await recovery.sources(self._client, topics, self.number)
             engine, progress = await recovery.restore(self._client, topics, self.number, positions)
             await intake.start(sources, progress.offsets())
-            onlookers = (self._metrics, self._publisher)
+            risk = RiskTopic(engine, config.risk)
+            onlookers = (self._metrics, risk, self._publisher)
             self._life = Life(engine, progress, intake, writer, topics, settings, *onlookers)
+            if config.risk.enabled:
+                telling = asyncio.create_task(risk.run(self._client, topics.account_risk))
             self._is("running")
             if not self._stopping:
                 await self._life.run()
         finally:
             self._life = None
+            if telling is not None:
+                telling.cancel()
             # A writer that still waits for an answer ends when its successor has fenced it.
             self._close(writer.stop())
             self._close(intake.stop())

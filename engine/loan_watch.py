@@ -241,6 +241,24 @@ class LoanWatch:
             rounded += 2 * unit * ((supplied != 0) | (owed != 0))
         return equity, gross, rounded
 
+    def levels(self) -> tuple[Floats, Floats, Floats]:
+        """Return what supplies add to the margin equity of all rows, debts to maintenance, and by
+        how much either is rounded; NaN where a price is missing. Thresholds on their way are those
+        when a group was last noted."""
+        counted, required = self._nothing()
+        rounded = np.zeros(len(counted))
+        for name in self._due:
+            at, rule = indices_now(name, self._rules, self._markets), self._rules.pool(name)
+            price = self._rules.price_of(rule.asset, self._markets)
+            worth = float("nan") if price is None else float(price)
+            unit = 10.0 ** -self._book.pools[name] * worth if name in self._book.pools else 0.0
+            held = (self._backed[name] != 0) | (self._due[name] != 0)
+            weight = float(self._rules.in_force.collateral_of(rule.asset).borrow_weight)
+            rounded[held] += unit * max(1.0, weight)
+            counted += _times(self._backed[name], float(at.supply) * worth)
+            required += _times(self._due[name], float(at.borrow) * worth)
+        return counted, required, rounded
+
     def _nothing(self) -> tuple[Floats, Floats]:
         size = len(next(iter(self._due.values()))) if self._due else 0
         return np.zeros(size), np.zeros(size)

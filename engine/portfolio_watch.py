@@ -7,7 +7,7 @@ these numbers is far below what `watch` allows for, a part of the underlying's w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,6 +73,14 @@ class PortfolioWatch:
             if any(map(len, rows)):
                 found[underlying] = np.unique(np.concatenate(rows))
         return found
+
+    def required(self) -> Iterator[tuple[Rows, Floats]]:
+        """Yield the rows of the groups with a portfolio of each underlying, and what it needs, as
+        it was last seen."""
+        for underlying, family in self._families.items():
+            tables = [self._book.legs[symbol] for symbol in family.symbols]
+            rows = np.unique(np.concatenate([table.group[: len(table)] for table in tables]))
+            yield rows, self._column(underlying)[rows]
 
     def raised(self, underlying: str, rows: Rows) -> Floats | None:
         """Return by how much a portfolio of these groups needs more than when it was last seen, in

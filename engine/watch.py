@@ -90,16 +90,16 @@ class Watch:
         self._weights: dict[str, ScreenWeight] = {}
         self._profit = ScreenProfit(None)
         self._references: dict[str, float] = {}
-        self._portfolios = PortfolioWatch(book, rules, markets)
-        self._loans = LoanWatch(book, rules, markets)
+        self.portfolios = PortfolioWatch(book, rules, markets)
+        self.loans = LoanWatch(book, rules, markets)
         self.risks = RiskScreen(FIRST_CAPACITY)
 
     def new_rules(self) -> None:
         """Take over changed rules; every group is to be noted again after."""
         profile = self._rules.in_force
         self._curves = {}
-        self._portfolios.new_rules()
-        self._loans.new_rules(len(self._alarm))
+        self.portfolios.new_rules()
+        self.loans.new_rules(len(self._alarm))
         self._profit = ScreenProfit(profile.profit if self._rules.weighs_profit else None)
         self._weights = {}
         for asset in self._rules.assets:
@@ -144,11 +144,11 @@ class Watch:
             self._alarm[row] = self._relief[row] = np.nan
             return
         required = {leg.settle: 0.0 for leg in state.legs}
-        loans = self._loans.note(row, state)
+        loans = self.loans.note(row, state)
         gross = sum(abs(float(cash * state.prices[a])) for a, cash in state.cash.items())
         gross, rounded = gross + loans.gross, loans.rounded
         lent = {loan.asset for loan in state.loans}
-        self._portfolios.note(row, state.portfolios)
+        self.portfolios.note(row, state.portfolios)
         for leg in state.legs:
             if self._rules.portfolio_of(leg.symbol) is None:
                 required[leg.settle] += float(leg.maintenance)
@@ -169,12 +169,12 @@ class Watch:
         alarm = maintenance - rise * equity + error
         relief = math.inf if math.isinf(fall) else fall * equity - maintenance + error
         if state.loans:
-            ahead = self._loans.horizon - self._markets.now
+            ahead = self.loans.horizon - self._markets.now
             # Where every price is looked at, so is all interest, also what is owed.
             relieving = loans.gained + (loans.raised if math.isinf(relief) else 0.0)
             for left, speed in ((-alarm, loans.raised), (-relief, relieving)):
                 if speed and left <= speed * ahead:
-                    self._loans.wait(group, left, speed)
+                    self.loans.wait(group, left, speed)
             alarm += loans.raised * ahead
             relief += loans.gained * ahead
         self._alarm[row], self._relief[row] = alarm, relief
@@ -207,7 +207,7 @@ class Watch:
 
     def forget(self, group: Group) -> None:
         """Stop watching a group that is no more."""
-        self._loans.forget(group)
+        self.loans.forget(group)
         self.risks.forget(group.row)
         if group.row < len(self._rise):
             self._alarm[group.row] = self._relief[group.row] = np.nan
@@ -218,6 +218,15 @@ class Watch:
         """Return how many groups have each standing."""
         found = np.bincount(self._standing, minlength=len(STANDINGS) + 1)
         return {name: int(found[place]) for place, name in enumerate(STANDINGS, start=1)}
+
+    @property
+    def standings(self) -> NDArray[np.int8]:
+        """What every row is counted as: places in `STANDINGS` from 1, 0 for a row without group."""
+        return self._standing
+
+    def standing_at(self, row: int) -> int:
+        """Return what one row is counted as, 0 for one that was not looked at yet."""
+        return int(self._standing[row]) if row < len(self._standing) else 0
 
     def standing(self, name: str) -> list[Group]:
         """Return the groups of a standing."""
@@ -248,7 +257,7 @@ class Watch:
             equity += amounts * worth
             gross += np.abs(amounts) * worth
         if self._book.lends:
-            lent = self._loans.equity()
+            lent = self.loans.equity()
             equity, gross, rounded = equity + lent[0], gross + lent[1], rounded + lent[2]
         return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross + rounded))
 
@@ -272,20 +281,20 @@ class Watch:
         """Return the groups that interest alone may have taken over a threshold by now."""
         if not self._book.lends:
             return []
-        found = self._loans.due(now)
-        if now >= self._loans.horizon:
-            found += self._reckon(self._loans.draw_further(now)) + self._loans.ramps_over(now)
+        found = self.loans.due(now)
+        if now >= self.loans.horizon:
+            found += self._reckon(self.loans.draw_further(now)) + self.loans.ramps_over(now)
         return found
 
     def pool_written(self, pool: str, state: LendingPool) -> list[Group]:
         """Return the groups that a pool's new rates may take over a threshold before long."""
-        more = self._loans.written(pool, state)
+        more = self.loans.written(pool, state)
         return [] if more is None else self._reckon(more)
 
     def pool_accrued(self, pool: str, before: Indices, after: Indices) -> list[Group]:
         """Return the groups that indices which the venue told may take over a threshold."""
         grown = (float(after.supply - before.supply), float(after.borrow - before.borrow))
-        return self._reckon(self._loans.told(pool, *grown))
+        return self._reckon(self.loans.told(pool, *grown))
 
     def _reckon(self, more: tuple[Floats, Floats]) -> list[Group]:
         """Carry over what maintenance and margin equity may have grown, for all rows."""
@@ -345,12 +354,12 @@ class Watch:
         if self._profit.after_requirement:
             gained += raised
         if self._book.lends:
-            lent = self._loans.moved(asset, rows, step)
+            lent = self.loans.moved(asset, rows, step)
             if lent is None:
                 return self._groups(rows)
             gained, raised = gained + lent[0], raised + lent[1]
         found = self._move(rows, gained, raised)
-        for underlying, held in self._portfolios.settled_in(asset).items():
+        for underlying, held in self.portfolios.settled_in(asset).items():
             found += self._raise_portfolio(underlying, held, np.zeros(len(held)))
         return found
 
@@ -436,7 +445,7 @@ class Watch:
         return self._raise_portfolio(underlying_of(table.instrument), rows, gained)
 
     def _raise_portfolio(self, underlying: str, rows: Rows, gained: Floats) -> list[Group]:
-        raised = self._portfolios.raised(underlying, rows)
+        raised = self.portfolios.raised(underlying, rows)
         if raised is None:
             return self._groups(rows)
         return self._move(rows, gained, raised)
@@ -491,7 +500,7 @@ class Watch:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.full(room, np.nan)]))
         self._standing = np.concatenate([self._standing, np.zeros(room, np.int8)])
-        self._loans.grow(room)
+        self.loans.grow(room)
         self.risks.grow(room)
         for columns in (self._net, self._required):
             for asset, column in columns.items():

@@ -63,6 +63,8 @@ SIDES = (
          "None.", ("JournalEntry",)),
     Side("engine_state", "send", "The whole state, by key: private to the daemon.",
          "What the record is of, such as account/ID.", ("StateRecord",)),
+    Side("account_risk", "send", "How near each account is to liquidation, the last by key.",
+         "The account's id.", ("AccountRisk",)),
 )  # fmt: skip
 
 
@@ -139,6 +141,11 @@ def _messages() -> dict[str, Schema]:
             "Events, one JSON object a line (schemas/event.json), packed by Zstandard.", "None."
         )
         | {"contentType": "application/zstd", "payload": {}},
+        "AccountRisk": _message(
+            "An account when a margin group changed its band or state; no value: it is closed.",
+            "The account's id.",
+            "account-risk.json",
+        ),
         "StateRecord": _message(
             "A record of state, or none where it was deleted; of no fixed form.", "Its name."
         )

@@ -1,4 +1,5 @@
 """Write what a shard decided: decisions, dead letters, journal and state, in one transaction.
+With them goes, for people, how near accounts are to liquidation.
 
 Records carry as headers what caused them: `topic`, `partition` and `offset` of the record (`topic`
 alone, "clock", when it was the clock), and a dead letter its `reason`.
@@ -7,7 +8,7 @@ alone, "clock", when it was the clock), and a dead letter its `reason`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -94,12 +95,14 @@ class DeadLetter(NamedTuple):
 
 @dataclass(slots=True)
 class Output:
-    """What one transaction holds; `position` is where the group goes on reading `positions`."""
+    """What one transaction holds; `position` is where the group goes on reading `positions`,
+    `account_risk` the record of each account that is told of, none where it is gone."""
 
     decisions: list[tuple[Decision, Cause]] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     journal: list[bytes] = field(default_factory=list)
     state: dict[str, bytes | None] = field(default_factory=dict)
+    account_risk: dict[str, bytes | None] = field(default_factory=dict)
     position: int | None = None
 
 
@@ -216,8 +219,13 @@ def records(topics: Topics, output: Output) -> dict[str, list[_Record]]:
         topics.risk_events: events,
         topics.dead_letters: [_dead_letter(letter) for letter in output.dead_letters],
         topics.journal: [_Record(None, pack(output.journal))] if output.journal else [],
-        topics.engine_state: [_Record(key.encode(), value) for key, value in output.state.items()],
+        topics.engine_state: _by_key(output.state),
+        topics.account_risk: _by_key(output.account_risk),
     }
+
+
+def _by_key(values: Mapping[str, bytes | None]) -> list[_Record]:
+    return [_Record(key.encode(), value) for key, value in values.items()]
 
 
 def _dead_letter(letter: DeadLetter) -> _Record:

@@ -152,6 +152,9 @@ COUNTERS = {
         _values(d.AuctionEnded, "reason"),
     ),
     "liquidator_withdrawals_unpaid": Family("Withdrawals that a pool had no cash for.", (), ((),)),
+    "liquidator_account_risk_records": Family(
+        "Accounts told of on account-risk, those that are gone included.", (), ((),)
+    ),
 }
 
 COUNTED: dict[type[d.Decision], tuple[Counted, ...]] = {
@@ -333,6 +336,9 @@ GAUGES = {
     ),
     "liquidator_liquidation_age_seconds": Family(
         "Engine time since the oldest liquidation under way began to ask for orders.", ()
+    ),
+    "liquidator_account_risk_waiting": Family(
+        "Accounts whose change of band or state is not told on account-risk yet.", ()
     ),
     "liquidator_lag_records": Family("Records not taken yet.", ("topic", "partition")),
     "liquidator_lag_seconds": Family(

@@ -60,6 +60,7 @@ class _Shard:
         }
         self.view = View({}, {}, {})
         self.lag: Samples = {}
+        self.waiting: Samples = {}
 
 
 class Metrics(Collector):
@@ -107,6 +108,12 @@ class Metrics(Collector):
             "liquidator_lag_seconds": {at: lag.seconds for at, lag in labelled.items()},
         }
 
+    def observe_account_risk(self, shard: int, told: int, waiting: int) -> None:
+        """Count accounts told of on `account-risk`, and show how many changes wait."""
+        of = self._of(shard)
+        of.counts["liquidator_account_risk_records"][()] += told
+        of.waiting = {"liquidator_account_risk_waiting": {(): waiting}}
+
     def observe_state(self, shard: int, engine: Engine) -> None:
         """Look at a shard's state, which must be committed, and show it."""
         self.show(shard, look(engine))
@@ -151,7 +158,11 @@ class Metrics(Collector):
             yield _filled(shards, CounterMetricFamily, name, family, lambda of: of.view.totals)
         for name, family in GAUGES.items():
             yield _filled(
-                shards, GaugeMetricFamily, name, family, lambda of: {**of.view.gauges, **of.lag}
+                shards,
+                GaugeMetricFamily,
+                name,
+                family,
+                lambda of: {**of.view.gauges, **of.lag, **of.waiting},
             )
 
     def _of_process(self) -> Iterator[Metric]:

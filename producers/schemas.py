@@ -17,7 +17,9 @@ import msgspec
 
 from engine import decisions as d
 from engine import events as e
+from engine.watch import STANDINGS
 from engine.wire import DIGITS_MAX, TEXT_MAX, WHOLE_MAX
+from producers.account_risk import AccountRisk
 from producers.kafka import CLOCK, ORDERS
 
 Schema = dict[str, Any]
@@ -72,6 +74,11 @@ FIELDS = {
 }
 """What fields mean that many events and decisions have: records with a time."""
 
+BAND = (
+    "The band of the margin ratio by its bounds, which are the daemon's: below_1, 1_to_1.05, …, "
+    "above_2 unless it says otherwise; none where nothing is required, unpriced."
+)
+
 CAUSE = {
     "topic": ("The topic of the record that caused this, or clock.", None),
     "partition": ("Its partition; not with clock.", "^[0-9]+$"),
@@ -113,6 +120,7 @@ def schemas() -> dict[str, Schema]:
         "risk-events": _written(
             "risk-events", "Everything that is decided.", get_args(d.AnyDecision)
         ),
+        "account-risk": _account_risk(),
         "decision-headers": _headers("decision-headers", CAUSE, ["topic"]),
         "dead-letter-headers": _headers(
             "dead-letter-headers",
@@ -149,6 +157,20 @@ def _written(name: str, description: str, kinds: Sequence[type]) -> Schema:
         if "properties" in kind:
             kind["required"] = list(kind["properties"])
     return used(schema)
+
+
+def _account_risk() -> Schema:
+    """Return the schema of what is told of accounts, whose every field is always there."""
+    schema = _of("account-risk", "How near an account is.", [AccountRisk], _Reader(read=False))
+    for kind in schema["$defs"].values():
+        if "properties" in kind:
+            kind["required"] = list(kind["properties"])
+    record = schema["$defs"].pop("AccountRisk")
+    group = schema["$defs"]["GroupRisk"]["properties"]
+    group["state"] = {"enum": list(STANDINGS), "description": "What the group is counted as."}
+    for of in (group, record["properties"]):
+        of["band"] = {"type": "string", "description": BAND}
+    return {"$schema": DIALECT, **record, "title": "account-risk", "$defs": schema["$defs"]}
 
 
 def _of(name: str, description: str, kinds: Sequence[type], reader: _Reader) -> Schema:

@@ -1,6 +1,6 @@
 """The Kafka topics: names, partitions, settings; make them, and say what is wrong with them.
 
-A shard is one partition of `positions`; the five topics that shards write have as many partitions,
+A shard is one partition of `positions`; the six topics that shards write have as many partitions,
 and shard p writes partition p of each. Records carry the time of writing; retention counts from it.
 """
 
@@ -39,6 +39,7 @@ class Topics(NamedTuple):
     dead_letters: str
     journal: str
     engine_state: str
+    account_risk: str
 
     @property
     def heartbeat(self) -> str:
@@ -83,6 +84,8 @@ def layouts(topics: Topics, shards: int, price_partitions: int = 1) -> list[Layo
     written = {"max.message.bytes": str(LARGEST_WRITTEN_BYTES)}
     # A tombstone must outlive the slowest restore that may have read what it deletes.
     state = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * DAY_MS), **written}
+    # Whoever reads it anew has a day to hear that an account is gone.
+    risk = {"cleanup.policy": "compact", "delete.retention.ms": str(DAY_MS)}
     journal = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, **written}
     return [
         Layout(topics.prices, price_partitions, inputs),
@@ -93,6 +96,7 @@ def layouts(topics: Topics, shards: int, price_partitions: int = 1) -> list[Layo
         Layout(topics.dead_letters, shards, {**_kept(90), **written}),
         Layout(topics.journal, shards, journal),
         Layout(topics.engine_state, shards, state),
+        Layout(topics.account_risk, shards, risk),
     ]
 
 

@@ -447,7 +447,7 @@ async def test_topics_are_made_and_checked(broker: Broker, tmp_path: Path) -> No
     config = Plant(broker.bootstrap, tmp_path, shards=2).config()
     assert "does not exist" in await cli("topics", "check", "--config", config, code=1)
     made = await cli("topics", "create", "--config", config, "--shards", 2)
-    assert made.count("created ") == 8
+    assert made.count("created ") == 10
     assert await cli("topics", "check", "--config", config) == "topics: sound\n"
     assert "all topics exist" in await cli("topics", "create", "--config", config, "--shards", 2)
     told = await cli("topics", "create", "--config", config, "--shards", 3, code=1)

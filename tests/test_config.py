@@ -8,6 +8,7 @@ import pytest
 
 from consumers import config
 from consumers.mqtt_config import Publish, Source
+from consumers.risk_config import Risk
 from consumers.secure_lines import Tls
 from consumers.toml_file import FileFaults
 
@@ -29,17 +30,8 @@ def test_the_example_says_the_defaults() -> None:
 
 def test_the_example_names_every_key() -> None:
     text = EXAMPLE.read_text()
-    sections = (
-        config.Kafka,
-        config.Sasl,
-        Tls,
-        config.Shards,
-        config.Http,
-        config.RulesFile,
-        config.Log,
-    )
-    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http)
-    sections += (config.Mqtt, Publish, config.Bridge, Source)
+    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http, config.RulesFile)
+    sections += (config.Log, config.Mqtt, Publish, config.Bridge, Source, Risk)
     keys = [key for section in sections for key in section.__struct_fields__]
     assert [key for key in keys if f"{key} = " not in text and f".{key}]" not in text] == []
 
@@ -208,3 +200,16 @@ def test_topics_carry_the_prefix() -> None:
         "bootstrap_servers": ["127.0.0.1:9092"],
         "security_protocol": "PLAINTEXT",
     }
+
+
+def test_faults_of_bands_are_named(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path, "[risk]\nbands = [1.1, 1.05, 0]\nmin_interval = -1\nmax_per_second = 0"
+    )
+    assert found == [
+        "risk.bands: 0 is not in [0.01, 1000]",
+        "risk.bands: do not rise",
+        "risk.min_interval: -1 is not in [0, 3600]",
+        "risk.max_per_second: 0 is not in [0.1, 10000]",
+    ]
+    assert faults(tmp_path, "[risk]\nbands = []") == ["risk.bands: 0 bounds, not 1 to 100"]

@@ -26,7 +26,7 @@ def test_outputs_have_as_many_partitions_as_there_are_shards() -> None:
     assert counts.pop("x-prices") == 2
     assert counts.pop("x-control") == 1
     assert set(counts.values()) == {4}
-    assert len(counts) == 6
+    assert len(counts) == 7
 
 
 def test_what_a_venue_carries_out_is_told_to_it() -> None:

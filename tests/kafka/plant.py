@@ -40,6 +40,7 @@ class Plant:
         self.prefix = f"{directory.name}-{next(_numbers)}-"
         self.topics: Topics = topics.named(self.prefix)
         self.settings: dict[str, Any] = {"clock": "events", **settings}
+        self.sections: dict[str, dict[str, Any]] = {}
         self.progress = Progress(self.client, self.topics.engine_state, shards)
         self.processes: list[Process] = []
 
@@ -63,7 +64,8 @@ class Plant:
             **({"group_instance_id": name} if name else {}),
             **kafka,
         }
-        sections = {"kafka": kafka, "shards": self.settings, "http": {"port": free_port()}}
+        shown = {"http": {"port": free_port()}}
+        sections = {"kafka": kafka, "shards": self.settings, **self.sections, **shown}
         lines = []
         for section, table in sections.items():
             lines.append(f"[{section}]")

@@ -172,7 +172,7 @@ async def test_a_changed_number_of_shards_is_refused(broker: Broker, tmp_path: P
         admin = AIOKafkaAdminClient(**plant.client)
         await admin.start()
         await admin.create_partitions({plant.topics.positions: NewPartitions(2)})
-        await until_faulty(plant, 5)
+        await until_faulty(plant, 6)
         with pytest.raises(StartError, match="engine-state: has 1 partitions, needs 2"):
             await Daemon(config.read(plant.config())).run()
         for name in plant.topics[3:]:
