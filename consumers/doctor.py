@@ -44,9 +44,10 @@ async def examine(config_file: Path, clock: Clock = time.time) -> list[Finding]:
     config, of_file = _file(config_file)
     found += of_file
     if config is not None:
-        from consumers import doctor_kafka
+        from consumers import doctor_kafka, doctor_mqtt
 
         found += await doctor_kafka.examine(config, config_file, clock)
+        found += await doctor_mqtt.examine(config)
     return found
 
 
