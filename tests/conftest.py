@@ -47,8 +47,8 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def crash_day(broker: Broker) -> Iterator[CrashDay]:
-    """Play the worst minutes of the demo's day into a daemon that a Prometheus watches, once."""
-    if reason := missing("prometheus"):
+    """Play the worst minutes of the demo's day into a daemon that real servers watch, once."""
+    if reason := missing("prometheus", "prometheus-alertmanager"):
         pytest.skip(reason)
     with (
         tempfile.TemporaryDirectory(prefix="liquidator-day-") as directory,

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+import yaml
+
 from tests import metrics_table
+
+ALERTS = [rule for rule in metrics_table.rules() if "alert" in rule]
+PROOFS = metrics_table.ROOT / "deploy" / "prometheus" / "tests"
+ALERTMANAGER = metrics_table.ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+
+MONEY = {
+    "LiquidatorBadDebtGrew",
+    "LiquidatorDeleveraged",
+    "LiquidatorFundDrawdown",
+    "LiquidatorUnrealisedAboveFund",
+}
 
 
 def test_the_table_of_metrics_is_what_the_code_says() -> None:
@@ -14,3 +29,38 @@ def test_every_metric_in_a_rule_exists() -> None:
     known = {row.name for row in metrics_table.rows()}
     for rule in metrics_table.rules():
         assert metrics_table.metrics_in(rule["expr"]) <= known, rule
+
+
+def test_alerts_are_named_after_the_daemon_and_say_whom_they_wake() -> None:
+    names = [alert["alert"] for alert in ALERTS]
+    assert len(set(names)) == len(names)
+    for alert in ALERTS:
+        assert alert["alert"].startswith("Liquidator")
+        assert alert["labels"]["severity"] in ("page", "ticket")
+        assert {"for", "expr"} <= set(alert)
+        annotations = alert["annotations"]
+        assert set(annotations) == {"summary", "description", "runbook_url"}
+        assert annotations["runbook_url"].endswith(f"/docs/runbooks/{alert['alert']}.md")
+
+
+def test_every_alert_is_proved_in_three_ways() -> None:
+    assert {path.stem for path in PROOFS.glob("*.yml")} == {alert["alert"] for alert in ALERTS}
+    for alert in ALERTS:
+        name = alert["alert"]
+        tests = yaml.safe_load((PROOFS / f"{name}.yml").read_text())["tests"]
+        found = {}
+        for test in tests:
+            asked = [one for one in test["alert_rule_test"] if one["alertname"] == name]
+            found[test["name"].split()[0]] = [bool(one["exp_alerts"]) for one in asked]
+        assert found == {"fires": [True], "stays": [False], "resolves": [True, False]}, name
+
+
+def test_an_alert_that_is_hidden_behind_another_exists() -> None:
+    config = yaml.safe_load(ALERTMANAGER.read_text())
+    names = {alert["alert"] for alert in ALERTS}
+    for rule in config["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            pattern = matcher.split("=")[1].strip('~"')
+            matched = {name for name in names if re.fullmatch(pattern, name)}
+            assert len(matched) == pattern.count("|") + 1, matcher
+            assert not matched & MONEY, "what was lost is told in any case"

@@ -1,4 +1,4 @@
-"""The worst minutes of the demo's day, played into a real daemon that a real Prometheus watches."""
+"""The worst minutes of the demo's day, played into a real daemon that real servers watch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from consumers.tally import Tally
 from producers import topics
 from tests.broker import Broker
 from tests.kafka.plant import Plant
-from tests.services import Server, prometheus
+from tests.services import Server, alertmanager, prometheus
 
 SCENE = Scene(
     accounts=800,
@@ -26,18 +26,18 @@ SCENE = Scene(
     # Its fund and its ranking take positions, so that every layer is seen.
     profile="bybit",
 )
-SPEED = 60.0
-"""A minute of the day lasts a second, as a minute of the rules does."""
+SPEED = 45.0
+"""Seconds of the day in one second."""
 
-CALM_SECONDS = 4.0
+CALM_SECONDS = 3.0
 """Scrapes before the day and after it, so that all of it lies between two samples."""
 
 
 class CrashDay:
-    """A broker's topics, the daemon on them, Prometheus; `began` and `ended` are when the day was
-    played, in seconds since 1970."""
+    """A broker's topics, the daemon on them, Prometheus, Alertmanager and who hears of it; `began`
+    and `ended` are when the day was played, in seconds since 1970."""
 
-    def __init__(self, broker: Broker, directory: Path, alertmanager: int | None = None) -> None:
+    def __init__(self, broker: Broker, directory: Path) -> None:
         self._plant = Plant(broker.bootstrap, directory, 1, commit_interval=0.01)
         self._broker = broker
         self.config = self._plant.config()
@@ -45,7 +45,9 @@ class CrashDay:
         command = [sys.executable, "-m", "consumers.cli", "run", "--config", str(self.config)]
         root = str(Path(__file__).parents[2])
         self.daemon = Server(command, directory, port, {"PYTHONPATH": root})
-        self.prometheus = prometheus.server(directory, [port], alertmanager)
+        self.receiver = alertmanager.Receiver()
+        self.alertmanager = alertmanager.server(directory, self.receiver.port)
+        self.prometheus = prometheus.server(directory, [port], self.alertmanager.port)
         self.began = self.ended = 0.0
         self._stack = ExitStack()
 
@@ -54,8 +56,8 @@ class CrashDay:
         with ExitStack() as stack:
             plant = self._plant
             asyncio.run(topics.create(plant.client, plant.topics, plant.shards))
-            stack.enter_context(self.daemon)
-            stack.enter_context(self.prometheus)
+            for one in (self.receiver, self.alertmanager, self.daemon, self.prometheus):
+                stack.enter_context(one)
             self.began = time.time()
             asyncio.run(self._play())
             self.ended = time.time()
