@@ -6,10 +6,12 @@ import re
 
 import yaml
 
+from consumers.cli import main
 from tests import metrics_table
 
 ALERTS = [rule for rule in metrics_table.rules() if "alert" in rule]
 PROOFS = metrics_table.ROOT / "deploy" / "prometheus" / "tests"
+RUNBOOKS = metrics_table.ROOT / "docs" / "runbooks"
 ALERTMANAGER = metrics_table.ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 
 MONEY = {
@@ -64,3 +66,19 @@ def test_an_alert_that_is_hidden_behind_another_exists() -> None:
             matched = {name for name in names if re.fullmatch(pattern, name)}
             assert len(matched) == pattern.count("|") + 1, matcher
             assert not matched & MONEY, "what was lost is told in any case"
+
+
+def test_every_alert_has_a_runbook() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == {alert["alert"] for alert in ALERTS}
+    known = {row.name for row in metrics_table.rows() + metrics_table.of_process()}
+    for path in RUNBOOKS.glob("*.md"):
+        text = path.read_text()
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        wanted = ["First look", "What to do", "Whom to call", "At the end"]
+        assert headings == [path.stem, *wanted]
+        named = set(re.findall(r"\b(?:liquidator|process)_\w+", text))
+        assert named <= known, path.stem
+        others = set(re.findall(r"\bLiquidator[A-Z]\w+", text))
+        assert others <= {alert["alert"] for alert in ALERTS}, path.stem
+        commands = re.findall(r"^liquidator (\S+)|`liquidator (\S+?)[ `]", text, re.MULTILINE)
+        assert {first or second for first, second in commands} <= set(main.commands), path.stem
