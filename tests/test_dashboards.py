@@ -19,7 +19,8 @@ BY_SCRAPE = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
 """What Prometheus itself says of each scrape."""
 
 OF_A_PROCESS = tuple(
-    f"liquidator_{part}" for part in ("bridge", "build", "config", "mqtt", "reloads")
+    f"liquidator_{part}"
+    for part in ("bridge", "build", "config", "loop", "mqtt", "reloads", "shards")
 )
 """How metrics begin that know of no shard."""
 
@@ -95,16 +96,23 @@ def test_a_counter_that_starts_at_0_is_shown_as_a_rate_or_an_increase(query: Ask
 
 
 @pytest.fixture(scope="module")
-def shown() -> set[str]:
-    """Return the name of every series that a daemon may show."""
-    names: set[str] = set()
+def shown() -> dict[str, set[str]]:
+    """Return every family that daemon and bridge may show, with the names of its series."""
+    found: dict[str, set[str]] = {}
     publishes = Config(mqtt=Mqtt(publish=Publish(enabled=True)))
     for family in (*Daemon(publishes).registry.collect(), *Bridge(Config()).registry.collect()):
         suffixes = SUFFIXES.get(family.type, ("",))
-        names |= {family.name + suffix for suffix in suffixes}
-    return names
+        found[family.name] = {family.name + suffix for suffix in suffixes}
+    return found
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_query_asks_for_what_the_daemon_shows(query: Asked, shown: set[str]) -> None:
-    assert metrics(query.expr) <= shown | BY_SCRAPE
+def test_a_query_asks_for_what_is_shown(query: Asked, shown: dict[str, set[str]]) -> None:
+    assert metrics(query.expr) <= set().union(*shown.values(), BY_SCRAPE)
+
+
+def test_everything_of_ours_is_on_a_dashboard(shown: dict[str, set[str]]) -> None:
+    used: set[str] = set().union(*(metrics(query.expr) for query in asked()))
+    ours = {name: series for name, series in shown.items() if name.startswith("liquidator_")}
+    missing = [name for name, series in ours.items() if not series & used]
+    assert missing == [], "put them into deploy/grafana and run: python -m deploy.grafana.build"

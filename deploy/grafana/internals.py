@@ -240,7 +240,10 @@ INTERPRETER = Row(
             "Processes by the hash of the configuration in use: more than one while some have not "
             "reloaded it.",
             COUNT,
-            Query("{{hash}}", "count by (hash) (liquidator_config_info{#})"),
+            Query(
+                "{{hash}}, shadow: {{shadow}}",
+                "count by (hash, shadow) (liquidator_config_info{#})",
+            ),
         ),
         graph(
             "Virtual memory",

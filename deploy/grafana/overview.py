@@ -31,13 +31,12 @@ HEALTHY = Row(
             low_is_bad=True,
         ),
         number(
-            "Shards at work",
-            "Shards that a process owns and shows. Fewer than `positions` has partitions: some "
-            "accounts are watched by nobody.",
+            "Shards without an owner",
+            "Partitions of `positions` less shards that take events. Above 0: some accounts are "
+            "watched by nobody.",
             COUNT,
-            Query("shards", "count(count by (shard) (liquidator_engine_time_seconds{@}))"),
-            warn=1,
-            low_is_bad=True,
+            Query("shards", "max(liquidator_shards{#}) - sum(liquidator_shard_running{@})"),
+            bad=1,
         ),
         number(
             "Furthest behind",
@@ -125,6 +124,33 @@ GOLDEN = Row(
             *quantiles("liquidator_commit_latency_seconds"),
         ),
         graph(
+            "Saturation: event loop",
+            "How late the event loop's heartbeat is, ten times a second. Beyond 20 ms something "
+            "holds it up.",
+            SECONDS,
+            *quantiles("liquidator_loop_lag_seconds", "{#}"),
+        ),
+        graph(
+            "Dead letters",
+            "Records put aside in a second, by what was wrong with them.",
+            RATE,
+            Query(
+                "{{topic}}: {{reason}}",
+                "sum by (topic, reason) (rate(liquidator_dead_letters_total{@}[$__rate_interval]))",
+            ),
+        ),
+        graph(
+            "Account risk",
+            "Accounts told of on `account-risk` in a second, and those whose change waits to be "
+            "told.",
+            COUNT,
+            Query(
+                "told in a second",
+                "sum(rate(liquidator_account_risk_records_total{@}[$__rate_interval]))",
+            ),
+            Query("waiting", "sum(liquidator_account_risk_waiting{@})"),
+        ),
+        graph(
             "Processors in use",
             "Seconds of processor time in a second. A process has one event loop: 1 is full.",
             COUNT,
@@ -182,6 +208,20 @@ RISK = Row(
                 "{{side}}, {{asset}}",
                 "sum by (side, asset) (liquidator_position_notional{@})",
             ),
+        ),
+        graph(
+            "With the venue",
+            "Orders, sales, seizures and transfers that the venue has not closed.",
+            COUNT,
+            Query("shard {{shard}}", "sum by (shard) (liquidator_orders_live{@})"),
+        ),
+        graph(
+            "Oldest of these",
+            "Engine time since the oldest live order was issued, and since the oldest liquidation "
+            "under way began to ask for orders. An order that grows old: the venue is silent.",
+            SECONDS,
+            Query("order", "max(liquidator_order_age_seconds{@})"),
+            Query("liquidation", "max(liquidator_liquidation_age_seconds{@})"),
         ),
         graph(
             "Negative equity not booked",
@@ -248,6 +288,15 @@ CLIENTS = Row(
             Query("prices", "sum(liquidator_bridge_waiting_prices{#})"),
             Query("not acknowledged", "sum(liquidator_bridge_unacknowledged{#})"),
             Query("alerts", "sum(liquidator_mqtt_alerts_waiting{#})"),
+        ),
+        graph(
+            "Last price carried",
+            "Seconds since the bridge wrote a price of each source to Kafka.",
+            SECONDS,
+            Query(
+                "{{source}}",
+                "time() - max by (source) (liquidator_bridge_last_forwarded_timestamp_seconds{#})",
+            ),
         ),
         states(
             "Connections to MQTT",

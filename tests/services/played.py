@@ -32,7 +32,7 @@ from consumers.stage import AnyScene, staged
 from engine.core import Engine
 from engine.decisions import Decision, LiquidationOrder
 from engine.events import AnyEvent, Event, Halt, Resume
-from producers.metrics import Lag
+from producers.metrics import Lag, histogram
 from producers.mqtt_metrics import BridgeMetrics, PublishMetrics
 
 SPEED = 150.0
@@ -70,6 +70,7 @@ class Gauge(demo.Gauge):
         super().__init__(engines)
         self._since = time.perf_counter()
         self._times: list[float] = []
+        self._loop = histogram("liquidator_loop_lag_seconds", self.registry)
 
     def note(self, shard: int, event: AnyEvent, decisions: list[Decision]) -> None:
         super().note(shard, event, decisions)
@@ -85,6 +86,10 @@ class Gauge(demo.Gauge):
             inputs = (("prices", 0), ("positions", engine.shard), ("control", 0))
             self._metrics.observe_times(engine.shard, self._times, time.perf_counter() - began)
             self._metrics.observe_lag(engine.shard, {at: Lag(0, 0.0) for at in inputs})
+            self._metrics.observe_account_risk(engine.shard, 1, 0)
+            self._metrics.grant(engine.shard, running=True)
+        self._metrics.observe_partitions(len(self._engines))
+        self._loop.observe(time.perf_counter() - began)
         self._times.clear()
 
 
