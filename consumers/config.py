@@ -28,6 +28,7 @@ from consumers.running_config import (
 )
 from consumers.secure_lines import Tls, login_faults, password, ssl_context, tls_faults
 from consumers.toml_file import outside
+from producers.ladder import PEGGED
 from producers.topics import Topics, named, shadowed
 
 LONGEST_SESSION = 45.0
@@ -81,11 +82,20 @@ class Shards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where `/metrics`, `/livez` and `/readyz` are served; `/readyz` says no beyond `lag_max`."""
+    """Where `/metrics`, `/livez`, `/readyz` and the status page are served; `/readyz` says no
+    beyond `lag_max`."""
 
     host: str = "127.0.0.1"
     port: int = 9464
     lag_max: float = 10.0
+
+
+class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the status page is served, which names accounts; its ladder moves the prices of all
+    assets but the numeraire and those that are `pegged` to it."""
+
+    page: bool = True
+    pegged: tuple[str, ...] = PEGGED
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +104,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kafka: Kafka = Kafka()
     shards: Shards = Shards()
     http: Http = Http()
+    status: Status = Status()
     rules: RulesFile = RulesFile()
     log: Log = Log()
     shadow: Shadow = Shadow()

@@ -20,6 +20,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from consumers import logs
+from consumers.board import Board
 from consumers.config import Config
 from consumers.mqtt_config import Mqtt
 from consumers.reload import Reloading
@@ -30,6 +31,7 @@ from producers import topics
 from producers.kafka import client_faults
 from producers.metrics import Metrics
 from producers.mqtt import Publisher
+from producers.status import ShardStatus
 
 # A poll that never ends keeps the membership: one that never polls leaves after five minutes.
 POLL_MS = 3_600_000
@@ -68,7 +70,9 @@ class Daemon(ConsumerRebalanceListener):
         self._changed = asyncio.Event()
         self._stopping = False
         self._member: AIOKafkaConsumer | None = None
-        self._web = Web(config.http, self.registry, self.reasons)
+        self._board = Board(self.shards, self.reasons, config.status)
+        document = self._board.document if config.status.page else None
+        self._web = Web(config.http, self.registry, self.reasons, document)
         self._reloading = Reloading(config_file, config, self._use, self.registry)
 
     @property
@@ -143,6 +147,18 @@ class Daemon(ConsumerRebalanceListener):
                 found.append(f"shard {number}: {reason}")
         return found
 
+    def shards(self) -> list[ShardStatus]:
+        """Return how each of our shards is."""
+        found = []
+        for number in sorted(self._ours):
+            running = self._running.get(number)
+            if running is None:
+                found.append(ShardStatus(number, "starting", "", 0.0))
+            else:
+                shard = running.shard
+                found.append(ShardStatus(number, shard.status, shard.reason, shard.lag_seconds))
+        return found
+
     def _reason(self, shard: Shard) -> str:
         if shard.status != "running":
             return f"{shard.status}: {shard.reason}" if shard.reason else shard.status
@@ -213,7 +229,8 @@ class Daemon(ConsumerRebalanceListener):
             fenced = before.task.done() and before.shard.status == "fenced"
             if not fenced or before.granted == self._assignments:
                 return
-        shard = Shard(number, self._config, self._client, self._metrics, self._publisher)
+        onlookers = (self._metrics, self._board, self._publisher)
+        shard = Shard(number, self._config, self._client, *onlookers)
         task = asyncio.create_task(shard.run())
         task.add_done_callback(lambda _: self._changed.set())
         self._running[number] = Running(shard, task, self._assignments)

@@ -17,7 +17,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiomqtt import MqttError
 from prometheus_client import CollectorRegistry
 
-from consumers.config import Http
+from consumers.board import Board
+from consumers.config import Http, Status
 from consumers.crashes import MAY_2021, DayName
 from consumers.demo_screen import Screen
 from consumers.feed import Count, Day
@@ -37,6 +38,7 @@ from producers.event_log import EventLogWriter
 from producers.metrics import Metrics
 from producers.mqtt_line import Line, said
 from producers.mqtt_prices import PriceFeed
+from producers.status import ShardStatus
 from producers.summary import outcome
 
 MQTT_TOPIC = "liquidator-demo"
@@ -163,10 +165,11 @@ def _feed(mqtt: str) -> PriceFeed:
 
 
 async def _serve(stack: AsyncExitStack, gauge: Gauge, port: int) -> None:
-    web = Web(Http(port=port), gauge.registry, list)
+    web = Web(Http(port=port), gauge.registry, list, gauge.board.document)
     await web.start()
     stack.push_async_callback(web.stop)
     print(f"metrics: http://127.0.0.1:{web.port}/metrics", file=sys.stderr)
+    print(f"status page: http://127.0.0.1:{web.port}/", file=sys.stderr)
 
 
 class Embedded:
@@ -219,12 +222,14 @@ class Embedded:
 
 
 class Gauge:
-    """Metrics of engines in this process: counted as they decide, shown now and then."""
+    """Metrics and status page of engines in this process: counted as they decide, shown now and
+    then."""
 
     def __init__(self, engines: list[Engine]) -> None:
         self.registry = CollectorRegistry()
         self._engines = engines
         self._metrics = Metrics(self.registry)
+        self.board = Board(self._shards, list, Status())
         self._observed = 0.0
         self._events: dict[int, Counter[tuple[str, str]]] = {e.shard: Counter() for e in engines}
         self._decisions: dict[int, list[Decision]] = {e.shard: [] for e in engines}
@@ -243,6 +248,12 @@ class Gauge:
             shard = engine.shard
             listed = engine.rules.derivatives
             self._metrics.fold(shard, self._events[shard], self._decisions[shard], listed)
-            self._metrics.observe_state(shard, engine)
+            self.board.took((decision, None) for decision in self._decisions[shard])
+            view = self._metrics.observe_state(shard, engine)
+            if engine.ready:
+                self.board.show(shard, view, self.board.picture(engine))
             self._events[shard].clear()
             self._decisions[shard].clear()
+
+    def _shards(self) -> list[ShardStatus]:
+        return [ShardStatus(engine.shard, "running", "", 0.0) for engine in self._engines]

@@ -12,6 +12,7 @@ from aiokafka.partitioner import murmur2
 
 from consumers import logs
 from consumers.batch import Batch
+from consumers.board import Board
 from consumers.config import Shards
 from consumers.intake import Intake
 from consumers.merge import POSITIONS, TOPIC_NAMES, Incoming
@@ -23,6 +24,7 @@ from engine.decisions import Decision, Refused
 from engine.events import AccountEvent, Event, ProfileChanged, TimePassed, TreasuryEvent
 from engine.profile import RiskProfile
 from producers.kafka import CLOCK, Cause, DeadLetter, Prepared, ShardWriter
+from producers.ladder import Picture
 from producers.metric_families import UNREADABLE, Refusal
 from producers.metrics import Metrics
 from producers.mqtt import Publisher
@@ -69,6 +71,7 @@ class Life:
         topics: Topics,
         settings: Shards,
         metrics: Metrics,
+        board: Board,
         risk: RiskTopic,
         publisher: Publisher | None = None,
     ) -> None:
@@ -82,6 +85,7 @@ class Life:
         self._topics = topics
         self._settings = settings
         self._metrics = metrics
+        self._board = board
         self._publisher = publisher
         self._risk = risk
         self._batch = Batch()
@@ -89,6 +93,7 @@ class Life:
         self._stopping = False
         self._unseen = True
         self._view: View | None = None
+        self._picture: Picture | None = None
         self._tick_at = self._pause_at = time.monotonic()
         self._lag_at = self._look_at = 0.0
 
@@ -305,6 +310,7 @@ class Life:
         self._metrics.fold(self._number, batch.events, decisions, listed, batch.buried)
         self._metrics.observe_times(self._number, batch.detected, seconds)
         logs.decided(batch.output.decisions)
+        self._board.took(batch.output.decisions)
         if self._publisher is not None:
             self._publisher.committed(batch.output.decisions)
         told = len(batch.output.account_risk)
@@ -328,6 +334,7 @@ class Life:
                 self._view = done.value
                 break
             await asyncio.sleep(0)
+        self._picture = self._board.picture(self.engine)
         spent = time.monotonic() - began
         self._look_at = began + max(OBSERVE_SECONDS, spent / LOOK_SHARE)
 
@@ -341,13 +348,18 @@ class Life:
         self.lag_seconds = max(lag.seconds for lag in lags.values())
         self._metrics.observe_lag(self._number, lags)
         self._metrics.observe_account_risk(self._number, 0, self._risk.waiting)
-        if self._unseen and not self._batch and self._committing is None:
-            await self._look()
-            await self._committed()
+        if self._batch or self._committing is not None:
+            return
+        if not self._unseen:
+            self._board.holds(self._number)
+            return
+        await self._look()
+        await self._committed()
 
     def _show(self, view: View) -> None:
         """Show a state that is committed."""
         self._metrics.show(self._number, view)
+        self._board.show(self._number, view, self._picture)
         if self._publisher is not None:
             self._publisher.show(self._number, view)
 

@@ -15,6 +15,7 @@ import structlog
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, ProducerFenced
 
 from consumers import recovery
+from consumers.board import Board
 from consumers.config import Config
 from consumers.intake import Intake
 from consumers.life import EngineFault, Life, UnknownOutcome
@@ -44,6 +45,7 @@ class Shard:
         config: Config,
         client: Client,
         metrics: Metrics,
+        board: Board,
         publisher: Publisher | None = None,
     ) -> None:
         self.number = number
@@ -52,6 +54,7 @@ class Shard:
         self._config = config
         self._client = client
         self._metrics = metrics
+        self._board = board
         self._publisher = publisher
         self._stopping = False
         self._life: Life | None = None
@@ -90,6 +93,7 @@ class Shard:
             self._is("down", f"{type(error).__name__}: {error}")
         finally:
             self._metrics.drop(self.number)
+            self._board.drop(self.number)
             if self._publisher is not None:
                 self._publisher.drop(self.number)
 
@@ -129,7 +133,7 @@ class Shard:
             engine, progress = await recovery.restore(self._client, topics, self.number, positions)
             await intake.start(sources, progress.offsets())
             risk = RiskTopic(engine, config.risk)
-            onlookers = (self._metrics, risk, self._publisher)
+            onlookers = (self._metrics, self._board, risk, self._publisher)
             self._life = Life(engine, progress, intake, writer, topics, settings, *onlookers)
             if config.risk.enabled:
                 telling = asyncio.create_task(risk.run(self._client, topics.account_risk))

@@ -1,10 +1,15 @@
-"""Serve `/metrics`, `/livez` and `/readyz`."""
+"""Serve `/metrics`, `/livez`, `/readyz`, and the status page with its `/status.json`."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -15,15 +20,30 @@ from producers.metrics import histogram, rendered
 
 BEAT_SECONDS = 0.1
 
+PRIVATE = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What the page shows is for who asked, now."""
+
 STALLED_SECONDS = 5.0
 """The event loop is dead for who looks when it did not come round for this long."""
 
 
+Document = Callable[[], Awaitable[dict[str, Any]]]
+
+
 class Web:
-    """The daemon's HTTP server; `reasons` says why the daemon is not ready, if it is not."""
+    """The daemon's HTTP server; `reasons` says why the daemon is not ready, if it is not, and
+    `document` what the status page shows, if there is one."""
 
     def __init__(
-        self, http: Http, registry: CollectorRegistry, reasons: Callable[[], list[str]]
+        self,
+        http: Http,
+        registry: CollectorRegistry,
+        reasons: Callable[[], list[str]],
+        document: Document | None = None,
     ) -> None:
         self.port = http.port
         self._host = http.host
@@ -36,6 +56,12 @@ class Web:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
+        if document is not None:
+            self._document = document
+            self._page = files("consumers").joinpath("status.html").read_text("utf-8")
+            self._page_headers = {**PRIVATE, "Content-Security-Policy": policy_of(self._page)}
+            app.router.add_get("/", self._status)
+            app.router.add_get("/status.json", self._status_json)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
@@ -77,6 +103,39 @@ class Web:
     async def _readyz(self, request: web.Request) -> web.Response:
         reasons = self._reasons()
         return _answer({"ready": not reasons, "reasons": reasons})
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.Response(
+            text=self._page, content_type="text/html", charset="utf-8", headers=self._page_headers
+        )
+
+    async def _status_json(self, request: web.Request) -> web.Response:
+        return web.Response(
+            body=orjson.dumps(await self._document()),
+            content_type="application/json",
+            headers=PRIVATE,
+        )
+
+
+def policy_of(page: str) -> str:
+    """Return a Content-Security-Policy that lets a page run its own style and script, ask its own
+    server, and nothing else."""
+    style, script = (
+        b64encode(sha256(re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[0].encode()).digest())
+        for tag in ("style", "script")
+    )
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src 'sha256-{style.decode()}'",
+            f"script-src 'sha256-{script.decode()}'",
+            "connect-src 'self'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
 
 
 def _answer(body: dict[str, object]) -> web.Response:

@@ -259,6 +259,14 @@ class LoanWatch:
             required += _times(self._due[name], float(at.borrow) * worth)
         return counted, required, rounded
 
+    def counted(self) -> Iterator[tuple[str, Rows, Floats, Floats]]:
+        """Yield each pool with the rows of its suppliers and debtors, and what supplies and debts
+        count for, in the asset, as they were noted, with interest until now."""
+        for name, backed in self._backed.items():
+            due, at = self._due[name], indices_now(name, self._rules, self._markets)
+            rows = np.flatnonzero((backed != 0) | (due != 0))
+            yield name, rows, backed[rows] * float(at.supply), due[rows] * float(at.borrow)
+
     def _nothing(self) -> tuple[Floats, Floats]:
         size = len(next(iter(self._due.values()))) if self._due else 0
         return np.zeros(size), np.zeros(size)

@@ -114,9 +114,11 @@ class Metrics(Collector):
         of.counts["liquidator_account_risk_records"][()] += told
         of.waiting = {"liquidator_account_risk_waiting": {(): waiting}}
 
-    def observe_state(self, shard: int, engine: Engine) -> None:
-        """Look at a shard's state, which must be committed, and show it."""
-        self.show(shard, look(engine))
+    def observe_state(self, shard: int, engine: Engine) -> View:
+        """Look at a shard's state, which must be committed, show it, and return what was seen."""
+        view = look(engine)
+        self.show(shard, view)
+        return view
 
     def show(self, shard: int, view: View) -> None:
         """Show a shard's state as it was looked at."""

@@ -30,8 +30,8 @@ def test_the_example_says_the_defaults() -> None:
 
 def test_the_example_names_every_key() -> None:
     text = EXAMPLE.read_text()
-    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http, config.RulesFile)
-    sections += (config.Log, config.Mqtt, Publish, config.Bridge, Source, Risk)
+    sections = (config.Kafka, config.Sasl, Tls, config.Shards, config.Http, config.Status)
+    sections += (config.RulesFile, config.Log, config.Mqtt, Publish, config.Bridge, Source, Risk)
     keys = [key for section in sections for key in section.__struct_fields__]
     assert [key for key in keys if f"{key} = " not in text and f".{key}]" not in text] == []
 
