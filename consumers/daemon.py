@@ -22,7 +22,6 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from consumers import logs
 from consumers.board import Board
 from consumers.config import Config
-from consumers.mqtt_config import Mqtt
 from consumers.reload import Reloading
 from consumers.shard import Shard
 from consumers.systemd import Notifier
@@ -63,7 +62,7 @@ class Daemon(ConsumerRebalanceListener):
         self._config = config
         self._client = config.client()
         self._metrics = Metrics(self.registry)
-        self._publisher = _publisher(config.mqtt, self.registry)
+        self._publisher = _publisher(config, self.registry)
         self._running: dict[int, Running] = {}
         self._ours: set[int] = set()
         self._assignments = 0
@@ -252,14 +251,20 @@ class Daemon(ConsumerRebalanceListener):
             self._metrics.withdraw(number)
 
 
-def _publisher(mqtt: Mqtt, registry: CollectorRegistry) -> Publisher | None:
-    """Return what tells MQTT, if the configuration wants it."""
-    publish = mqtt.publish
+def _publisher(config: Config, registry: CollectorRegistry) -> Publisher | None:
+    """Return what tells MQTT, if the configuration wants it; a shadow tells its own topics."""
+    mqtt, publish = config.mqtt, config.mqtt.publish
     if not publish.enabled:
         return None
-    line = mqtt.line(mqtt.instance)
-    settings = (publish.prefix, mqtt.instance, publish.interval, publish.alerts_max)
-    return Publisher(line, *settings, registry)
+    before = config.shadow.prefix if config.shadow.enabled else ""
+    return Publisher(
+        mqtt.line(f"{before}{mqtt.instance}"),
+        f"{before}{publish.prefix}",
+        mqtt.instance,
+        publish.interval,
+        publish.alerts_max,
+        registry,
+    )
 
 
 def run(config: Config, config_file: Path | None = None) -> None:

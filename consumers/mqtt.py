@@ -48,7 +48,7 @@ CLOSE_SECONDS = 5.0
 SILENT_SECONDS = 3.0
 """A write that takes longer is said to be without an answer; it goes on."""
 
-ACKNOWLEDGED_AT_ONCE = 200
+STEPS_AT_ONCE = 100
 
 log = structlog.get_logger()
 
@@ -87,6 +87,7 @@ class Bridge:
         self._stopping = asyncio.Event()
         self._faults = {"kafka": "starting", "mqtt": "starting"}
         self._writing_since: float | None = None
+        self._steps = 0
         http = Http(host=bridge.http_host, port=bridge.http_port)
         self._web = Web(http, self.registry, self.reasons)
 
@@ -298,36 +299,38 @@ class Bridge:
         finally:
             self._writing_since = None
         self._faults["kafka"] = ""
+        for message in acknowledged:
+            if subscriber is None or subscriber is not self._subscriber:
+                break
+            subscriber.acknowledge(message)
+            await self._breathe()
         now = time.time()
         for price in prices:
             event = price.event
             self._metrics.forwarded(event.source, now, event.time / 1e6, price.came / 1e6)
-        for number, message in enumerate(acknowledged, start=1):
-            if subscriber is None or subscriber is not self._subscriber:
-                break
-            subscriber.acknowledge(message)
-            if number % ACKNOWLEDGED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            await self._breathe()
         self._metrics.waiting(len(self._slots), len(self._unacknowledged))
 
     async def _send(
         self, producer: AIOKafkaProducer, prices: Sequence[Price], letters: Sequence[Letter]
     ) -> None:
-        topic = self._config.topics.prices
-        sent = [
-            await producer.send(topic, wire.write_event(it.event), key=it.event.symbol.encode())
-            for it in prices
-        ]
-        sent += [
-            await producer.send(
-                self._dead_letters.name,
-                it.payload,
-                key=it.topic.encode(),
-                headers=list(it.headers),
-            )
-            for it in letters
-        ]
+        topic, sent = self._config.topics.prices, []
+        for event in (price.event for price in prices):
+            key = event.symbol.encode()
+            sent.append(await producer.send(topic, wire.write_event(event), key=key))
+            await self._breathe()
+        topic = self._dead_letters.name
+        for it in letters:
+            key, headers = it.topic.encode(), list(it.headers)
+            sent.append(await producer.send(topic, it.payload, key=key, headers=headers))
+            await self._breathe()
         await asyncio.gather(*sent)
+
+    async def _breathe(self) -> None:
+        """Let others run now and then: they share the loop."""
+        self._steps += 1
+        if self._steps % STEPS_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
     def _failed(self, error: BaseException) -> None:
         why = str(error) or type(error).__name__

@@ -8,6 +8,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,10 @@ async def prices(plant: Plant) -> dict[str, list[PriceUpdate]]:
 
 
 def repeated(of_symbol: list[PriceUpdate]) -> int:
-    """Return how many prices of a symbol are at or below one before: the engine's duplicates."""
-    last = count = 0
+    """Return how many prices of a symbol are no newer than one before, by number or as published:
+    a venue's grow."""
+    count, last = 0, (0, Decimal(0))
     for event in of_symbol:
-        count += event.sequence <= last
-        last = max(last, event.sequence)
+        count += event.sequence <= last[0] or event.price <= last[1]
+        last = (max(last[0], event.sequence), max(last[1], event.price))
     return count

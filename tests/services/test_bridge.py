@@ -317,5 +317,5 @@ def told(what: str, venue: Venue, found: dict[str, list]) -> None:
     engine = sum(map(repeated, found.values()))
     print(
         f"{what}: {venue.sent} published, {written} in Kafka, {without} not carried, "
-        f"{again} twice, {engine} that the engine refuses"
+        f"{again} twice, {engine} no newer than before"
     )
