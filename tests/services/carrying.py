@@ -100,6 +100,7 @@ class Venue:
         self.retain = retain
         self.last: dict[str, int] = {f"S{number}": 0 for number in range(symbols)}
         self.sent = 0
+        self._bodies: dict[str, str] = {}
 
     async def run(self, seconds: float, rate: float = 400.0) -> None:
         """Publish prices of one symbol after another, about `rate` a second."""
@@ -124,8 +125,15 @@ class Venue:
             self.last[symbol] = number + 1
             body = {"p": str(100 + number), "t": time.time_ns() // 1000, "s": number + 1}
             topic = f"venue/{symbol}/mark"
-            await client.publish(topic, json.dumps(body), qos=1, retain=self.retain)
+            self._bodies[topic] = json.dumps(body)
+            await client.publish(topic, self._bodies[topic], qos=1, retain=self.retain)
             self.sent += 1
+
+    async def again(self) -> None:
+        """Publish the last price of every symbol again, as it was."""
+        async with aiomqtt.Client("127.0.0.1", self.port) as client:
+            for topic, body in self._bodies.items():
+                await client.publish(topic, body, qos=1)
 
 
 async def prices(plant: Plant) -> dict[str, list[PriceUpdate]]:

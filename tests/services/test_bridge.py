@@ -178,6 +178,26 @@ async def test_a_killed_bridge_loses_no_newest_price(
     assert sum(map(repeated, found.values())) == 0
 
 
+@pytest.mark.parametrize("sources", [SOURCE, WITHOUT_SEQUENCE], ids=["numbered", "by time"])
+async def test_what_stands_in_kafka_is_known_after_a_restart(
+    plant: Plant, mqtt: Server, sources: str
+) -> None:
+    venue = Venue(mqtt.port)
+    path = config(plant, mqtt.port, sources)
+    async with carrying(path) as carrier:
+        await venue.once()
+        await carrier.until(lambda c: c["forwarded"] == 5)
+    async with carrying(path) as carrier:
+        # As a broker delivers what was written, and not acknowledged any more.
+        await venue.again()
+        await carrier.until(lambda c: c["duplicate"] == 5)
+        await venue.once()
+        await carrier.until(lambda c: c["forwarded"] == 5)
+    for first, second in (await prices(plant)).values():
+        # Without a gap, also where the bridge numbers.
+        assert second.sequence == first.sequence + 1
+
+
 async def test_a_killed_mosquitto_loses_no_newest_price_that_is_published_after(
     plant: Plant, mqtt: Server
 ) -> None:
