@@ -20,7 +20,7 @@ one may have jumped, the group is named.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -260,10 +260,6 @@ class Watch:
             lent = self.loans.equity()
             equity, gross, rounded = equity + lent[0], gross + lent[1], rounded + lent[2]
         return self._groups(np.flatnonzero(equity < RELATIVE_ERROR * gross + rounded))
-
-    def lent(self) -> Iterator[tuple[str, Rows, Floats, Floats]]:
-        """Yield each pool with rows, and what their supplies and debts count for, in the asset."""
-        return self._loans.counted()
 
     def strayed(self, symbol: str, before: float, price: float) -> bool:
         """Tell whether a price went so far that everybody whom it concerns is to be noted again."""

@@ -155,7 +155,7 @@ class Picture:
         self.families = list(_families(engine, self.legs))
         self.lent = [
             (rules.pool(pool).asset, rows, backed, due)
-            for pool, rows, backed, due in engine.watch.lent()
+            for pool, rows, backed, due in engine.watch.loans.counted()
         ]
         self._loaned = _loaned(engine)
         self._groups = np.zeros(self.size, bool)
