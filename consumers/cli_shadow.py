@@ -55,7 +55,7 @@ def create(config_file: Path) -> None:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="So many liquidations by one side alone are no failure.",
+    help="So many accounts that one side alone liquidated are no failure.",
 )
 @click.option(
     "--limit",
@@ -70,7 +70,8 @@ def report(config_file: Path, window: float, tolerance: int, limit: int, as_json
 
     The other's are known by its forced fills (with an order id), and by its orders where
     shadow.orders names their topic. Who began earlier, size and limit against its fills, and what
-    one side alone liquidated. Exit code 1 when these are more than --tolerance.
+    one side alone liquidated. Exit code 1 when more accounts than --tolerance were liquidated by
+    one side and never by the other.
     """
     from consumers import shadow as shadows
     from producers import report as reports

@@ -46,6 +46,7 @@ WARNED = (
 )
 GRAVE = (d.BadDebt,)
 WINDOW_SECONDS = 1.0
+FIRST = ("timestamp", "level", "event")
 
 log = structlog.get_logger()
 
@@ -209,7 +210,9 @@ def _sample_library(record: logging.LogRecord) -> bool:
 
 
 def _json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    return orjson.dumps(event, default=_plain).decode()
+    # What every line has comes first: lines are read by people too.
+    first = {key: event[key] for key in FIRST if key in event}
+    return orjson.dumps({**first, **event}, default=_plain).decode()
 
 
 def _plain(value: Any) -> Any:

@@ -123,10 +123,11 @@ class Reloading:
             log.error("reload failed", error=f"{type(error).__name__}: {error}")
             return "failed"
         changed = differences(self._config, config)
+        # Before it may be a line that is written no more.
+        log.info("reload done", changed=changed, sent=sent, hash=config_hash(config))
         self._config = config
         self._use(config)
         self._info.info(_told(config))
-        log.info("reload done", changed=changed, sent=sent, hash=config_hash(config))
         return "done"
 
 

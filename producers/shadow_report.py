@@ -22,8 +22,11 @@ def show(out: Console, told: dict[str, Any], limit: int) -> None:
         out.print(f"  the other first:               {totals['theirs_first']:,}")
         out.print(f"  at the same time:              {same:,}")
         out.print(f"  the shadow ahead by (median):  {totals['median_lead_ms']:,.1f} ms")
-    out.print(f"By the shadow alone:             {totals['only_ours']:,}")
-    out.print(f"By the other alone:              {totals['only_theirs']:,}")
+    for name, who in (("only_ours", "shadow alone:  "), ("only_theirs", "other alone:   ")):
+        again = sum(row["group_of_both"] for row in told[name])
+        of_both = f", {again:,} of them of accounts that both liquidated" if again else ""
+        out.print(f"By the {who}           {totals[name]:,}{of_both}")
+    out.print(f"Accounts of one side alone:      {totals['groups_of_one_side']:,}")
     for name, title in ONE_SIDE.items():
         if told[name]:
             _one_side(out, title, told[name], limit)

@@ -59,6 +59,7 @@ def test_a_decision_leads_from_its_record_to_its_order(capsys: pytest.CaptureFix
     logs.configure(Log())
     logs.decided([(order(), CAUSE), (order(1), Cause(CLOCK))])
     first, second = lines(capsys)
+    assert list(first)[:3] == ["timestamp", "level", "event"]
     stamp = first.pop("timestamp")
     assert stamp.endswith("Z")
     assert abs((datetime.fromisoformat(stamp) - datetime.now(UTC)).total_seconds()) < 60

@@ -17,6 +17,7 @@ from consumers.running_config import ENABLE_SHADOW
 from engine import decisions as d
 from engine import events as e
 from engine import wire
+from producers import topics
 from tests.broker import Broker
 from tests.kafka.plant import Plant
 from tests.kafka.test_reload import STRICTER
@@ -124,6 +125,7 @@ async def test_a_shadow_under_the_same_rules_liquidates_whom_the_other_does(plan
         "median_lead_ms": 0.0,
         "only_ours": 0,
         "only_theirs": 0,
+        "groups_of_one_side": 0,
     }
     (row,) = told["both"]
     assert row["account"] == "bold"
@@ -168,6 +170,16 @@ async def test_a_stricter_shadow_names_whom_it_alone_would_liquidate(
     assert b'"ana"' not in b"".join(record.value for record in control)
 
 
+def test_the_variable_of_run_shadow_moves_outputs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENABLE_SHADOW, "true")
+    read = config.read(RULES.with_name("liquidator.toml"))
+    shared = [name for name in read.topics if not name.startswith("shadow-")]
+    assert shared == ["prices", "positions", "control"]
+    assert read.group == "shadow-liquidator"
+    own = topics.shadowed(topics.named("x-"), "s-", own_control=True)
+    assert (own.prices, own.control, own.journal) == ("x-prices", "s-x-control", "s-x-journal")
+
+
 def test_fills_within_a_window_are_one_liquidation() -> None:
     theirs = shadow.Theirs(60 * SECOND)
     for at, size, price in ((0, 1, 100), (50, 3, 200), (200, 1, 50)):
@@ -193,4 +205,6 @@ def test_fills_within_a_window_are_one_liquidation() -> None:
     told = shadow.compared(ours, {("a", "cross"): found}, 60 * SECOND)
     assert told["both"][0]["lead_ms"] == -3000
     assert [row["time"] for row in told["only_theirs"]] == [200 * SECOND]
-    assert shadow.differences(told) == 1
+    assert told["only_theirs"][0]["group_of_both"]
+    assert shadow.differences(told) == 0
+    assert shadow.differences(shadow.compared({}, theirs.found(), 60 * SECOND)) == 1
