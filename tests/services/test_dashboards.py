@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests import services
-from tests.dashboards import Asked, asked
+from tests.dashboards import Asked, asked, metrics
 from tests.services import Server, free_port
+from tests.services.crash_day import CrashDay
 
 pytestmark = pytest.mark.services
 
@@ -41,11 +42,11 @@ CHOSEN = {
 
 
 class Watched:
-    """A Prometheus that watched two crashes, from `began` on."""
+    """A Prometheus that watched crashes, from `began` on."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, began: float | None = None) -> None:
         self.server = server
-        self.began = time.time()
+        self.began = time.time() if began is None else began
 
     def ask(self, expr: str) -> list[dict[str, Any]]:
         """Return the series that an expression gave since the beginning, one sample a second."""
@@ -113,3 +114,29 @@ def test_a_query_finds_something(watched: Watched, query: Asked) -> None:
     assert any(math.isfinite(value) for value in values), query.expr
     for label in re.findall(r"{{(\w+)}}", query.legend):
         assert any(label in one["metric"] for one in series), f"{label}: in no series"
+
+
+ELSEWHERE = (
+    "liquidator_bridge_",
+    "liquidator_mqtt_",
+    "liquidator_forced_flow_ratio",
+    "liquidator_price_held",
+    "liquidator_realised_volatility",
+    "liquidator_requirement_factor",
+    "liquidator_withdrawal_gate_closed",
+)
+"""What a daemon shows only where file or profile ask for it, or another process does."""
+
+OF_THE_DAEMON = [
+    pytest.param(one, id=one.place)
+    for one in asked()
+    if not one.place.startswith("lending-pools")
+    and "> 0" not in one.expr
+    and not any(name.startswith(ELSEWHERE) for name in metrics(one.expr))
+]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("query", OF_THE_DAEMON)
+def test_a_query_finds_something_of_a_real_daemon(crash_day: CrashDay, query: Asked) -> None:
+    assert Watched(crash_day.prometheus, crash_day.began).ask(query.expr)
