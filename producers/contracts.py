@@ -1,11 +1,12 @@
-"""The contracts as files: the AsyncAPI document, and the schemas that it refers to."""
+"""The contracts as files: the AsyncAPI document, the schemas that it refers to, and where keys
+go."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 
-from producers import asyncapi, schemas
+from producers import asyncapi, partitioning, schemas
 from producers.schemas import DIALECT, Schema
 
 
@@ -14,6 +15,7 @@ def texts() -> dict[str, str]:
     made = {"asyncapi.yaml": asyncapi.to_yaml(asyncapi.document())}
     for name, schema in schemas.schemas().items():
         made[f"schemas/{name}.json"] = schemas.written(schema)
+    made["murmur2.json"] = partitioning.written()
     return made
 
 

@@ -77,7 +77,7 @@ def test_what_is_committed_is_what_is_made() -> None:
         assert (CONTRACTS / name).read_text() == text, f"{name}: {command}"
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(CONTRACTS.rglob("*.json"))])
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONTRACTS / "schemas").iterdir())])
 def test_a_schema_is_one(name: str) -> None:
     Draft202012Validator.check_schema(schema(name))
     for kind in schema(name).get("$defs", {}).values():
