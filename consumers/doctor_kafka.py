@@ -29,8 +29,6 @@ TRANSACTIONS = {22: "InitProducerId", 24: "AddPartitionsToTxn", 26: "EndTxn", 28
 OF_KAFKA_4 = 68
 """A request that brokers know from 4.0 on, with which this is tested."""
 
-CREATE = "liquidator topics create --config {}"
-
 
 async def examine(config: Config, config_file: Path, clock: Clock) -> list[Finding]:
     """Check what of Kafka a daemon needs; what needs a broker is left out while none answers."""
@@ -97,7 +95,7 @@ async def _broker(config: Config, broker: str) -> Finding:
 async def _topics(config: Config, config_file: Path) -> list[Finding]:
     faults = await kafka_topics.check(config.client(), config.topics)
     remedies = {
-        "does not exist": CREATE.format(config_file),
+        "does not exist": _create(config, config_file),
         "partitions": "make the topic anew with as many; the number of shards cannot change",
     }
     found = []
@@ -105,6 +103,12 @@ async def _topics(config: Config, config_file: Path) -> list[Finding]:
         remedy = next((text for part, text in remedies.items() if part in fault), "")
         found.append(Finding("topics", "fail", fault, remedy or "set it with kafka-configs"))
     return found or [Finding("topics", "ok", "all exist, with the partitions and settings needed")]
+
+
+def _create(config: Config, config_file: Path) -> str:
+    """Return the command that makes what is missing."""
+    group = "shadow" if config.shadow.enabled else "topics"
+    return f"liquidator {group} create --config {config_file}"
 
 
 async def _copies(config: Config) -> list[Finding]:
@@ -136,7 +140,7 @@ async def _clock(config: Config, config_file: Path, clock: Clock) -> list[Findin
     counts = await kafka_topics.partitions(config.client(), [topic])
     if topic not in counts:
         said = f"topic {topic}: does not exist, so that clocks cannot be compared"
-        return [Finding("clock", "warn", said, CREATE.format(config_file))]
+        return [Finding("clock", "warn", said, _create(config, config_file))]
     best = (float("inf"), 0.0)
     async with AIOKafkaProducer(**config.client()) as producer:
         for _ in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from consumers import doctor, rules
 from consumers.doctor import Finding
-from tests.broker import Broker
+from tests.broker import Broker, acls
+from tests.broker.acls import Right
 from tests.kafka.plant import Plant
+from tests.kafka.test_daemon import until_faulty
 from tests.services import free_port
 from tests.test_cli import RULES, cli
 
@@ -80,6 +82,7 @@ async def test_each_fault_is_named_with_its_remedy(plant: Plant) -> None:
     resource = ConfigResource(ConfigResourceType.TOPIC, plant.topics.engine_state, wrong)
     await admin.alter_configs([resource])
     await admin.close()
+    await until_faulty(plant, 2)
     found = await doctor.examine(config, clock=lambda: time.time() - 3)
     alive, dead = (item for item in found if item.check.startswith("broker "))
     assert (alive.status, dead.status) == ("ok", "fail")
@@ -112,36 +115,71 @@ SECURED = {
     "listener.name.extra.sasl.enabled.mechanisms": "PLAIN",
     "listener.name.extra.plain.sasl.jaas.config": (
         "org.apache.kafka.common.security.plain.PlainLoginModule required "
-        'user_root="sesame" user_nobody="sesame";'
+        'user_root="sesame" user_nobody="sesame" user_some="sesame" user_all="sesame";'
     ),
 }
 
 
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Broker]:
+    """A broker whose second listener asks who one is, and allows only what is allowed."""
+    if reason := Broker.missing():
+        pytest.skip(reason)
+    port = free_port()
+    made = Broker(tmp_path / "broker", extra_listener=port, settings=SECURED)
+    made.extra_port = port
+    with made:
+        yield made
+
+
+def rights_of(plant: Plant, user: str) -> list[Right]:
+    """Return what a user is allowed: "all" what a daemon needs, "some" a part of it."""
+    prefix, names = plant.prefix, plant.topics
+    seen = [Right(it, "topic", prefix) for it in ("Describe", "DescribeConfigs")]
+    if user == "all":
+        used = [Right(it, "topic", prefix) for it in ("Read", "Write")]
+        owned = [Right("Read", "group", prefix), Right("Write", "transactional id", prefix)]
+        return [*seen, *used, *owned, Right("Describe", "transactional id", prefix)]
+    read = (names.prices, names.control, names.engine_state, names.account_risk)
+    written = (names.risk_events, names.dead_letters, names.journal, names.account_risk)
+    return [
+        *seen,
+        *(Right("Read", "topic", name) for name in read),
+        *(Right("Write", "topic", name) for name in (*written, names.engine_state)),
+        Right("Write", "transactional id", prefix),
+        Right("Describe", "transactional id", prefix),
+    ]
+
+
 @pytest.mark.kafka
 async def test_what_is_denied_is_named(
-    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secured: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
     monkeypatch.setenv("LIQUIDATOR_PASSWORD", "sesame")
-    secured = Broker(tmp_path / "broker", extra_listener=port, settings=SECURED)
-    secured.extra_port = port
-    with secured:
-        async with Plant(secured.bootstrap, tmp_path, 1) as plant:
-            path = plant.config(brokers=[f"127.0.0.1:{port}"])
-            plain = path.read_text()
-            for user in ("root", "nobody", "root"):
-                login = f'username = "{user}"\npassword_env = "LIQUIDATOR_PASSWORD"'
-                sasl = f'[kafka.sasl]\nmechanism = "PLAIN"\n{login}\n'
-                path.write_text(plain.replace("[shards]", f"{sasl}[shards]"))
-                found = await doctor.examine(path)
-                wrong = [item.said for item in of(found, "rights") if item.status == "fail"]
-                if user == "root":
-                    assert wrong == []
-                else:
-                    denied = f"Describe on topic {plant.topics.prices}: denied"
-                    assert denied in wrong
-                    assert len(wrong) == len(plant.topics)
-            monkeypatch.setenv("LIQUIDATOR_PASSWORD", "wrong")
-            found = await doctor.examine(path)
-            assert found[-1].status == "fail"
-            assert "Authentication" in found[-1].said
+    async with Plant(secured.bootstrap, tmp_path, 1) as plant:
+        path = plant.config(brokers=[f"127.0.0.1:{secured.extra_listener}"])
+        plain, names = path.read_text(), plant.topics
+        denied = {
+            "root": [],
+            "all": [],
+            "some": [
+                f"Read on topic {names.positions}: denied",
+                f"Read on topic {names.journal}: denied",
+                f"Write on topic {names.liquidation_orders}: denied",
+                f"Read on group {plant.prefix}group-doctor: denied",
+            ],
+            "nobody": [f"Describe on topic {name}: denied" for name in names],
+        }
+        for user in ("all", "some"):
+            await acls.allow(secured.port, user, rights_of(plant, user))
+        for user, expected in denied.items():
+            login = f'username = "{user}"\npassword_env = "LIQUIDATOR_PASSWORD"'
+            sasl = f'[kafka.sasl]\nmechanism = "PLAIN"\n{login}\n'
+            path.write_text(plain.replace("[shards]", f"{sasl}[shards]"))
+            found = of(await doctor.examine(path), "rights")
+            wrong = [item.said for item in found if item.status == "fail"]
+            assert [": ".join(said.split(": ")[:2]) for said in wrong] == expected, user
+        monkeypatch.setenv("LIQUIDATOR_PASSWORD", "wrong")
+        found = await doctor.examine(path)
+        assert found[-1].status == "fail"
+        assert "Authentication" in found[-1].said
