@@ -168,8 +168,8 @@ async def _serve(stack: AsyncExitStack, gauge: Gauge, port: int) -> None:
     web = Web(Http(port=port), gauge.registry, list, gauge.board.document)
     await web.start()
     stack.push_async_callback(web.stop)
-    print(f"metrics: http://127.0.0.1:{web.port}/metrics", file=sys.stderr)
-    print(f"status page: http://127.0.0.1:{web.port}/", file=sys.stderr)
+    where = f"http://127.0.0.1:{web.port}/"
+    print(f"status page: {where}\nmetrics: {where}metrics", file=sys.stderr)
 
 
 class Embedded:

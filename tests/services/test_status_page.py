@@ -27,7 +27,7 @@ from producers.status import ShardStatus
 from producers.view import look
 from tests.bench import book
 from tests.broker import Broker
-from tests.kafka.day import give, play
+from tests.kafka.day import Day, give, play
 from tests.kafka.plant import Plant, Process
 from tests.services import missing
 from tests.services.chromium import Browser
@@ -118,13 +118,10 @@ async def test_the_crash_day_on_a_page(broker: Broker, browser: Browser, tmp_pat
         url = f"http://127.0.0.1:{process.port}/"
         await browser.size(1280)
         await browser.open(url)
-        await until_last(process, day.records[-1][1].time)
-        last = orjson.loads((await process.get("/status.json"))[1])
-        assert last["ready"]
-        reached = orjson.dumps([one["engine_time"] for one in last["shards"]]).decode()
-        await browser.until(
-            f"last && {reached}.every((time, at) => last.shards[at].engine_time >= time)"
-        )
+        times = ends(day)
+        await until_shown(process, times)
+        seen = f"last && {times}.every((time, at) => last.shards[at].engine_time === time)"
+        await browser.until(f"{seen} && last.ready")
         await same(process, await browser.evaluate(READ))
         rows = await browser.evaluate("document.querySelectorAll('#decisions tbody tr').length")
         assert rows == 50
@@ -145,17 +142,22 @@ async def test_the_crash_day_on_a_page(broker: Broker, browser: Browser, tmp_pat
         assert await browser.evaluate("document.title") == "(!) liquidator: unreachable"
 
 
-async def until_last(process: Process, time: int) -> None:
-    """Wait until what is shown is what the last record left."""
+def ends(day: Day) -> list[float]:
+    """Return the engine time of every shard when it has taken everything."""
+    return [
+        max(event.time for of, event in day.records if of in (None, shard)) / 1e6
+        for shard in range(day.shards)
+    ]
+
+
+async def until_shown(process: Process, times: list[float]) -> None:
+    """Wait until every shard is shown as it was at a time, and so is the book."""
     async with asyncio.timeout(20):
         while True:
-            shown = orjson.loads((await process.get("/status.json"))[1])
-            ages = [one["age_seconds"] for one in shown["shards"]]
-            drawn = shown["book"] is not None and shown["book"]["age_seconds"] < 5
-            if drawn and all(age is not None and age < 2 for age in ages):
-                reached = [one["engine_time"] for one in shown["shards"]]
-                if max(reached) >= time / 1e6 - 1:
-                    return
+            told = orjson.loads((await process.get("/status.json"))[1])
+            reached = [one["engine_time"] for one in told["shards"]]
+            if reached == times and told["book"] and told["book"]["engine_time"] == max(times):
+                return
             await asyncio.sleep(0.2)
 
 
