@@ -21,10 +21,10 @@ FILE ?= tests/cases/derivatives.json
 # Port of `make kafka`.
 PORT ?= 9092
 
-.PHONY: help install demo cases format check lint test kafka bench lock clean
+.PHONY: help install demo cases format check lint test kafka services bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  ARGS="..."    arguments for demo and bench\n'
 	@printf '  FILE=%-8s cases of make cases\n' '...'
 	@printf '  PORT=%-8s port of make kafka\n' '$(PORT)'
@@ -62,6 +62,10 @@ test: lint ## Run all checks and all tests, those on real servers included
 kafka: install ## Run a Kafka broker for yourself on 127.0.0.1:9092 until Ctrl-C
 	@.ci/ensure-java
 	@$(BIN)/python -m tests.broker --port $(PORT)
+
+services: install ## Run Mosquitto, Prometheus and Alertmanager for yourself until Ctrl-C
+	@.ci/ensure-services
+	@$(BIN)/python -m tests.services
 
 bench: install ## Measure throughput, detection and latency, each beside a baseline
 	@.ci/ensure-java

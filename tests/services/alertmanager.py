@@ -24,6 +24,7 @@ class Told(NamedTuple):
     alert: str
     status: str
     authorization: str
+    summary: str
 
 
 class Receiver:
@@ -61,7 +62,8 @@ class Receiver:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 who = self.headers.get("Authorization", "")
                 for alert in body["alerts"]:
-                    told.append(Told(self.path, alert["labels"]["alertname"], alert["status"], who))
+                    name, said = alert["labels"]["alertname"], alert["annotations"]["summary"]
+                    told.append(Told(self.path, name, alert["status"], who, said))
                 self.send_response(200)
                 self.end_headers()
 
@@ -71,10 +73,10 @@ class Receiver:
         return Handler
 
 
-def configuration(directory: Path, receiver: int) -> Path:
-    """Write the shipped configuration for a receiver on this port, without waits."""
+def configuration(directory: Path, receiver: int, *, waits: bool) -> Path:
+    """Write the shipped configuration for a receiver on this port, with its waits or without."""
     config = yaml.safe_load(SHIPPED.read_text())
-    for route in (config["route"], *config["route"]["routes"]):
+    for route in () if waits else (config["route"], *config["route"]["routes"]):
         route |= {"group_wait": "0s", "group_interval": "1s"}
     for one in config["receivers"]:
         (webhook,) = one["webhook_configs"]
@@ -88,12 +90,14 @@ def configuration(directory: Path, receiver: int) -> Path:
     return path
 
 
-def server(directory: Path, receiver: int) -> Server:
+def server(
+    directory: Path, receiver: int, port: int | None = None, *, waits: bool = False
+) -> Server:
     """Return an Alertmanager that tells a receiver on this port, not started yet."""
-    port = free_port()
+    port = port or free_port()
     command = [
         "prometheus-alertmanager",
-        f"--config.file={configuration(directory, receiver)}",
+        f"--config.file={configuration(directory, receiver, waits=waits)}",
         f"--storage.path={directory / 'alerts'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",

@@ -17,14 +17,16 @@ max_queued_messages 0
 """
 
 
-def mosquitto(directory: Path, settings: str = "allow_anonymous true") -> Server:
+def mosquitto(
+    directory: Path, settings: str = "allow_anonymous true", port: int | None = None
+) -> Server:
     """Return a Mosquitto that keeps its sessions in `directory`.
 
     Started as root it would give its rights up for a user who may not write there, and lose every
     session without a word.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     config = directory / "mosquitto.conf"
     user = "user root\n" if Path("/proc/self").stat().st_uid == 0 else ""
     config.write_text(f"{SETTINGS.format(port=port, directory=directory)}{user}{settings}\n")
