@@ -168,7 +168,7 @@ class Bridge:
                     for topic in dict.fromkeys(reader.filter for reader in self._readers):
                         await subscriber.listen(topic)
                     self._connected(subscriber)
-                    waits.reset()
+                    waits.well()
                     async for messages in subscriber.arrivals():
                         for message in messages:
                             self._take(message)
@@ -246,7 +246,7 @@ class Bridge:
                     if producer is None:
                         producer = await self._new_producer()
                     await self._write_once(producer)
-                    waits.reset()
+                    waits.well()
                 except (KafkaError, TimeoutError, OSError) as error:
                     self._failed(error)
                     # A producer that failed may be of no use any more, and says not whether.

@@ -128,7 +128,7 @@ class Publisher:
                     await client.publish(self.status_topic, ONLINE, qos=1, retain=True)
                     self._metrics.connected(True)
                     log.info("mqtt: connected", broker=self._line.place)
-                    waits.reset()
+                    waits.well()
                     await self._publish(client)
                 return
             except aiomqtt.MqttError as error:

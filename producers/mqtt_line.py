@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from ssl import SSLContext
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from paho.mqtt.properties import Properties
 
 WAIT_SECONDS_MIN, WAIT_SECONDS_MAX = 0.25, 30.0
 CONNECT_SECONDS = 10.0
+WELL_SECONDS = 10.0
 
 
 class Line(NamedTuple):
@@ -60,19 +62,28 @@ class Line(NamedTuple):
 
 class Waits:
     """How long to wait before the next attempt: twice as long each time, half of it by chance, so
-    that many clients of one broker do not come back at once."""
+    that many clients of one broker do not come back at once.
+
+    Only what has gone well for a while begins anew: two clients of one name end each other's
+    connection as soon as it is made.
+    """
 
     def __init__(self) -> None:
         self._seconds = WAIT_SECONDS_MIN
+        self._well_since: float | None = None
 
     def next(self) -> float:
         """Return the seconds to wait now."""
+        well, self._well_since = self._well_since, None
+        if well is not None and time.monotonic() - well > WELL_SECONDS:
+            self._seconds = WAIT_SECONDS_MIN
         seconds, self._seconds = self._seconds, min(2 * self._seconds, WAIT_SECONDS_MAX)
         return seconds * random.uniform(0.5, 1)
 
-    def reset(self) -> None:
-        """Begin anew: an attempt went well."""
-        self._seconds = WAIT_SECONDS_MIN
+    def well(self) -> None:
+        """Take note that it goes well now."""
+        if self._well_since is None:
+            self._well_since = time.monotonic()
 
 
 def said(error: BaseException) -> str:

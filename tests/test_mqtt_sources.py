@@ -11,6 +11,7 @@ from consumers.mqtt_config import Source
 from consumers.mqtt_slots import NotNewer, Slots
 from consumers.mqtt_sources import Malformed, Message, Price, Reader, Unwanted, microseconds
 from engine.events import PriceUpdate
+from producers import mqtt_line
 
 NOW = 1_700_000_000_000_000
 
@@ -249,3 +250,22 @@ def test_what_stands_in_kafka_is_not_written_again_and_numbers_go_on() -> None:
         slots.offer(price(5, "time"))
     slots.offer(price(6, "time"))
     assert taken(slots) == [(6, 6)]
+
+
+# --- waits
+
+
+def test_waits_double_up_to_a_limit_and_begin_anew_after_a_good_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(mqtt_line.time, "monotonic", lambda: now[0])
+    waits = mqtt_line.Waits()
+    for limit in (0.25, 0.5, 1, 2, 4, 8, 16, 30, 30):
+        assert limit / 2 <= waits.next() <= limit
+    waits.well()
+    now[0] += 1
+    assert waits.next() >= 15
+    waits.well()
+    now[0] += 11
+    assert waits.next() <= 0.25
