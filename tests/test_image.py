@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_what_runs_is_pinned_and_nobody() -> None:
         assert said[word].startswith("["), f"{word}: a shell would keep signals from the daemon"
     copied = {step.rest for step in stages(STEPS)[-1] if step.word == "COPY"}
     assert copied == {"--from=build /opt/liquidator /opt/liquidator"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "docker/Dockerfile",
+        "compose.yml",
+        "kubernetes/base/liquidator.yaml",
+        "kubernetes/base/bridge.yaml",
+        "kubernetes/overlays/example/kustomization.yaml",
+    ],
+)
+def test_files_speak_of_the_version_that_they_come_with(name: str) -> None:
+    text = (ROOT / "deploy" / name).read_text()
+    found = re.findall(r"(?:ARG VERSION=|image: liquidator:|newTag: )(\S+)", text)
+    assert set(found) == {version("liquidator")}
 
 
 def test_what_is_copied_is_let_through() -> None:
