@@ -40,7 +40,8 @@ class CrashDay:
     def __init__(self, broker: Broker, directory: Path) -> None:
         self._plant = Plant(broker.bootstrap, directory, 1, commit_interval=0.01)
         self._broker = broker
-        self.config = self._plant.config()
+        # A name of its own: after a kill it is given its shard again at once.
+        self.config = self._plant.config("only")
         port = int(self.config.read_text().rpartition("port = ")[2])
         command = [sys.executable, "-m", "consumers.cli", "run", "--config", str(self.config)]
         root = str(Path(__file__).parents[2])
