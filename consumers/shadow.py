@@ -27,7 +27,20 @@ from producers.topics import partitions
 GroupName = tuple[str, str]
 """Account and margin."""
 
-TOLD = (b"LiquidationStarted", b"LiquidationEnded", b"LiquidationOrder", b"CollateralSale")
+ACTS = (
+    d.LiquidationOrder,
+    d.TakeOver,
+    d.Deleverage,
+    d.CollateralSale,
+    d.CollateralLiquidation,
+    d.AuctionStarted,
+)
+"""What a liquidation does; one that was held back from its beginning to its end did nothing."""
+
+TOLD = tuple(
+    f'{{"type":"{kind.__name__}"'.encode()
+    for kind in (*ACTS, d.LiquidationStarted, d.LiquidationEnded)
+)
 SECOND = 1_000_000
 
 
@@ -66,26 +79,39 @@ class Ours:
             return
         of_group = self.found[decision.account, decision.margin]
         if isinstance(decision, d.LiquidationStarted):
-            of_group.append(Liquidation(decision.number, decision.time, -1))
+            of_group.append(Liquidation(decision.number, -1, -1))
         elif not of_group:
             return
         elif isinstance(decision, d.LiquidationEnded):
             of_group[-1].ended = decision.time
-        elif isinstance(decision, d.LiquidationOrder):
-            # The first order says how much was meant; later ones ask again for what did not fill.
-            closed = Closed(decision.size, decision.limit_price)
-            of_group[-1].closed.setdefault(decision.symbol, closed)
-        elif isinstance(decision, d.CollateralSale):
-            closed = Closed(decision.amount, decision.limit_price)
-            of_group[-1].closed.setdefault(decision.asset, closed)
+        elif isinstance(decision, ACTS):
+            self._act(of_group[-1], decision)
+
+    def _act(self, liquidation: Liquidation, decision: d.Decision) -> None:
+        if liquidation.began < 0:
+            liquidation.began = decision.time
+        # The first order says how much was meant; later ones ask again for what did not fill.
+        match decision:
+            case d.LiquidationOrder():
+                closed = Closed(decision.size, decision.limit_price)
+                liquidation.closed.setdefault(decision.symbol, closed)
+            case d.TakeOver() | d.Deleverage():
+                closed = Closed(decision.size, decision.price)
+                liquidation.closed.setdefault(decision.symbol, closed)
+            case d.CollateralSale():
+                closed = Closed(decision.amount, decision.limit_price)
+                liquidation.closed.setdefault(decision.asset, closed)
 
     def ended(self) -> Side:
-        """Return what was found; what has not ended lasts until now."""
-        for of_group in self.found.values():
+        """Return the liquidations that did anything; what has not ended lasts until now."""
+        acted: Side = {}
+        for name, of_group in self.found.items():
             for liquidation in of_group:
                 if liquidation.ended < 0:
                     liquidation.ended = self.last
-        return {name: of_group for name, of_group in self.found.items() if of_group}
+                if liquidation.began >= 0:
+                    acted.setdefault(name, []).append(liquidation)
+        return acted
 
 
 class Theirs:
@@ -108,7 +134,8 @@ class Theirs:
 
     def order(self, decision: d.Decision) -> None:
         """Take up a decision on the topic of the other engine's orders."""
-        if isinstance(decision, d.LiquidationOrder | d.CollateralSale):
+        if isinstance(decision, ACTS):
+            assert isinstance(decision, d.GroupDecision)
             self._acts[decision.account, decision.margin].append(
                 (decision.time, "", Decimal(0), Decimal(0))
             )
@@ -238,7 +265,7 @@ async def _decisions(
     """Give the decisions that tell of liquidations; others are not even decoded."""
     async for record in records:
         value = record.value or b""
-        if any(kind in value[:40] for kind in TOLD):
+        if value.startswith(TOLD):
             yield wire.read_decision(value)
 
 

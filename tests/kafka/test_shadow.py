@@ -180,6 +180,27 @@ def test_the_variable_of_run_shadow_moves_outputs_alone(monkeypatch: pytest.Monk
     assert (own.prices, own.control, own.journal) == ("x-prices", "s-x-control", "s-x-journal")
 
 
+def test_a_liquidation_that_was_held_back_did_nothing() -> None:
+    ours = shadow.Ours()
+    at = {"shard": 0, "seq": 1, "index": 0, "account": "a", "margin": "cross"}
+    evidence = dict.fromkeys(("equity", "margin_equity", "maintenance"), Decimal(1))
+    held = {"reason": "breach", "waits": "halted", **evidence}
+    for number in (1, 2):
+        time = number * SECOND
+        start = d.LiquidationStarted(
+            time=time, number=number, legs=(), balances=(), marks=(), **held, **at
+        )
+        ours.take(start)
+        if number == 2:
+            sold = {"asset": "BTC", "for_asset": "USDT", "limit_price": Decimal(9)}
+            order_id = {"order_id": "a:2:1:BTC", "replaces": "", "expires": 0, "number": 2}
+            amount = {"amount": Decimal(3)}
+            ours.take(d.CollateralSale(time=time + 5, **sold, **order_id, **amount, **at))
+        ours.take(d.LiquidationEnded(time=time + 9, number=number, reason="healthy", **at))
+    (acted,) = ours.ended()["a", "cross"]
+    assert (acted.number, acted.began, acted.ended) == (2, 2 * SECOND + 5, 2 * SECOND + 9)
+
+
 def test_fills_within_a_window_are_one_liquidation() -> None:
     theirs = shadow.Theirs(60 * SECOND)
     for at, size, price in ((0, 1, 100), (50, 3, 200), (200, 1, 50)):
