@@ -39,6 +39,10 @@ PEGGED = ("BUSD", "DAI", "FDUSD", "TUSD", "USD", "USDC", "USDE", "USDS", "USDT")
 """Coins that are meant to be worth a dollar."""
 
 
+PORTFOLIOS_AT_ONCE = 2_000
+"""So many are valued in a stretch: in all scenarios that takes some milliseconds."""
+
+
 class Rung(NamedTuple):
     """How many margin groups would be in breach after a move, and what they hold: notional and
     debts at the prices of now, in the numeraire."""
@@ -158,8 +162,7 @@ class Picture:
             for pool, rows, backed, due in engine.watch.loans.counted()
         ]
         self._loaned = _loaned(engine)
-        self._groups = np.zeros(self.size, bool)
-        self._groups[: len(book.groups)] = [group is not None for group in book.groups]
+        self._groups = list(book.groups)
         self._exempt = np.zeros(self.size, bool)
         protected = (account for account in book.accounts.values() if account.role != "trader")
         self._exempt[[g.row for one in protected for g in one.groups.values()]] = True
@@ -169,7 +172,9 @@ class Picture:
         of some 10,000 groups."""
         notional, exposed, unpriced = self._notional(), self._exposed(), self._unpriced()
         yield
-        within = self._groups & exposed & ~unpriced & ~self._exempt
+        groups = np.zeros(self.size, bool)
+        groups[: len(self._groups)] = [group is not None for group in self._groups]
+        within = groups & exposed & ~unpriced & ~self._exempt
         rungs, bands, values = [], {}, _Values(self)
         for move in MOVES:
             yield from values.settle(move)
@@ -178,14 +183,14 @@ class Picture:
             if not move:
                 bands = values.bands(within, notional)
             yield
-        lacking = self._groups & unpriced & ~self._exempt
-        idle = self._groups & ~exposed & ~unpriced & ~self._exempt
+        lacking = groups & unpriced & ~self._exempt
+        idle = groups & ~exposed & ~unpriced & ~self._exempt
         self.drawn = Drawn(
             self.time,
             tuple(rungs),
             bands,
             _part(lacking, notional),
-            _part(self._groups & self._exempt, notional),
+            _part(groups & self._exempt, notional),
             int(idle.sum()),
         )
 
@@ -297,9 +302,10 @@ class _Values:
                 one = family.screen.unit(leg, legs.closing_rate)
             held.append(ScreenLegs(legs.rows, legs.exposure, one))
             yield
-        if held:
-            needs, _ = family.screen.requirements(family.rows, held)
-            self._needs[family.rows] += needs
+        for begin in range(0, len(family.rows) if held else 0, PORTFOLIOS_AT_ONCE):
+            rows = family.rows[begin : begin + PORTFOLIOS_AT_ONCE]
+            self._needs[rows] += family.screen.requirements(rows, held)[0]
+            yield
 
     def breached(self, at_equality: bool) -> Flags:
         """Tell who is below what is required (`margin.breached`)."""
@@ -343,9 +349,11 @@ def _families(engine: Engine, found: list[_Legs]) -> Iterator[_Family]:
     for legs_of in together.values():
         rule = engine.rules.portfolio_of(legs_of[0].listed.name)
         assert rule is not None
-        rows = np.unique(np.concatenate([legs.rows for legs in legs_of]))
+        held = np.zeros(engine.book.capacity, bool)
+        for legs in legs_of:
+            held[legs.rows] = True
         # A grid of its own: it keeps the values of the last marks, which the engine's still needs.
-        yield _Family(PortfolioScreen(Grid(rule)), legs_of, rows)
+        yield _Family(PortfolioScreen(Grid(rule)), legs_of, np.flatnonzero(held))
 
 
 @exact

@@ -264,7 +264,7 @@ async def test_what_holds_is_as_new_as_what_was_just_seen(venue: Venue) -> None:
     shown.holds(0)
     third = await shown.document()
     assert third["shards"][0]["age_seconds"] < second["shards"][0]["age_seconds"]
-    assert third["shards"][1]["age_seconds"] > second["shards"][1]["age_seconds"]
+    assert third["shards"][1]["age_seconds"] >= second["shards"][1]["age_seconds"]
 
 
 async def test_a_venue_without_accounts_has_a_page() -> None:
