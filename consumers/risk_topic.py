@@ -56,8 +56,9 @@ class RiskTopic:
     ) -> None:
         self.waiting = 0
         self._clock = clock
+        self._telling = settings.enabled
         self._engine = engine
-        self._bands = Bands([Decimal(str(bound)) for bound in settings.bands])
+        self.bands = Bands([Decimal(str(bound)) for bound in settings.bands])
         self._interval, self._rate = settings.min_interval, settings.max_per_second
         self._tokens, self._filled_at = settings.max_per_second, clock()
         self._told: dict[str, Told] = {}
@@ -70,7 +71,8 @@ class RiskTopic:
 
     def touched(self, accounts: Iterable[str]) -> None:
         """Take note of accounts that events changed: their groups may have come or gone."""
-        self._touched.update(accounts)
+        if self._telling:
+            self._touched.update(accounts)
 
     def take(self) -> Records:
         """Return what is to be written by account, none for one that is gone; start anew."""
@@ -79,20 +81,16 @@ class RiskTopic:
 
     async def run(self, client: Client, topic: str) -> None:
         """Tell until cancelled; what fails here stops nothing else."""
-        while True:
-            try:
-                await self._read_back(client, TopicPartition(topic, self._engine.shard))
-                break
-            except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("account-risk: not read back", topic=topic, error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
         try:
+            await self._read_back(client, TopicPartition(topic, self._engine.shard))
             while True:
                 if self._engine.ready:
                     await _paced(self.look())
                 await asyncio.sleep(LOOK_SECONDS)
         except Exception:
             log.exception("account-risk: bug, nothing more is told", shard=self._engine.shard)
+            self._telling = False
+            self._touched.clear()
 
     def recall(self, account: str, record: bytes | None) -> None:
         """Take over a record that was written before."""
@@ -101,15 +99,22 @@ class RiskTopic:
             self._told.pop(account, None)
             return
         try:
-            self._told[account] = self._bands.read(record)
+            self._told[account] = self.bands.read(record)
         except msgspec.MsgspecError:
             # Of another release: what it says is replaced.
             self._told[account] = {"": -1}
 
     async def _read_back(self, client: Client, partition: TopicPartition) -> None:
-        self._told = {}
-        async for record in journal.committed(client, partition):
-            self.recall(record.key.decode(), record.value)
+        """Recall what the topic holds, again until it can be read whole."""
+        while True:
+            self._told = {}
+            try:
+                async for record in journal.committed(client, partition):
+                    self.recall(record.key.decode(), record.value)
+                return
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("account-risk: not read back", topic=partition.topic, error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
 
     def look(self) -> Iterator[None]:
         """Look at the whole book, and tell what changed as far as that may be told now; in
@@ -152,7 +157,7 @@ class RiskTopic:
     def _compare(self, screen: RatioScreen, changed: dict[str, int]) -> Iterator[None]:
         """Add the accounts whose rows do not seem to be as is told, with the place of the lowest
         band."""
-        bands, codes = self._bands.screened(screen)
+        bands, codes = self.bands.screened(screen)
         known = np.zeros(len(codes), np.int64)
         known[: len(self._codes)] = self._codes[: len(codes)]
         yield
@@ -200,8 +205,8 @@ class RiskTopic:
         if account is None:
             if self._told.pop(name, None) is not None:
                 self._write(name, None)
-        elif told_of(self._engine, account, self._bands) != known:
-            record, told = yield from drawn(self._engine, account, self._bands)
+        elif told_of(self._engine, account, self.bands) != known:
+            record, told = yield from drawn(self._engine, account, self.bands)
             if not record:
                 # Gone meanwhile: events that are still to be noted say so.
                 return

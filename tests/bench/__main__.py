@@ -10,10 +10,11 @@ import tempfile
 from os import cpu_count
 from pathlib import Path
 
-from tests.bench import crash, detection, latency, throughput
+from tests.bench import account_risk, crash, detection, latency, throughput
 from tests.broker import Broker, BrokerError
 
 BOOKS = (1_000, 10_000)
+TOLD = 20_000
 HEADER = """\
 | what | this | baseline | ratio |
 |---|---:|---:|---:|"""
@@ -35,6 +36,7 @@ def main() -> int:
             rows += map(_detection, BOOKS)
             rows += map(_portfolios, BOOKS)
             rows += map(_loans, BOOKS)
+            rows.append(_account_risk(TOLD))
         if "crash" in wanted:
             rows += _crashes(BOOKS[-1])
         if {"throughput", "latency"} & {*wanted}:
@@ -79,6 +81,17 @@ def _portfolios(accounts: int) -> str:
 def _loans(accounts: int) -> str:
     what = f"loans, {accounts:,} accounts, 10 coins, interest by the engine"
     return _screened(what, detection.measure_loans(accounts))
+
+
+def _account_risk(accounts: int) -> str:
+    found = account_risk.measure(accounts)
+    return _row(
+        f"account-risk, a look at {accounts:,} accounts in steps of {found.step * 1e3:.1f} ms at "
+        f"most, a record {found.record * 1e6:,.0f} µs; baseline: everybody valued exactly",
+        f"{1 / found.look:,.0f} looks/s",
+        f"{1 / found.exact:,.1f} looks/s",
+        found.exact / found.look,
+    )
 
 
 def _screened(what: str, found: detection.Screened) -> str:
