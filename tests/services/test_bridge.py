@@ -166,7 +166,7 @@ async def test_a_killed_bridge_loses_no_newest_price(
     venue = Venue(mqtt.port)
     path = config(plant, mqtt.port, sources)
     async with carrying(path):
-        publishing = asyncio.create_task(venue.run(seconds=4))
+        publishing = asyncio.create_task(venue.run(seconds=3))
         await asyncio.sleep(1.5)
     # It was killed in the middle of its work; messages wait at the broker meanwhile.
     async with carrying(path) as carrier:
@@ -203,7 +203,7 @@ async def test_a_killed_mosquitto_loses_no_newest_price_that_is_published_after(
 ) -> None:
     venue = Venue(mqtt.port)
     async with carrying(config(plant, mqtt.port)) as carrier:
-        publishing = asyncio.create_task(venue.run(seconds=4))
+        publishing = asyncio.create_task(venue.run(seconds=3))
         await asyncio.sleep(1.5)
         await asyncio.to_thread(mqtt.kill)
         await asyncio.sleep(0.5)
