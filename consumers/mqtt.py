@@ -83,6 +83,7 @@ class Bridge:
         self._letters: list[Letter] = []
         self._unacknowledged: list[aiomqtt.Message] = []
         self._subscriber: Subscriber | None = None
+        self._producer: AIOKafkaProducer | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._faults = {"kafka": "starting", "mqtt": "starting"}
@@ -165,16 +166,20 @@ class Bridge:
         while True:
             try:
                 async with Subscriber(**options) as subscriber:
-                    for topic in dict.fromkeys(reader.filter for reader in self._readers):
-                        await subscriber.listen(topic)
-                    self._connected(subscriber)
-                    waits.well()
-                    async for messages in subscriber.arrivals():
-                        for message in messages:
-                            self._take(message)
+                    await self._receive(subscriber, waits)
             except aiomqtt.MqttError as error:
                 self._disconnected(said(error))
             await asyncio.sleep(waits.next())
+
+    async def _receive(self, subscriber: Subscriber, waits: Waits) -> None:
+        """Take what comes over one connection; raises `MqttError` when it ends."""
+        for topic in dict.fromkeys(reader.filter for reader in self._readers):
+            await subscriber.listen(topic)
+        self._connected(subscriber)
+        waits.well()
+        async for messages in subscriber.arrivals():
+            for message in messages:
+                self._take(message)
 
     def _connected(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
@@ -236,27 +241,33 @@ class Bridge:
 
     async def _write(self) -> None:
         """Write what waits, one write after another, until told to stop."""
-        waits, producer = Waits(), None
+        waits = Waits()
+        stopping = False
         try:
-            while True:
+            while not stopping:
                 await self._wake.wait()
                 self._wake.clear()
                 stopping = self._stopping.is_set()
-                try:
-                    if producer is None:
-                        producer = await self._new_producer()
-                    await self._write_once(producer)
-                    waits.well()
-                except (KafkaError, TimeoutError, OSError) as error:
-                    self._failed(error)
-                    # A producer that failed may be of no use any more, and says not whether.
-                    await _closed(producer)
-                    producer = None
-                    await self._pause(waits.next())
-                if stopping:
-                    return
+                await self._attempt(waits)
         finally:
-            await _closed(producer)
+            await self._close()
+
+    async def _attempt(self, waits: Waits) -> None:
+        """Write what waits; where that fails, wait a little, and begin with a new producer."""
+        try:
+            if self._producer is None:
+                self._producer = await self._new_producer()
+            await self._write_once(self._producer)
+            waits.well()
+        except (KafkaError, TimeoutError, OSError) as error:
+            self._failed(error)
+            # One that failed may be of no use any more, and says not whether.
+            await self._close()
+            await self._pause(waits.next())
+
+    async def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        await _closed(producer)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not once told to stop."""
@@ -264,11 +275,7 @@ class Bridge:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _new_producer(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self._kafka,
-            acks="all",
-            enable_idempotence=True,
-        )
+        producer = AIOKafkaProducer(**self._kafka, acks="all", enable_idempotence=True)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await producer.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Literal, NamedTuple, get_args
@@ -192,12 +192,6 @@ def microseconds(value: Any, unit: Unit) -> int:
     if found.tzinfo is None:
         raise Malformed(f"time: {value} names no time zone")
     return (found - _EPOCH) // _MICROSECOND
-
-
-def routes(sources: Sequence[Source]) -> Callable[[str], Iterator[Reader]]:
-    """Return what finds the readers of a topic."""
-    readers = [Reader(source) for source in sources]
-    return lambda topic: (reader for reader in readers if reader.matches(topic))
 
 
 def _decimal(key: str, value: Any) -> Decimal:
