@@ -5,6 +5,8 @@ and ticket queue is printed here.
 """
 
 import contextlib
+import itertools
+import operator
 import signal
 import sys
 import time
@@ -67,14 +69,17 @@ def _servers(receiver: int) -> list[Server]:
 
 
 def _print(told: list[Told]) -> None:
-    """Print what is heard, as it comes."""
+    """Print what is heard, as it comes: of alerts of one name the first, and how many more."""
     printed = 0
     while True:
-        for one in told[printed:]:
+        new = told[printed:]
+        printed += len(new)
+        for (path, status, alert), same in itertools.groupby(new, operator.itemgetter(0, 2, 1)):
+            first, *others = same
+            more = f", and {len(others)} more" if others else ""
             now = datetime.now(UTC).strftime("%H:%M:%S")
-            kind = one.path.strip("/")
-            print(f"{now}  {kind:<6}  {one.status:<8}  {one.alert}: {one.summary}", flush=True)
-            printed += 1
+            kind = path.strip("/")
+            print(f"{now}  {kind:<6}  {status:<8}  {alert}: {first.summary}{more}", flush=True)
         time.sleep(0.5)
 
 
