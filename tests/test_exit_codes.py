@@ -117,16 +117,22 @@ def test_brokers_that_do_not_answer_are_1(path: tuple[str, ...], tmp_path: Path)
     assert "answer" in result.output
 
 
-def test_what_is_refused_is_1_and_what_was_passed_over_is_3(tmp_path: Path) -> None:
+def test_lines_that_were_passed_over_are_3(tmp_path: Path) -> None:
     log = write(tmp_path / "day.jsonl")
     assert "applied" in said("audit", "--log", log)
     with log.open("a") as lines:
         lines.write("nonsense\n")
     assert CliRunner().invoke(main, ["audit", "--log", str(log)]).exit_code == 3
     assert CliRunner().invoke(main, ["replay", str(log)]).exit_code == 3
+
+
+@pytest.mark.parametrize("path", [("halt",), ("resume",), ("rules", "publish")], ids=" ".join)
+def test_a_shadow_does_not_change_what_it_only_reads(
+    path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ENABLE_SHADOW)
     shadowed = tmp_path / "shadow.toml"
-    shadowed.write_text("[shadow]\nenabled = true\n")
-    for path in (("halt",), ("resume",), ("rules", "publish")):
-        result = ended(path, shadowed)
-        assert result.exit_code == 1
-        assert result.output != ""
+    shadowed.write_text('[kafka]\nbrokers = ["127.0.0.1:9"]\n[shadow]\nenabled = true\n')
+    result = ended(path, shadowed)
+    assert result.exit_code == 1
+    assert "belongs to the engine that this one shadows" in result.output
