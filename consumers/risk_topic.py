@@ -35,6 +35,7 @@ LOOK_SECONDS = 0.5
 """Between two looks at the whole book."""
 
 ROWS_A_STEP = 250
+SCREENED_A_STEP = 32_768
 PATIENCE_SECONDS = 10.0
 """Who has waited for longer comes before who is nearer to liquidation."""
 
@@ -147,9 +148,7 @@ class RiskTopic:
         if account is None:
             return name in self._told
         told = self._told.get(name, {})
-        if len(self._codes) < self._engine.book.capacity:
-            room = self._engine.book.capacity - len(self._codes)
-            self._codes = np.concatenate([self._codes, np.zeros(room, np.int64)])
+        self._make_room(self._engine.book.capacity)
         for group in account.groups.values():
             self._codes[group.row] = told.get(group.margin, 0)
         return not told.keys() <= account.groups.keys()
@@ -157,18 +156,30 @@ class RiskTopic:
     def _compare(self, screen: RatioScreen, changed: dict[str, int]) -> Iterator[None]:
         """Add the accounts whose rows do not seem to be as is told, with the place of the lowest
         band."""
-        bands, codes = self.bands.screened(screen)
-        known = np.zeros(len(codes), np.int64)
-        known[: len(self._codes)] = self._codes[: len(codes)]
-        yield
+        size = len(screen.equity)
+        self._make_room(size)
+        for begin in range(0, size, SCREENED_A_STEP):
+            part = slice(begin, min(begin + SCREENED_A_STEP, size))
+            bands, codes = self.bands.screened(screen, part)
+            found = np.flatnonzero(codes != self._codes[part])
+            yield
+            yield from self._name((found + begin).tolist(), bands[found].tolist(), changed)
+
+    def _name(self, rows: list[int], bands: list[int], changed: dict[str, int]) -> Iterator[None]:
+        """Add the accounts of rows, each with the place of its lowest band."""
         groups = self._engine.book.groups
-        for place, row in enumerate(np.flatnonzero(codes != known).tolist()):
+        for place, (row, band) in enumerate(zip(rows, bands, strict=True)):
             group = groups[row] if row < len(groups) else None
             if group is not None:
-                name, band = group.account.id, int(bands[row])
+                name = group.account.id
                 changed[name] = min(changed.get(name, band), band)
             if place % ROWS_A_STEP == 0:
                 yield
+
+    def _make_room(self, size: int) -> None:
+        if len(self._codes) < size:
+            room = np.zeros(size - len(self._codes), np.int64)
+            self._codes = np.concatenate([self._codes, room])
 
     def _order(self, changed: dict[str, int], order: list[list[str]]) -> Iterator[None]:
         """Put accounts in the order in which they are told of: those who waited for long, then

@@ -48,12 +48,11 @@ class RatioScreen:
         """Whether the book has outgrown what was looked at."""
         return len(self.equity) != self._engine.book.capacity
 
-    @property
-    def ratios(self) -> tuple[Floats, Floats, Floats]:
-        """Margin equity over maintenance, and what it is at least and at most: infinite where
-        nothing is required and nothing is lacking, minus infinity where only debts are left, NaN
-        where a price is missing."""
-        equity, needs, error = self.equity, self.needs, self.error
+    def ratios(self, rows: slice) -> tuple[Floats, Floats, Floats]:
+        """Return margin equity over maintenance, and what it is at least and at most: infinite
+        where nothing is required and nothing is lacking, minus infinity where only debts are left,
+        NaN where a price is missing."""
+        equity, needs, error = self.equity[rows], self.needs[rows], self.error[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio, least = equity / needs, (equity - error) / (needs + error)
             most = np.where(needs > error, (equity + error) / (needs - error), np.inf)
@@ -69,7 +68,7 @@ class RatioScreen:
         engine = self._engine
         for name, decimals, column in engine.book.cash_columns():
             self._net[name] = column.astype(np.float64) * 10.0**-decimals
-        yield
+            yield
         for symbol in list(engine.book.legs):
             if self.stale:
                 return

@@ -105,15 +105,15 @@ class Bands:
         nothing = standing == 0 or (band == NOTHING and standing == HEALTHY)
         return 0 if nothing else band * PLACES + standing
 
-    def screened(self, screen: RatioScreen) -> tuple[Codes, Codes]:
-        """Return the place of the band of every row of a screen, and its code: -1 where that is
-        not certain."""
-        ratio, least, most = screen.ratios
+    def screened(self, screen: RatioScreen, rows: slice) -> tuple[Codes, Codes]:
+        """Return the place of the band of rows of a screen, and their codes: -1 where that is not
+        certain."""
+        ratio, least, most = screen.ratios(rows)
         places = [np.searchsorted(self._floats, one, side="right") for one in (ratio, least, most)]
         bands = LOWEST + places[0]
         bands[np.isposinf(ratio)] = NOTHING
         bands[np.isnan(ratio)] = UNPRICED
-        standing = screen.standing.astype(np.int64)
+        standing = screen.standing[rows].astype(np.int64)
         nothing = (standing == 0) | ((bands == NOTHING) & (standing == HEALTHY))
         codes = np.where(nothing, 0, bands * PLACES + standing)
         return bands, np.where(places[1] == places[2], codes, -1)

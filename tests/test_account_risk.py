@@ -91,14 +91,16 @@ def compare(engine: Engine) -> tuple[int, int]:
     """Compare every row of the screen with its exact health; return how many need something, and
     of how many the band is certain."""
     screen, needing = screened(engine), 0
-    _, codes = Bands(BOUNDS).screened(screen)
+    every = slice(0, len(screen.equity))
+    _, codes = Bands(BOUNDS).screened(screen, every)
+    ratios = screen.ratios(every)[0]
     sharp = 0
     with localcontext(EXACT):
         for group in engine.book.all_groups():
             state, row = engine.health_of(group), group.row
             assert screen.standing[row] == engine.watch.standing_at(row)
             if state is None:
-                assert np.isnan(screen.ratios[0][row])
+                assert np.isnan(ratios[row])
                 continue
             error = screen.error[row] + 1e-12
             assert abs(float(state.margin_equity) - screen.equity[row]) <= error
