@@ -31,7 +31,7 @@ scrape_configs:
 """
 BOOKS = ("derivatives", "lending", "bridge")
 CHOSEN = {
-    "$__rate_interval": "8s",
+    "$__rate_interval": "30s",
     "$__range": "60s",
     "$job": "liquidator.*",
     "$instance": ".+",
