@@ -235,7 +235,7 @@ class Process:
                 f"{self.command} ended, code {code}\n{self.log.read_text()[-4000:]}"
             )
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
@@ -247,11 +247,11 @@ class Process:
             self._process.kill()
             await self._process.wait()
 
-    async def terminate(self, seconds_max: float = 20) -> int:
+    async def terminate(self, seconds_max: float = 20, number: int = signal.SIGTERM) -> int:
         """Ask it to stop and return its exit code."""
         process, self._process = self._process, None
         assert process is not None
-        process.terminate()
+        process.send_signal(number)
         return await asyncio.wait_for(process.wait(), seconds_max)
 
     async def get(self, path: str) -> tuple[int, str]:

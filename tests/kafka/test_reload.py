@@ -57,7 +57,7 @@ async def plant(broker: Broker, tmp_path: Path) -> AsyncIterator[Plant]:
 
 async def reloaded(process: Process, outcome: str) -> None:
     """Send SIGHUP and wait until it is counted."""
-    process.signal(signal.SIGHUP)
+    process.send(signal.SIGHUP)
     line = f'liquidator_reloads_total{{outcome="{outcome}"}} 1.0'
     async with asyncio.timeout(20):
         while line not in (await process.get("/metrics"))[1]:
@@ -137,3 +137,12 @@ async def test_a_faulty_file_changes_nothing_and_every_fault_is_named(
     assert await kinds(plant) == ["MarginCall"]
     assert "nothing to send" in await cli("rules", "publish", RULES, "--config", plant.config("b"))
     assert process.running
+
+
+async def test_both_signals_that_stop_are_a_good_end(plant: Plant) -> None:
+    process = await plant.start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        await process.until_joined()
+        assert await process.terminate(number=number) == 0
+        await process.start()
+    assert "Traceback" not in process.log.read_text()

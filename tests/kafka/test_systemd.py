@@ -50,7 +50,7 @@ async def test_a_daemon_tells_systemd_how_it_is(
             for _ in range(3):
                 await until_told(heard, "WATCHDOG=1")
             assert time.monotonic() - began < 2
-            daemon.signal(signal.SIGHUP)
+            daemon.send(signal.SIGHUP)
             await until_told(heard, "RELOADING=1")
             await until_told(heard, "READY=1")
             code = asyncio.create_task(daemon.terminate())
