@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from consumers import journal
 from tests.broker import Broker
 from tests.kafka.day import play
-from tests.kafka.plant import Plant
+from tests.kafka.plant import Plant, Process
 from tests.kafka.poison import Placed, Poison
 
 pytestmark = pytest.mark.kafka
@@ -41,7 +42,7 @@ async def test_poison_changes_nobody_else(broker: Broker, tmp_path: Path) -> Non
         await plant.put_raw(
             [(getattr(plant.topics, r.topic), r.partition, r.key, r.value) for r in placed]
         )
-        await plant.start()
+        process = await plant.start()
         await plant.until_taken(Counter((r.topic, r.partition) for r in placed))
         decided = await plant.decisions()
         for found, wanted in zip(decided, day.decisions, strict=True):
@@ -50,6 +51,7 @@ async def test_poison_changes_nobody_else(broker: Broker, tmp_path: Path) -> Non
         accounts = {key: raw for of_shard in kept.values() for key, raw in of_shard.items()}
         assert {key: accounts[key] for key in day.accounts} == day.accounts
         await dead_letters_hold(plant, placed)
+        await dead_letters_are_counted(process, placed)
 
 
 async def dead_letters_hold(plant: Plant, placed: list[Placed]) -> None:
@@ -75,6 +77,17 @@ async def dead_letters_hold(plant: Plant, placed: list[Placed]) -> None:
             assert shard == (place[1] if place[0] == plant.topics.positions else 0)
             found[place] = (letter.key, letter.value)
     assert found == wanted
+
+
+async def dead_letters_are_counted(process: Process, placed: list[Placed]) -> None:
+    """Each is counted once, by its topic, whichever shard wrote it."""
+    _, page = await process.get("/metrics")
+    counts: Counter[str] = Counter()
+    for family in text_string_to_metric_families(page):
+        if family.name == "liquidator_dead_letters":
+            for sample in family.samples:
+                counts[sample.labels["topic"]] += round(sample.value)
+    assert +counts == Counter(record.topic for record in placed if record.refused)
 
 
 def play_symbol(records: list[Any]) -> str:
