@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import structlog
 
@@ -59,14 +60,16 @@ class Board:
         self._reasons = reasons
         self._settings = settings
         self._kept: dict[int, _Kept] = {}
-        self._decisions: deque[Noted] = deque(maxlen=DECISIONS_SHOWN)
+        # By shard: one that catches up must not drive out what the others do now.
+        self._decisions: dict[int, deque[Noted]] = {}
         self._drawing = asyncio.Lock()
 
     def took(self, decisions: Iterable[tuple[Decision, Cause | None]]) -> None:
         """Take note of committed decisions, oldest first."""
-        self._decisions.extend(
-            Noted(decision, cause) for decision, cause in decisions if type(decision) in SAID
-        )
+        for decision, cause in decisions:
+            if type(decision) in SAID:
+                of = self._decisions.setdefault(decision.shard, deque(maxlen=DECISIONS_SHOWN))
+                of.append(Noted(decision, cause))
 
     def picture(self, engine: Engine) -> Picture | None:
         """Copy what the page draws of a shard's book."""
@@ -106,8 +109,8 @@ class Board:
             number: Seen(kept.view, kept.picture, kept.drawn, now - kept.held_at, _age(kept, now))
             for number, kept in sorted(self._kept.items())
         }
-        newest_first = reversed(self._decisions)
-        shown = report(self._shards(), self._reasons(), seen, newest_first)
+        latest = sorted(chain.from_iterable(self._decisions.values()), key=_place, reverse=True)
+        shown = report(self._shards(), self._reasons(), seen, latest[:DECISIONS_SHOWN])
         return {"time": time.time(), **shown}
 
     async def _draw(self, number: int, kept: _Kept) -> None:
@@ -125,6 +128,12 @@ class Board:
                 began = time.monotonic()
         kept.drawn, kept.drawn_at = picture.drawn, held_at
         kept.again_at = time.monotonic() + spent / SHARE
+
+
+def _place(noted: Noted) -> tuple[int, int, int, int]:
+    """Return what orders decisions of all shards."""
+    decision = noted.decision
+    return decision.time, decision.shard, decision.seq, decision.index
 
 
 def _age(kept: _Kept, now: float) -> float:

@@ -56,7 +56,7 @@ from consumers.cli_options import Finite, day_option, json_option
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Serve metrics on this port meanwhile; 0 takes a free one.",
+    help="Serve metrics and the status page on this port meanwhile; 0 takes a free one.",
 )
 @json_option
 def demo(**options: Any) -> None:

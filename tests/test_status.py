@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -153,9 +154,17 @@ async def test_the_latest_decisions_stand_first_and_are_few(venue: Venue) -> Non
     assert len(shown) == board.DECISIONS_SHOWN
     assert {one["type"] for one in shown} <= {kind.__name__ for kind in SAID}
     assert {one["cause"] for one in shown} == {"positions/1/17"}
-    for shard in (0, 1):
-        times = [one["time"] for one in shown if one["shard"] == shard]
-        assert times == sorted(times, reverse=True)
+    times = [one["time"] for one in shown]
+    assert times == sorted(times, reverse=True)
+
+
+async def test_a_shard_that_decides_much_leaves_room_for_the_others(venue: Venue) -> None:
+    shown = Board(venue.shards, list, Status())
+    shown.took([(structs.replace(_bad_debt(), shard=1, time=100), CAUSE)])
+    late = [structs.replace(_bad_debt(), seq=seq, time=1) for seq in range(200)]
+    shown.took((decision, CAUSE) for decision in late)
+    told = (await shown.document())["decisions"]
+    assert [one["shard"] for one in told] == [1] + [0] * (board.DECISIONS_SHOWN - 1)
 
 
 @pytest.mark.parametrize("kind", SAID, ids=lambda kind: kind.__name__)
