@@ -34,6 +34,9 @@ REST = 9
 LOOK_SECONDS = 0.5
 """Between two looks at the whole book."""
 
+TELL_SECONDS = 1.0
+"""After so long the book is looked at again, also while there is more to tell."""
+
 ROWS_A_STEP = 250
 SCREENED_A_STEP = 32_768
 PATIENCE_SECONDS = 10.0
@@ -47,15 +50,11 @@ log = structlog.get_logger()
 
 
 class RiskTopic:
-    """Looks at an engine's accounts, and says what is to be written about them.
-
-    `waiting` counts the accounts whose change is not told yet, as of the last look.
-    """
+    """Looks at an engine's accounts, and says what is to be written about them."""
 
     def __init__(
         self, engine: Engine, settings: Risk, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.waiting = 0
         self._clock = clock
         self._telling = settings.enabled
         self._engine = engine
@@ -69,6 +68,11 @@ class RiskTopic:
         self._lost: set[str] = set()
         self._since: dict[str, float] = {}
         self._records: Records = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many accounts seem to have changed, and are not told of yet."""
+        return len(self._since)
 
     def touched(self, accounts: Iterable[str]) -> None:
         """Take note of accounts that events changed: their groups may have come or gone."""
@@ -130,7 +134,6 @@ class RiskTopic:
         order: list[list[str]] = []
         yield from self._order(changed, order)
         yield from self._tell(chain.from_iterable(order))
-        self.waiting = len(self._since)
 
     def _settle(self) -> Iterator[None]:
         """Note what is told of the rows of accounts that events changed, and who lost a group that
@@ -203,7 +206,8 @@ class RiskTopic:
             account: at for account, at in self._told_at.items() if began < at + self._interval
         }
         for name in order:
-            if not self._may_tell():
+            # Who comes first is another one before long.
+            if not self._may_tell() or self._clock() > began + TELL_SECONDS:
                 return
             if name in self._told_at:
                 continue

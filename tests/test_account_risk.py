@@ -432,3 +432,20 @@ def test_a_book_that_grows_while_it_is_looked_at_is_looked_at_again() -> None:
     while names := told.look():
         found |= set(names)
     assert len(found) == 201
+
+
+def test_who_comes_near_meanwhile_does_not_wait_for_all_others() -> None:
+    story = venue()
+    for place in range(50):
+        long(story, f"a{place:02}", "1500")
+    told = Told(engine(story), max_per_second=1000.0)
+    look = told.topic.look()
+    while not (first := told.topic.take()):
+        next(look)
+    told.clock.now += 2
+    for _ in look:
+        pass
+    assert len(first) + len(told.topic.take()) < 5
+    assert told.topic.waiting > 45
+    long(story, "zoe", "1010")
+    assert next(iter(told.look())) == "zoe"
