@@ -14,6 +14,7 @@ from consumers import rules as rules_file
 from consumers import standing
 from consumers.config import Config
 from consumers.journal import committed
+from consumers.life import beyond_one_shard
 from consumers.presence import require
 from consumers.replay import decide
 from consumers.rules import Rules
@@ -32,7 +33,7 @@ from engine.events import (
     WrittenOff,
 )
 from engine.money import plain
-from producers.topics import Client
+from producers.topics import Client, partitions
 
 
 class WouldBeRefused(ValueError):
@@ -74,11 +75,18 @@ def told(events: Sequence[ControlEvent]) -> Engine:
 
 
 async def publish_file(config: Config, rules: Rules, *, by: str, reason: str = "") -> list[str]:
-    """Do as `publish` does, at the time and on the topic that the daemon's file asks for."""
+    """Do as `publish` does, at the time and on the topic that the daemon's file asks for.
+
+    Raises `WouldBeRefused` also for rules that so many shards cannot follow.
+    """
     require_own(config)
+    client, topics = config.client(), config.topics
+    await require(client, topics.control)
+    count = (await partitions(client, [topics.positions])).get(topics.positions, 1)
+    if fault := beyond_one_shard(rules.profile, count):
+        raise WouldBeRefused(fault)
     moment = await standing.moment(config)
-    client, topic = config.client(), config.topics.control
-    return await publish(client, topic, rules, by=by, reason=reason, moment=moment)
+    return await publish(client, topics.control, rules, by=by, reason=reason, moment=moment)
 
 
 async def publish(

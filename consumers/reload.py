@@ -22,13 +22,11 @@ from consumers import config as config_files
 from consumers import control
 from consumers import rules as rules_files
 from consumers.config import Config
-from consumers.life import beyond_one_shard
 from consumers.presence import TopicMissing
 from consumers.rules import Rules
 from consumers.running_config import rules_path
 from consumers.toml_file import FileFaults
 from producers.metric_families import INFO, RELOADS
-from producers.topics import partitions
 
 CHANGEABLE = {
     "http.lag_max",
@@ -188,10 +186,6 @@ async def _publish(config: Config, rules: Rules) -> list[str]:
 
     Raises `control.WouldBeRefused`, `TopicMissing`, `KafkaError`.
     """
-    client, topics = config.client(), config.topics
-    count = (await partitions(client, [topics.positions])).get(topics.positions, 1)
-    if fault := beyond_one_shard(rules.profile, count):
-        raise control.WouldBeRefused(f"{config.rules.file}: {fault}")
     for _ in range(RETRIES):
         try:
             return await control.publish_file(config, rules, by=BY)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers import rules
+from consumers import config, control, reload, rules
 from engine import events as e
 from engine import wire
 from tests.broker import Broker
@@ -146,3 +146,26 @@ async def test_both_signals_that_stop_are_a_good_end(plant: Plant) -> None:
         assert await process.terminate(number=number) == 0
         await process.start()
     assert "Traceback" not in process.log.read_text()
+
+
+async def test_several_daemons_may_publish_the_same_rules_at_once(
+    plant: Plant, tmp_path: Path
+) -> None:
+    """Each ends the other's transaction, or finds that nothing is left to send."""
+    stricter = tmp_path / "rules.toml"
+    stricter.write_text(RULES.read_text().replace(*STRICTER))
+    settings, found = config.read(plant.config()), rules.read(stricter)
+    await asyncio.gather(*(reload._publish(settings, found) for _ in range(3)))
+    engine = await control.in_force(plant.client, plant.topics.control)
+    assert engine.rules.profile == found.profile
+
+
+async def test_rules_that_several_shards_cannot_follow_are_refused(
+    broker: Broker, tmp_path: Path
+) -> None:
+    gated = tmp_path / "rules.toml"
+    gated.write_text(RULES.read_text().replace("gate = false ", "gate = true "))
+    async with Plant(broker.bootstrap, tmp_path, 2) as plant:
+        with pytest.raises(control.WouldBeRefused, match="one shard, and these are 2"):
+            await reload._publish(config.read(plant.config()), rules.read(gated))
+        assert (await control.in_force(plant.client, plant.topics.control)).rules.profile is None
