@@ -254,8 +254,11 @@ async def test_metrics_are_served_meanwhile(capsys):
             async with session.get(url) as answer:
                 text = await answer.text()
             shown = 'liquidator_insurance_fund{asset="USDT",fund="",shard="0"} 10000.0' in text
+            async with session.get(url.replace("metrics", "status.json")) as answer:
+                funds = (await answer.json())["funds"]
             await asyncio.sleep(0.05)
     assert shown
+    assert {"asset": "USDT", "fund": "", "held": 10_000.0} in funds
     summary = await playing
     assert summary.seconds >= 1.9
 
