@@ -103,7 +103,12 @@ class Board:
         """Return what the page shows now."""
         async with self._drawing:
             for number, kept in list(self._kept.items()):
-                await self._draw(number, kept)
+                try:
+                    await self._draw(kept)
+                except Exception:
+                    # The rest of the page stands without it.
+                    log.exception("status: cannot draw the book", shard=number)
+                    kept.picture = None
         now = time.monotonic()
         seen = {
             number: Seen(kept.view, kept.picture, kept.drawn, now - kept.held_at, _age(kept, now))
@@ -113,7 +118,7 @@ class Board:
         shown = report(self._shards(), self._reasons(), seen, latest[:DECISIONS_SHOWN])
         return {"time": time.time(), **shown}
 
-    async def _draw(self, number: int, kept: _Kept) -> None:
+    async def _draw(self, kept: _Kept) -> None:
         """Draw a shard's book unless what is drawn is new enough."""
         picture, now = kept.picture, time.monotonic()
         if picture is None or picture.drawn is kept.drawn is not None or now < kept.again_at:

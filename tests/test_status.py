@@ -234,6 +234,19 @@ async def test_what_is_not_pictured_is_not_drawn_and_the_rest_stands(
     assert document["reasons"] == ["stopping"]
 
 
+async def test_what_cannot_be_drawn_is_left_out(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise LookupError("a book that nobody thought of")
+
+    shown = fresh(venue)
+    monkeypatch.setattr(Picture, "draw", broken)
+    document = await shown.document()
+    assert document["book"] is None
+    assert document["states"]["healthy"] > 0
+
+
 async def test_a_book_is_drawn_when_asked_for_and_not_too_often(
     venue: Venue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
