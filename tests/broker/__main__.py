@@ -11,7 +11,7 @@ READY = """\
 Kafka is ready on {bootstrap}; topics are not created by themselves.
 Data and broker.log: {directory}. Ctrl-C stops it, the data stays.
 
-Next, in another terminal (README.md, "A first hour", says what comes after):
+Next, in another terminal (README.md, "An afternoon of operating it", says what comes after):
     .venv/bin/liquidator topics create --config deploy/demo.toml --shards 2
     .venv/bin/liquidator run --config deploy/demo.toml
 """
