@@ -25,8 +25,8 @@ What a shard writes at once (decisions, dead letters, state, offsets, journal) i
 transaction: readers must be `read_committed`. `topic_prefix` in the daemon's file is put before
 every address.
 
-Prices may also come, and decisions go, by MQTT: see docs/bridge.md, which also has the topic of what
-the bridge could not read. The topic heartbeat is written and read by `liquidator doctor` alone.
+Prices may also come, and decisions go, by MQTT: see docs/bridge.md, which also has the topic of
+what the bridge could not read. The topic heartbeat is for `liquidator doctor` alone.
 """
 
 
