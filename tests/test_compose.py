@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +81,15 @@ OURS = {name: it for name, it in COMPOSE.services.items() if it.image.startswith
 def mounts(service: Service) -> dict[str, str]:
     """Return what is mounted, by where."""
     return {target: source for source, target, *_ in (it.split(":") for it in service.volumes)}
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    program = Path(sys.executable).with_name(command[0])
+    done = subprocess.run(
+        [program, *command[1:], DEPLOY / "compose.yml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(("name", "service"), SERVICES)
