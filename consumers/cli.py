@@ -18,7 +18,7 @@ import click
 from consumers import mishaps
 from consumers.cli_bridge import bridge
 from consumers.cli_contracts import contracts
-from consumers.cli_control import audit, by_option, halt, resume
+from consumers.cli_control import audit, by_option, halt, reason_option, resume
 from consumers.cli_crashes import compare, demo
 from consumers.cli_doctor import doctor
 from consumers.cli_options import (
@@ -88,13 +88,11 @@ def run(config_file: Path, shadow: bool) -> None:
 @click.argument("file", type=FILE)
 def check_config(file: Path) -> None:
     """Check the daemon's FILE, and the rules file that it names, and name every fault."""
-    from consumers import config, rules, running_config
+    from consumers import daemon_files
 
-    found = config.read(file)
+    found, _ = daemon_files.read(file)
     found.client()
     found.mqtt.line("check")
-    if found.rules.file:
-        rules.read(running_config.rules_path(file, found.rules))
     click.echo(f"{file}: sound")
 
 
@@ -344,7 +342,7 @@ def rules_check(file: Path) -> None:
 @click.argument("file", type=FILE)
 @config_option
 @by_option(required=False)
-@click.option("--reason", default="", help="Why, for `liquidator audit`.")
+@reason_option(required=False)
 def rules_publish(file: Path, config_file: Path, by: str, reason: str) -> None:
     """Put the rules FILE in force: send what changes to the topic `control`.
 

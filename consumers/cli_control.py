@@ -17,6 +17,7 @@ from consumers.cli_options import (
     config_option,
     json_option,
     one_source,
+    said,
     source_options,
 )
 
@@ -31,13 +32,25 @@ def by_option(*, required: bool) -> Callable[[Command], Command]:
         required=required,
         default=None if required else "",
         metavar="NAME",
+        callback=said,
         help="Who does this, for `liquidator audit`.",
+    )
+
+
+def reason_option(*, required: bool) -> Callable[[Command], Command]:
+    """Let a command say why it is given."""
+    return click.option(
+        "--reason",
+        required=required,
+        default=None if required else "",
+        callback=said,
+        help="Why, for `liquidator audit`.",
     )
 
 
 @click.command()
 @click.argument("symbol", required=False, default="")
-@click.option("--reason", required=True, help="Why, for `liquidator audit`.")
+@reason_option(required=True)
 @by_option(required=True)
 @config_option
 @click.option("--yes", is_flag=True, help="Do not ask before everything is halted.")
@@ -57,7 +70,7 @@ def halt(symbol: str, reason: str, by: str, config_file: Path, yes: bool) -> Non
 @click.command()
 @click.argument("symbol", required=False, default="")
 @by_option(required=True)
-@click.option("--reason", default="", help="Why, for `liquidator audit`.")
+@reason_option(required=False)
 @config_option
 def resume(symbol: str, by: str, reason: str, config_file: Path) -> None:
     """End the halt of SYMBOL; that of everything when none is given.

@@ -45,6 +45,16 @@ def source_options(command: Command) -> Command:
     return command
 
 
+def said(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return what was said about a change: something that can be read, if anything."""
+    text = value.strip()
+    if param.required and not text:
+        raise click.BadParameter("empty", ctx, param)
+    if not text.isprintable():
+        raise click.BadParameter("has what cannot be printed", ctx, param)
+    return text
+
+
 def one_source(config_file: Path | None, log: str | None) -> None:
     """Raises `click.UsageError` unless one of the two is given."""
     if (config_file is None) == (log is None):

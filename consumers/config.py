@@ -153,6 +153,17 @@ def read(path: str | Path) -> Config:
 
     Raises `toml_file.FileFaults` naming every fault, `OSError` when the file cannot be read.
     """
+    draft, faults = drafted(path)
+    if faults:
+        raise toml_file.FileFaults(str(path), faults)
+    return draft
+
+
+def drafted(path: str | Path) -> tuple[Config, list[str]]:
+    """Return what can be used of the file at `path`, and every fault of it.
+
+    Raises `toml_file.FileFaults` when it is no TOML, `OSError` when it cannot be read.
+    """
     tree = toml_file.parse(Path(path).read_bytes(), str(path))
     overridden, faults = config_environment.override(tree, Config, os.environ)
     faults += toml_file.form_faults(tree, Config)
@@ -162,9 +173,7 @@ def read(path: str | Path) -> Config:
     # A fault of form does not hide those of meaning, but what it drops has no meaning.
     meant = [*_faults(draft, dropped), *rules_faults(Path(path), draft.rules)]
     faults += [fault for fault in meant if fault.split(":")[0] not in dropped]
-    if faults:
-        raise toml_file.FileFaults(str(path), [_with_origin(it, overridden) for it in faults])
-    return draft
+    return draft, [_with_origin(it, overridden) for it in faults]
 
 
 def _with_origin(fault: str, overridden: dict[str, str]) -> str:

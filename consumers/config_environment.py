@@ -1,7 +1,7 @@
 """Keys of the daemon's file that the environment overrides: LIQUIDATOR_KAFKA_GROUP is kafka.group.
 
-A variable counts where what follows LIQUIDATOR_ begins with a section's name; others, such as those
-that Kubernetes sets for a Service of that name, do not.
+A variable counts where what follows LIQUIDATOR_ begins with a section's name, or almost is a key's;
+others, such as those that Kubernetes sets for a Service of that name, do not.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
 PREFIX = "LIQUIDATOR_"
+
+MISSPELT = 0.8
+"""From this likeness to a key on, a variable was meant to be one."""
 
 
 def override(
@@ -23,12 +26,14 @@ def override(
     """Put the environment's values into `tree`, that of a file whose form is `kind`.
 
     Returns which variable each overridden key has its value from, and a fault for each variable
-    that speaks of a section and of no key in it.
+    that speaks of a section and of no key in it, or is misspelt.
     """
     taken, faults = {}, []
     sections = tuple(f"{PREFIX}{field.name.upper()}_" for field in msgspec.structs.fields(kind))
     for name in sorted(environment):
-        if not name.startswith(sections):
+        if not name.startswith(PREFIX):
+            continue
+        if not name.startswith(sections) and not _near(name, kind):
             continue
         found = _key(name.removeprefix(PREFIX), kind)
         if found is None:
@@ -66,7 +71,9 @@ def _key(rest: str, kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], Any] |
 
 def _plain(kind: Any) -> bool:
     """Tell whether a text can say what a key of this type holds."""
-    return kind in (str, bool, int, float, tuple[str, ...]) or get_origin(kind) is Literal
+    listed = get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+    kind = get_args(kind)[0] if listed else kind
+    return kind in (str, bool, int, float) or get_origin(kind) is Literal
 
 
 def _value(text: str, kind: Any) -> Any:
@@ -74,7 +81,8 @@ def _value(text: str, kind: Any) -> Any:
     if kind is str or get_origin(kind) is Literal:
         return text
     if get_origin(kind) is tuple:
-        return [item.strip() for item in text.split(",") if item.strip()]
+        items = (item.strip() for item in text.split(","))
+        return [_value(item, get_args(kind)[0]) for item in items if item]
     try:
         return tomllib.loads(f"value = {text}", parse_float=Decimal)["value"]
     except (ValueError, ArithmeticError):
@@ -93,5 +101,12 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> bool:
 
 
 def _hint(name: str, kind: type[msgspec.Struct]) -> str:
-    near = get_close_matches(name, variables(kind), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = _near(name, kind)
+    return f"; did you mean {near}?" if near else ""
+
+
+def _near(name: str, kind: type[msgspec.Struct]) -> str:
+    """Return the variable that is most like this name, nothing where none is."""
+    known = [one.removeprefix(PREFIX) for one in variables(kind)]
+    near = get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=MISSPELT)
+    return f"{PREFIX}{near[0]}" if near else ""

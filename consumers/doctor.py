@@ -16,9 +16,8 @@ from typing import Literal
 import msgspec
 
 from consumers import config as config_files
-from consumers import rules as rules_files
+from consumers import daemon_files
 from consumers.config import Config
-from consumers.running_config import rules_path
 from consumers.toml_file import FileFaults
 from producers.kafka import client_faults
 
@@ -118,15 +117,16 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _file(config_file: Path) -> tuple[Config | None, list[Finding]]:
     """Return the configuration, if it is sound, and what is wrong with it and its rules file."""
     remedy = "correct the file; `liquidator check-config` names the same faults"
+    found: list[Finding] = []
     try:
+        daemon_files.read(config_file)
+    except FileFaults as error:
+        found = [Finding("config", "fail", fault, remedy) for fault in error.faults]
+    try:
+        # Brokers can be asked whatever the rules file says.
         config = config_files.read(config_file)
         config.client()
     except FileFaults as error:
-        return None, [Finding("config", "fail", fault, remedy) for fault in error.faults]
-    found = [Finding("config", "ok", f"{config_file}: sound")]
-    if config.rules.file:
-        try:
-            rules_files.read(rules_path(config_file, config.rules))
-        except FileFaults as error:
-            found += [Finding("rules file", "fail", fault, remedy) for fault in error.faults]
-    return config, found
+        faults = [Finding("config", "fail", fault, remedy) for fault in error.faults]
+        return None, found or faults
+    return config, found or [Finding("config", "ok", f"{config_file}: sound")]

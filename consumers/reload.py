@@ -18,13 +18,10 @@ import structlog
 from aiokafka.errors import KafkaError, ProducerFenced
 from prometheus_client import CollectorRegistry, Counter, Info
 
-from consumers import config as config_files
-from consumers import control
-from consumers import rules as rules_files
+from consumers import control, daemon_files
 from consumers.config import Config
 from consumers.presence import TopicMissing
 from consumers.rules import Rules
-from consumers.running_config import rules_path
 from consumers.toml_file import FileFaults
 from producers.metric_families import INFO, RELOADS
 
@@ -139,11 +136,8 @@ def read(path: Path, running: Config) -> tuple[Config, Rules | None]:
     Raises `NotTaken` naming every fault of both and every key that needs a restart, `OSError` when
     a file cannot be read.
     """
-    rules = None
     try:
-        config = config_files.read(path)
-        if config.rules.file:
-            rules = rules_files.read(rules_path(path, config.rules))
+        config, rules = daemon_files.read(path)
     except FileFaults as error:
         raise NotTaken(error.faults) from error
     faults = [

@@ -29,12 +29,14 @@ _STAND_INS: dict[Any, Any] = {int: 1, str: "", Decimal: Decimal(1), tuple: (), d
 
 
 class FileFaults(ValueError):
-    """A file cannot be used; `faults` are all its faults, each naming file and key."""
+    """A file cannot be used; `faults` are all its faults, each naming file and key, and those of
+    other files that it goes with."""
 
-    def __init__(self, file: str, faults: list[str]) -> None:
+    def __init__(self, file: str, faults: list[str], *others: FileFaults) -> None:
         # Another process is handed an exception as what it was made of.
-        super().__init__(file, faults)
+        super().__init__(file, faults, *others)
         self.faults = [f"{file}: {fault}" for fault in faults]
+        self.faults += [fault for other in others for fault in other.faults]
 
     def __str__(self) -> str:
         return "\n".join(self.faults)

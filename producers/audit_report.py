@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from producers.report import moment, table
+from producers.report import moment, printable, table
 
 
 def show(out: Console, rows: Sequence[dict[str, Any]]) -> None:
@@ -21,8 +21,8 @@ def show(out: Console, rows: Sequence[dict[str, Any]]) -> None:
             "—" if offset is None else str(offset),
             moment(time, fraction=False),
             row["what"],
-            row["by"] or "—",
-            row["reason"] or "—",
+            printable(row["by"]) or "—",
+            printable(row["reason"]) or "—",
             row["outcome"],
         )
     out.print(made)

@@ -96,6 +96,11 @@ def moment(time: int, *, fraction: bool = True) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S") + part
 
 
+def printable(text: str) -> str:
+    """Return foreign text without what would steer a terminal: each such sign becomes �."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def span(time: int) -> str:
     """Write a span of microseconds in hours or seconds."""
     return f"{time / HOUR:g} h" if time >= HOUR else f"{time / SECOND:g} s"

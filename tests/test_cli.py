@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.cli import main
+from producers import audit_report, report
 from tests import small_venue
 from tests.broker import Broker
 from tests.kafka.plant import Plant
@@ -115,6 +116,35 @@ def test_help_is_quick() -> None:
     subprocess.run([sys.executable, "-m", "consumers.cli", "--help"], capture_output=True)
     # A tenth of this on an idle machine; numpy alone would not fit in on a busy one.
     assert time.monotonic() - began < 3
+
+
+# --- who and why
+
+
+@pytest.mark.parametrize(
+    ("by", "reason", "fault"),
+    [
+        ("", "drill", "'--by': empty"),
+        ("  ", "drill", "'--by': empty"),
+        ("ana", " ", "'--reason': empty"),
+        ("ana\x1b[31m", "drill", "'--by': has what cannot be printed"),
+        ("ana", "one\ntwo", "'--reason': has what cannot be printed"),
+    ],
+)
+def test_who_halts_and_why_must_be_said(tmp_path: Path, by: str, reason: str, fault: str) -> None:
+    config = tmp_path / "liquidator.toml"
+    config.write_text('kafka.brokers = ["127.0.0.1:9"]\n')
+    result = liquidator("halt", "X", "--by", by, "--reason", reason, "--config", config)
+    assert result.exit_code == 2
+    assert fault in result.output
+
+
+def test_an_audit_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"offset": 1, "time": 0, "written": None, "what": "Halt X", "outcome": "applied"}
+    audit_report.show(report.console(), [{**row, "by": "\x1b[2Jmallory", "reason": "a\nb"}])
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "�[2Jmallory" in said
 
 
 # --- replay

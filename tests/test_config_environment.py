@@ -39,6 +39,7 @@ def test_a_variable_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monke
         "LIQUIDATOR_KAFKA_SESSION_TIMEOUT": "7.5",
         "LIQUIDATOR_SHARDS_CLOCK": "events",
         "LIQUIDATOR_HTTP_PORT": "0",
+        "LIQUIDATOR_RISK_BANDS": "1.1, 2",
     }.items():
         monkeypatch.setenv(name, value)
     found = read(tmp_path, 'kafka.group = "mine"\nkafka.brokers = ["three:1"]\nhttp.port = 1')
@@ -46,6 +47,7 @@ def test_a_variable_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert (found.kafka.group, found.kafka.group_instance_id) == ("mine", "liquidator-0")
     assert (found.kafka.tls.enabled, found.kafka.session_timeout) == (True, 7.5)
     assert (found.shards.clock, found.http.port) == ("events", 0)
+    assert found.risk.bands == (1.1, 2)
 
 
 def test_a_fault_names_the_variable_that_it_comes_from(
@@ -82,6 +84,14 @@ def test_what_speaks_of_no_section_is_somebody_elses(
     for name in ("LIQUIDATOR_SEEDS", "LIQUIDATOR_PORT", "LIQUIDATOR_SERVICE_HOST", "KAFKA_GROUP"):
         monkeypatch.setenv(name, "1")
     assert read(tmp_path) == config.Config()
+
+
+def test_a_section_that_is_misspelt_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIQUIDATOR_KAFK_BROKERS", "one:9092")
+    with pytest.raises(FileFaults, match="did you mean LIQUIDATOR_KAFKA_BROKERS"):
+        read(tmp_path)
 
 
 def test_a_table_that_is_none_stays_the_files_fault() -> None:

@@ -63,3 +63,6 @@ def test_rules_with_faults_are_not_taken(tmp_path: Path) -> None:
     assert len(faults) > 1
     assert all(fault.startswith(f"{rules}: ") for fault in faults)
     assert "rules.file: " in refused(tmp_path, '[rules]\nfile = "nowhere.toml"\n')[0]
+    of_both = refused(tmp_path, '[rules]\nfile = "rules.toml"\n[http]\nport = -1\n')
+    assert of_both[0] == f"{tmp_path / 'liquidator.toml'}: http.port: -1 is not in [0, 65535]"
+    assert of_both[1:] == faults
