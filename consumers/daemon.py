@@ -24,6 +24,7 @@ from consumers.board import Board
 from consumers.config import Config
 from consumers.reload import Reloading
 from consumers.shard import Shard
+from consumers.stopping import done_before
 from consumers.systemd import Notifier
 from consumers.web import Web
 from producers import topics
@@ -109,10 +110,9 @@ class Daemon(ConsumerRebalanceListener):
         await self._web.start()
         telling = asyncio.create_task(logs.keep_telling())
         try:
-            faults = client_faults() + await topics.check(self._client, self._config.topics)
-            if faults:
-                raise StartError("\n".join(faults))
-            await self._count_shards()
+            # Until shards run, nothing but `stop` changes.
+            if not await done_before(self._changed, self._prepare()):
+                return
             if self._publisher is not None:
                 self._publisher.start()
             self._member = self._new_member()
@@ -131,6 +131,12 @@ class Daemon(ConsumerRebalanceListener):
                 await self._publisher.stop()
             await self._reloading.stop()
             await self._web.stop()
+
+    async def _prepare(self) -> None:
+        faults = client_faults() + await topics.check(self._client, self._config.topics)
+        if faults:
+            raise StartError("\n".join(faults))
+        await self._count_shards()
 
     def reasons(self) -> list[str]:
         """Say why this process is not ready; nothing when it is."""

@@ -28,6 +28,7 @@ from consumers.mqtt_recovery import read_back
 from consumers.mqtt_slots import NotNewer, Slots
 from consumers.mqtt_sources import Malformed, Message, Price, Reader, Unwanted
 from consumers.presence import require
+from consumers.stopping import done_before
 from consumers.web import Web
 from engine import wire
 from producers import topics
@@ -123,8 +124,8 @@ class Bridge:
         await self._web.start()
         telling = asyncio.create_task(logs.keep_telling())
         try:
-            await self._prepare()
-            await self._carry()
+            if await done_before(self._stopping, self._prepare()):
+                await self._carry()
         finally:
             telling.cancel()
             await self._web.stop()
