@@ -56,6 +56,10 @@ async def examine(config: Config) -> list[Finding]:
         **{f"Read on topic {topic}": _read(config, topic) for topic in inputs if topic in seen},
         **{f"Write on topic {it}": _write(config, it, name) for it in outputs if it in seen},
     }
+    if config.rules.file and topics.control in seen:
+        # On SIGHUP the daemon publishes what its rules file changes.
+        published = _write(config, topics.control, f"{topics.control}-rules-doctor")
+        tries[f"Write on topic {topics.control}"] = published
     if topics.positions in seen:
         tries[f"Read on group {name}"] = _join(config, name)
     found = [await _tried(right, trying) for right, trying in tries.items()]
@@ -86,7 +90,10 @@ async def _tried(right: str, trying: Awaitable[None]) -> Finding | None:
         async with asyncio.timeout(SECONDS):
             await trying
     except TransactionalIdAuthorizationFailed as error:
-        remedy = "allow Write and Describe on transactional ids that begin with the group's name"
+        remedy = (
+            "allow Write and Describe on transactional ids that begin with the group's name, and "
+            "with that of the topic control"
+        )
         return Finding("rights", "fail", f"transactional id: denied: {error}", remedy)
     except DENIED as error:
         said = f"{right}: denied: {type(error).__name__}"

@@ -120,6 +120,8 @@ async def test_each_fault_is_named_with_its_remedy(plant: Plant) -> None:
     assert "→ liquidator topics create" in await cli("doctor", "--config", config, code=1)
 
 
+ROOT = Path(__file__).parents[2]
+
 SECURED = {
     "listener.security.protocol.map": (
         "PLAINTEXT:PLAINTEXT,EXTRA:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"
@@ -172,7 +174,9 @@ async def test_what_is_denied_is_named(
     monkeypatch.setenv("LIQUIDATOR_PASSWORD", "sesame")
     async with Plant(secured.bootstrap, tmp_path, 1) as plant:
         path = plant.config(brokers=[f"127.0.0.1:{secured.extra_listener}"])
-        plain, names = path.read_text(), plant.topics
+        rules = tmp_path / "rules.toml"
+        rules.write_text((ROOT / "deploy" / "rules.toml").read_text())
+        plain, names = f'rules.file = "{rules}"\n{path.read_text()}', plant.topics
         denied = {
             "root": [],
             "all": [],
@@ -180,6 +184,7 @@ async def test_what_is_denied_is_named(
                 f"Read on topic {names.positions}: denied",
                 f"Read on topic {names.journal}: denied",
                 f"Write on topic {names.liquidation_orders}: denied",
+                f"Write on topic {names.control}: denied",
                 f"Read on group {plant.prefix}group-doctor: denied",
             ],
             "nobody": [f"Describe on topic {name}: denied" for name in names],
