@@ -1,7 +1,7 @@
 """A subscriber to MQTT that acknowledges a message when it is told to, and not before.
 
 The library acknowledges as soon as a message has come, so that a crash loses what was not written
-yet. The client below it can leave that to us; it is reached by a private attribute, here alone.
+yet. The client below it can leave that to us; it is reached by a private attribute.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Publish over MQTT how the daemon's shards stand, and what somebody should be called for.
 
-Topics, under a prefix: `INSTANCE/status`, "online" or "offline", retained, the latter also as the
+Topics, under a prefix: `INSTANCE/status`, "online" or "offline", retained, the latter always as the
 will; `state/SHARD`, retained; `alerts/TYPE`, with QoS 1. Nothing waits for the broker: alerts that
 find no room are dropped, oldest first, and counted. The record of what was decided is the topic
 `risk-events` in Kafka.
@@ -13,12 +13,15 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import aiomqtt
 import msgspec
 import orjson
 import structlog
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 from prometheus_client import CollectorRegistry
 
 from engine import decisions as d
@@ -43,9 +46,25 @@ ALERTS = (
 """What somebody should be called for: losses, who else bears them, and what was stopped."""
 
 ONLINE, OFFLINE = "online", "offline"
-STOP_SECONDS = 2.0
+STOP_SECONDS, CLOSE_SECONDS = 2.0, 1.0
+
+ALERTS_AT_ONCE = 8
+"""Alerts that are sent before the broker has answered: some brokers allow ten messages, most more
+(MQTT 5, Receive Maximum)."""
 
 log = structlog.get_logger()
+
+
+class Testator(aiomqtt.Client):
+    """A client whose will the broker publishes whenever it goes: also when it says that it does.
+
+    The library leaves the broker no will; the client below it can, by a private attribute.
+    """
+
+    async def __aexit__(self, *error: Any) -> None:
+        with_will = ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+        self._client.disconnect(with_will)
+        await super().__aexit__(*error)
 
 
 class Publisher:
@@ -108,13 +127,16 @@ class Publisher:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Publish what waits and that this process goes, if the broker is there to hear it."""
+        """Publish what waits, as far as there is time, and go: the broker says that we did."""
         self._stopping.set()
         self._wake.set()
         if self._task is not None:
             _, late = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
             for task in late:
                 task.cancel()
+                await asyncio.wait({task}, timeout=CLOSE_SECONDS)
+        if self._alerts:
+            log.warning("mqtt: alerts not published", waiting=len(self._alerts))
 
     # --- what the broker is told
 
@@ -124,7 +146,7 @@ class Publisher:
         will = aiomqtt.Will(self.status_topic, OFFLINE, qos=1, retain=True)
         while not self._stopping.is_set():
             try:
-                async with aiomqtt.Client(**self._line.options(), will=will) as client:
+                async with Testator(**self._line.options(), will=will) as client:
                     await client.publish(self.status_topic, ONLINE, qos=1, retain=True)
                     self._metrics.connected(True)
                     log.info("mqtt: connected", broker=self._line.place)
@@ -154,26 +176,33 @@ class Publisher:
         due = 0.0
         while True:
             self._wake.clear()
-            while self._alerts:
-                await self._publish_alert(client)
-            if time.monotonic() >= due or self._stopping.is_set():
+            stopping = self._stopping.is_set()
+            await self._publish_alerts(client)
+            # Some alerts, then the states: neither waits until the others are done.
+            if time.monotonic() >= due or stopping:
                 due = time.monotonic() + self._interval
                 await self._publish_states(client)
-            if self._stopping.is_set():
-                await client.publish(self.status_topic, OFFLINE, qos=1, retain=True)
+            if self._alerts:
+                continue
+            if stopping:
                 return
             await _until(self._wake, due - time.monotonic())
 
-    async def _publish_alert(self, client: aiomqtt.Client) -> None:
-        """Publish the oldest alert; it waits until the broker has it, unless it is dropped."""
-        first = self._alerts[0]
-        decision, cause = first
+    async def _publish_alerts(self, client: aiomqtt.Client) -> None:
+        """Publish the oldest alerts; they wait until the broker has them, unless dropped."""
+        oldest = list(islice(self._alerts, ALERTS_AT_ONCE))
+        await asyncio.gather(*(self._publish_alert(client, *alert) for alert in oldest))
+        for alert in oldest:
+            if self._alerts and self._alerts[0] is alert:
+                self._alerts.popleft()
+                self._metrics.alert("published")
+        self._metrics.waiting(len(self._alerts))
+
+    async def _publish_alert(
+        self, client: aiomqtt.Client, decision: d.Decision, cause: Cause
+    ) -> None:
         topic = f"{self._prefix}/alerts/{type(decision).__name__}"
         await client.publish(topic, _alert(decision, cause), qos=1)
-        if self._alerts and self._alerts[0] is first:
-            self._alerts.popleft()
-            self._metrics.alert("published")
-        self._metrics.waiting(len(self._alerts))
 
     async def _publish_states(self, client: aiomqtt.Client) -> None:
         for shard, view in list(self._views.items()):
