@@ -225,7 +225,7 @@ LOAN_MUTATIONS = (
     Mutation(
         "indices of the venue take nobody over a threshold",
         "watch",
-        "return self._reckon(self._loans.told(pool, *grown))",
+        "return self._reckon(self.loans.told(pool, *grown))",
         "return []",
         "test_loan_liquidation::test_an_index_that_the_venue_tells_takes_a_borrower_over_the_threshold",
     ),
