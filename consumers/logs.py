@@ -9,13 +9,14 @@ by logger and text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO, cast
 
 import msgspec
 import orjson
@@ -106,6 +107,20 @@ class Sampling:
             self._ended.append(LeftOut(kind, window.left_out, window.level, seconds))
 
 
+class _Stderr:
+    """Standard error, where a line that cannot be written is lost, and nothing else: a full disk or
+    a reader that is gone must not end what liquidates."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 _sampling = Sampling(Log().sample_per_second)
 _shown = logging.INFO
 
@@ -125,9 +140,9 @@ def configure(settings: Log) -> None:
     structlog.configure(
         processors=[_sample, *stamp, *shape],
         wrapper_class=structlog.make_filtering_bound_logger(_shown),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stderr())
     handler.addFilter(_sample_library)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -151,3 +152,23 @@ def test_an_exception_is_one_line_and_text_is_for_people(
     logs.configure(Log(format="text"))
     logs.decided([(order(), CAUSE)])
     assert "CancelOrder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("closed")])
+def test_a_log_that_cannot_be_written_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A shard tells how it is, and what was committed, in the midst of its work."""
+
+    class Broken:
+        def write(self, text: str) -> int:
+            raise error
+
+        def flush(self) -> None:
+            raise error
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    logs.configure(Log())
+    logs.decided([(order(), CAUSE)])
+    structlog.get_logger().info("shard", status="running")
+    logging.getLogger("aiokafka").warning("a broker is gone")
