@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from consumers import logs
 from consumers.config import Config, Http
-from consumers.mqtt_acks import Subscriber
+from consumers.mqtt_acks import Subscriber, came_for
 from consumers.mqtt_recovery import read_back
 from consumers.mqtt_slots import NotNewer, Slots
 from consumers.mqtt_sources import Malformed, Message, Price, Reader, Unwanted
@@ -36,10 +36,10 @@ from producers.kafka import Headers, client_faults
 from producers.mqtt_line import Waits, said
 from producers.mqtt_metrics import NO_SOURCE, BridgeMetrics
 
-LETTERS_MAX = 10_000
+LETTERS_MAX = 1_000
 """Malformed messages that wait for Kafka; of those beyond, the ones of QoS 0 are not kept."""
 
-LETTER_BYTES_MAX = 512 * 1024
+LETTER_BYTES_MAX = 16 * 1024
 """What is kept of a malformed message; its header `bytes` says how long it was."""
 
 START_SECONDS = 10.0
@@ -200,12 +200,18 @@ class Bridge:
         payload = message.payload if isinstance(message.payload, bytes) else b""
         came = time.time_ns() // 1000
         found = Message(str(message.topic), payload, bool(message.retain), came)
-        readers = [reader for reader in self._readers if reader.matches(found.topic)]
+        readers = [
+            reader
+            for reader in self._readers
+            if reader.matches(found.topic) and came_for(message, reader.filter)
+        ]
         for reader in readers:
             self._read(reader, found, kept=message.qos > 0)
         if not readers:
             self._metrics.count(NO_SOURCE, "unmatched")
         if message.qos:
+            # Many may wait for a Kafka that does not answer.
+            message.payload = b""
             self._unacknowledged.append(message)
         self._wake.set()
 
@@ -368,4 +374,9 @@ async def _run_until_signal(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, bridge.stop)
+    loop.add_signal_handler(signal.SIGHUP, _not_reloaded)
     await bridge.run()
+
+
+def _not_reloaded() -> None:
+    log.warning("bridge: not reloaded: a changed file needs a restart")

@@ -7,13 +7,20 @@ yet. The client below it can leave that to us; it is reached by a private attrib
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 AT_ONCE = 100
 """Messages that are handled without a pause: others share the loop."""
+
+
+SUBSCRIPTIONS = 268_435_455
+"""Numbers that MQTT 5 has for subscriptions, from 1."""
 
 
 class NotSubscribed(aiomqtt.MqttError):
@@ -34,7 +41,9 @@ class Subscriber(aiomqtt.Client):
 
         What is retained comes again each time: the newest of what a full queue has dropped.
         """
-        for code in await self.subscribe(topic, qos=1):
+        properties = Properties(PacketTypes.SUBSCRIBE)
+        properties.SubscriptionIdentifier = _number(topic)
+        for code in await self.subscribe(topic, qos=1, properties=properties):
             if getattr(code, "is_failure", False):
                 raise NotSubscribed(f"the broker refuses to subscribe us to {topic}: {code}")
 
@@ -48,3 +57,18 @@ class Subscriber(aiomqtt.Client):
     def acknowledge(self, message: aiomqtt.Message) -> None:
         """Let the broker forget a message; without an effect once the connection is gone."""
         self._client.ack(message.mid, message.qos)
+
+
+def came_for(message: aiomqtt.Message, topic: str) -> bool:
+    """Tell whether a message came for the subscription to `topic`.
+
+    Of subscriptions that overlap, each may get a copy; so may one of an earlier configuration, as
+    long as the broker keeps the session.
+    """
+    numbers = getattr(message.properties, "SubscriptionIdentifier", ())
+    return not numbers or _number(topic) in numbers
+
+
+def _number(topic: str) -> int:
+    """Return a subscription's number, the same after every restart."""
+    return 1 + zlib.crc32(topic.encode()) % SUBSCRIPTIONS

@@ -16,6 +16,9 @@ WAIT_SECONDS_MIN, WAIT_SECONDS_MAX = 0.25, 30.0
 CONNECT_SECONDS = 10.0
 WELL_SECONDS = 10.0
 
+PACKET_BYTES_MAX = 1024 * 1024
+"""What is longer the broker keeps from us: it would be in memory whole, and again after a crash."""
+
 
 class Line(NamedTuple):
     """Where a broker is and who we are to it; `keepalive` in seconds."""
@@ -41,6 +44,7 @@ class Line(NamedTuple):
         """
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = round(session_expiry)
+        properties.MaximumPacketSize = PACKET_BYTES_MAX
         if in_flight is not None:
             properties.ReceiveMaximum = in_flight
         return {

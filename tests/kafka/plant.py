@@ -227,6 +227,12 @@ class Process:
         """Whether it lives."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """The process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def check(self) -> None:
         """Raise if it ended by itself."""
         if self._process is not None and self._process.returncode not in (None, -signal.SIGKILL):
