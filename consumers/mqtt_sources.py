@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation, localcontext
@@ -119,6 +120,8 @@ class Reader:
             wire.read_event(wire.write_event(event), "prices")
         except wire.WireError as error:
             raise Malformed(f"{error.rule}: {error.detail}") from error
+        if event.confidence is not None and event.confidence < 0:
+            raise Malformed(f"confidence: {event.confidence} is below 0")
         if event.time > message.came + AHEAD_MAX:
             raise Malformed(f"time: {event.time} µs is ahead of the clock; is time_unit right?")
         return Price(event, self._order, message.came)
@@ -198,7 +201,8 @@ def _decimal(key: str, value: Any) -> Decimal:
     """Return a number, or the number that a text holds."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise Malformed(f"{key}: {_shown(value)} is no number")
-    if isinstance(value, str) and (len(value) > DIGITS_MAX or not value.isascii()):
+    # The library would also read underscores, spaces, and digits of every script.
+    if isinstance(value, str) and not re.fullmatch(rf"[0-9.eE+-]{{1,{DIGITS_MAX}}}", value):
         raise Malformed(f"{key}: {_shown(value)} is no number")
     try:
         number = Decimal(value)
