@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from consumers import rules as rules_file
 from consumers import standing
@@ -35,6 +38,16 @@ from engine.events import (
 from engine.money import plain
 from producers.topics import Client, partitions
 
+TRIES = 10
+PAUSE_SECONDS = 0.5
+
+FENCED = (ProducerFenced, KafkaError)
+"""What the client raises when another sender came between: a broker that is about to tell an old
+one off may answer something unknown instead, which is a plain `KafkaError`."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class WouldBeRefused(ValueError):
     """The engine would refuse what was to be sent; the text says what and why."""
@@ -47,6 +60,34 @@ class Published(NamedTuple):
     offset: int
     written: int
     event: ControlEvent | None
+
+
+def again_if_fenced(
+    sending: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let `sending`, which reads what is published, judges and sends, begin anew where another
+    sender came between; raises the last `KafkaError` when others keep doing so."""
+
+    @wraps(sending)
+    async def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return await sending(*args, **kwargs)
+            except KafkaError as error:
+                if type(error) not in FENCED:
+                    raise
+            asyncio.get_running_loop().set_exception_handler(_unless_fenced)
+            # Not all at once again.
+            await asyncio.sleep(random.uniform(0, PAUSE_SECONDS))
+        return await sending(*args, **kwargs)
+
+    return repeated
+
+
+def _unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody asked for; a fenced client leaves behind futures that say so again."""
+    if type(context.get("exception")) not in FENCED:
+        loop.default_exception_handler(context)
 
 
 def require_own(config: Config) -> None:
@@ -89,6 +130,7 @@ async def publish_file(config: Config, rules: Rules, *, by: str, reason: str = "
     return await publish(client, topics.control, rules, by=by, reason=reason, moment=moment)
 
 
+@again_if_fenced
 async def publish(
     client: Client,
     topic: str,
@@ -114,8 +156,8 @@ async def publish(
 
 
 async def send(client: Client, topic: str, events: Sequence[ControlEvent]) -> None:
-    """Write `events` in one transaction; raises `wire.WireError` for what nobody could read, and
-    `KafkaError`."""
+    """Write `events` in one transaction; raises `wire.WireError` for what nobody could read,
+    `ProducerFenced` when another sender came between, and `KafkaError`."""
     records = [wire.write_event(event) for event in events]
     for record in records:
         wire.read_event(record, "control")

@@ -27,6 +27,7 @@ class Answer(NamedTuple):
     lines: list[str]
 
 
+@control.again_if_fenced
 async def ask(config: Config, event: Halt | Resume) -> Answer:
     """Send `event`, unless it changes nothing; its time is set here.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, Counter, Info
 
 from consumers import control, daemon_files
@@ -41,7 +41,6 @@ CHANGEABLE = {
 OUTCOMES = ("done", "refused", "failed")
 """Done; refused for what a file says; failed at the brokers, to be tried again."""
 
-RETRIES = 5
 BY = "SIGHUP"
 
 log = structlog.get_logger()
@@ -110,7 +109,7 @@ class Reloading:
             return "refused"
         try:
             config, rules = await asyncio.to_thread(read, self._file, self._config)
-            sent = [] if rules is None else await _publish(config, rules)
+            sent = [] if rules is None else await control.publish_file(config, rules, by=BY)
         except (NotTaken, control.WouldBeRefused, TopicMissing) as error:
             log.error("reload refused", faults=str(error).splitlines())
             return "refused"
@@ -173,17 +172,3 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
     for field in value.__struct_fields__:
         found |= _flat(getattr(value, field), f"{path}.{field}" if path else field)
     return found
-
-
-async def _publish(config: Config, rules: Rules) -> list[str]:
-    """Publish what is new in `rules` and name it.
-
-    Raises `control.WouldBeRefused`, `TopicMissing`, `KafkaError`.
-    """
-    for _ in range(RETRIES):
-        try:
-            return await control.publish_file(config, rules, by=BY)
-        except ProducerFenced:
-            # Another process reloads the same file: what it published is read next time.
-            await asyncio.sleep(0.2)
-    raise KafkaError("control: others keep publishing rules")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
+from consumers import config, control, halts, rules
 from consumers.control import Published
 from consumers.halts import NotListed, judged
 from consumers.journal import committed
@@ -88,8 +91,7 @@ def test_a_log_says_who_changed_what(tmp_path: Path) -> None:
 @pytest.mark.kafka
 async def test_an_operator_halts_resumes_and_looks_back(broker: Broker, tmp_path: Path) -> None:
     async with Plant(broker.bootstrap, tmp_path, shards=2, clock="wall") as plant:
-        config = plant.config()
-        use = ("--config", config)
+        use = ("--config", plant.config())
         by = ("--by", "cy", "--reason", "first rules")
         await cli("rules", "publish", RULES, *use, *by)
         await plant.start()
@@ -117,3 +119,49 @@ async def test_an_operator_halts_resumes_and_looks_back(broker: Broker, tmp_path
         ]
         assert told[3][2].startswith("refused: fund: ")
         assert "first rules" in await cli("audit", *use)
+
+
+@pytest.mark.kafka
+async def test_who_is_fenced_while_he_sends_reads_judges_and_sends_again(
+    broker: Broker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rivals = 3
+
+    class Fenced(AIOKafkaProducer):
+        async def send_and_wait(self, *args: Any, **kwargs: Any) -> Any:
+            nonlocal rivals
+            if rivals:
+                rivals -= 1
+                name = f"{plant.topics.control}-rules"
+                async with AIOKafkaProducer(**plant.client, transactional_id=name) as rival:
+                    await rival.begin_transaction()
+            return await super().send_and_wait(*args, **kwargs)
+
+    monkeypatch.setattr(control, "AIOKafkaProducer", Fenced)
+    async with Plant(broker.bootstrap, tmp_path, shards=1, clock="wall") as plant:
+        settings = config.read(plant.config())
+        await control.publish_file(settings, rules.read(RULES), by="cy")
+        assert rivals == 0
+        rivals = 2
+        answer = await halts.ask(settings, e.Halt(time=0, symbol="BTC-PERP", by="ana"))
+        assert (rivals, answer.lines) == (0, ["sent Halt BTC-PERP"])
+        told = await control.published(plant.client, plant.topics.control)
+        assert [type(item.event) for item in told].count(e.Halt) == 1
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.kafka
+async def test_operators_who_halt_at_once_are_all_heard(broker: Broker, tmp_path: Path) -> None:
+    """Each may end the other's transaction, and that one begins anew."""
+    async with Plant(broker.bootstrap, tmp_path, shards=1, clock="wall") as plant:
+        settings, scopes = config.read(plant.config()), ("BTC-PERP", "BTCUSD-PERP", "")
+        await control.publish_file(settings, rules.read(RULES), by="cy")
+        asked = [e.Halt(time=0, symbol=scope, by="ana") for scope in scopes]
+        answers = await asyncio.gather(*(halts.ask(settings, halt) for halt in asked))
+        assert [answer.sent for answer in answers] == [True] * 3
+        told = (await control.in_force(plant.client, plant.topics.control)).rules
+        assert (told.halted_all, set(told.halted)) == (True, {"BTC-PERP", "BTCUSD-PERP"})

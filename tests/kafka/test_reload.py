@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers import config, control, reload, rules
+from consumers import config, control, rules
 from engine import events as e
 from engine import wire
 from tests.broker import Broker
@@ -155,7 +155,7 @@ async def test_several_daemons_may_publish_the_same_rules_at_once(
     stricter = tmp_path / "rules.toml"
     stricter.write_text(RULES.read_text().replace(*STRICTER))
     settings, found = config.read(plant.config()), rules.read(stricter)
-    await asyncio.gather(*(reload._publish(settings, found) for _ in range(3)))
+    await asyncio.gather(*(control.publish_file(settings, found, by="ana") for _ in range(3)))
     engine = await control.in_force(plant.client, plant.topics.control)
     assert engine.rules.profile == found.profile
 
@@ -167,5 +167,5 @@ async def test_rules_that_several_shards_cannot_follow_are_refused(
     gated.write_text(RULES.read_text().replace("gate = false ", "gate = true "))
     async with Plant(broker.bootstrap, tmp_path, 2) as plant:
         with pytest.raises(control.WouldBeRefused, match="one shard, and these are 2"):
-            await reload._publish(config.read(plant.config()), rules.read(gated))
+            await control.publish_file(config.read(plant.config()), rules.read(gated), by="ana")
         assert (await control.in_force(plant.client, plant.topics.control)).rules.profile is None
