@@ -113,6 +113,8 @@ def _require_listed(engine: Engine, symbol: str) -> None:
     names = [*engine.rules.derivatives, *(lending.pools if lending is not None else ())]
     if not symbol or symbol in names:
         return
+    if not names:
+        raise NotListed(f"{symbol}: nothing is listed yet: publish rules first")
     near = get_close_matches(symbol, names, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:20])}"
     raise NotListed(f"{symbol}: no instrument or pool of that name is in force; {hint}")

@@ -38,6 +38,9 @@ CHANGEABLE = {
 }
 """The keys that take effect while the daemon runs; every other one needs a restart."""
 
+NAMES = {"kafka.group_instance_id", "mqtt.client_id", "mqtt.publish.instance"}
+"""The keys by which each process is called otherwise."""
+
 OUTCOMES = ("done", "refused", "failed")
 """Done; refused for what a file says; failed at the brokers, to be tried again."""
 
@@ -155,8 +158,10 @@ def differences(before: Config, after: Config) -> list[str]:
 
 
 def config_hash(config: Config) -> str:
-    """Return what tells two configurations apart: the same values, the same hash."""
-    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()[:12]
+    """Return what tells two configurations apart: the same values, the same hash, but for the names
+    of their processes."""
+    values = {key: value for key, value in _flat(config).items() if key not in NAMES}
+    return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()[:12]
 
 
 def _differences(before: Config, after: Config) -> list[tuple[str, Any, Any]]:

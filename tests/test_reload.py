@@ -35,6 +35,8 @@ def test_what_may_change_is_taken_over(tmp_path: Path) -> None:
         "log.level",
     ]
     assert reload.config_hash(found) != reload.config_hash(config.Config())
+    named = config.Config(kafka=config.Kafka(group_instance_id="b"))
+    assert reload.config_hash(named) == reload.config_hash(config.Config())
     assert reload.config_hash(config.read(EXAMPLE)) == reload.config_hash(config.Config())
 
 
