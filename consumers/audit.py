@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from aiokafka import TopicPartition
@@ -25,6 +26,17 @@ Row = dict[str, Any]
 """One change: `offset` and `written` (ms) where it came from Kafka, `time` (µs UTC), `what`, `by`,
 `reason`, `outcome`, and the whole `event`."""
 
+DUPLICATE = "duplicate: not applied again"
+UNKNOWN = "taken; whether refused is known no more: dead letters of that time are gone"
+
+
+class _Letters(NamedTuple):
+    """What a shard refused of `control`, by offset and why, as far as its dead letters go back:
+    those to changes written before `since` (ms) may be gone."""
+
+    refused: dict[int, str]
+    since: float
+
 
 async def from_kafka(config: Config) -> list[Row]:
     """Return what stands on `control`; what was refused is known from the dead letters.
@@ -34,24 +46,47 @@ async def from_kafka(config: Config) -> list[Row]:
     client, topics = config.client(), config.topics
     await require(client, topics.control, topics.dead_letters)
     shards = await standing.read(config)
-    refused: dict[int, str] = {}
-    for shard in shards:
-        partition = TopicPartition(topics.dead_letters, shard.shard)
-        async for record in journal.committed(client, partition):
-            headers = {name: value.decode() for name, value in record.headers}
-            if headers.get("topic") == topics.control:
-                refused[int(headers["offset"])] = headers.get("reason", "")
-    found = []
+    letters = {shard.shard: await _letters(config, shard.shard) for shard in shards}
+    found, sequences = [], dict[int, int]()
     for item in await control.published(client, topics.control):
+        repeated = isinstance(item.event, TreasuryEvent) and _repeated(item.event, sequences)
         if item.event is None or isinstance(item.event, OperatorEvent):
-            outcome = _outcome(item, refused, shards)
+            outcome = _outcome(item, shards, letters, repeated=repeated)
             found.append({**_row(item.event, item.written, outcome), "offset": item.offset})
     return found
 
 
-def _outcome(item: control.Published, refused: dict[int, str], shards: Sequence[Standing]) -> str:
-    if item.offset in refused:
-        return f"refused: {refused[item.offset]}"
+async def _letters(config: Config, shard: int) -> _Letters:
+    client, topics = config.client(), config.topics
+    partition = TopicPartition(topics.dead_letters, shard)
+    refused: dict[int, str] = {}
+    oldest: float = math.inf
+    async for record in journal.committed(client, partition):
+        oldest = min(oldest, record.timestamp)
+        headers = {name: value.decode() for name, value in record.headers}
+        if headers.get("topic") == topics.control:
+            refused[int(headers["offset"])] = headers.get("reason", "")
+    deleted = await journal.beginning(client, partition) > 0
+    return _Letters(refused, oldest if deleted else 0)
+
+
+def _repeated(event: TreasuryEvent, sequences: dict[int, int]) -> bool:
+    """Tell whether its shard had `event` or a later one, and note it: a refused one counts too."""
+    last = sequences.get(event.shard)
+    sequences[event.shard] = event.sequence if last is None else max(last, event.sequence)
+    return last is not None and event.sequence <= last
+
+
+def _outcome(
+    item: control.Published,
+    shards: Sequence[Standing],
+    letters: dict[int, _Letters],
+    *,
+    repeated: bool,
+) -> str:
+    for of_shard in letters.values():
+        if item.offset in of_shard.refused:
+            return f"refused: {of_shard.refused[item.offset]}"
     concerned = list(shards)
     if isinstance(item.event, TreasuryEvent):
         number = item.event.shard
@@ -59,7 +94,15 @@ def _outcome(item: control.Published, refused: dict[int, str], shards: Sequence[
         if not concerned:
             return f"nobody's: there is no shard {number}"
     waiting = [str(shard.shard) for shard in concerned if shard.control <= item.offset]
-    return f"not taken yet by shard {', '.join(waiting)}" if waiting else "applied"
+    if waiting:
+        return f"not taken yet by shard {', '.join(waiting)}"
+    if repeated:
+        return DUPLICATE
+    if item.event is None:
+        return "not applied: it cannot be read"
+    if any(item.written < letters[shard.shard].since for shard in concerned):
+        return UNKNOWN
+    return "applied"
 
 
 class _Changes:
@@ -81,7 +124,7 @@ class _Changes:
             if isinstance(decision, Refused):
                 self.rows[place]["outcome"] = f"refused: {decision.rule}: {decision.detail}"
             elif isinstance(decision, Duplicate):
-                self.rows[place]["outcome"] = "duplicate: not applied again"
+                self.rows[place]["outcome"] = DUPLICATE
 
 
 def from_log(path: str | Path) -> tuple[list[Row], int]:

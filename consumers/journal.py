@@ -57,6 +57,12 @@ async def committed(
                     yield record
 
 
+async def beginning(client: Client, partition: TopicPartition) -> int:
+    """Return the first offset that a partition still holds, or would; raises `KafkaError`."""
+    async with _consumer(client) as consumer:
+        return (await consumer.beginning_offsets([partition]))[partition]
+
+
 async def _shards(client: Client, topic: str) -> range:
     return range((await partitions(client, [topic])).get(topic, 0))
 

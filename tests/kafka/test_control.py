@@ -6,11 +6,14 @@ import asyncio
 import gc
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from msgspec.structs import replace
 
 from consumers import config, control, halts, rules
 from consumers.control import Published
@@ -165,3 +168,47 @@ async def test_operators_who_halt_at_once_are_all_heard(broker: Broker, tmp_path
         assert [answer.sent for answer in answers] == [True] * 3
         told = (await control.in_force(plant.client, plant.topics.control)).rules
         assert (told.halted_all, set(told.halted)) == (True, {"BTC-PERP", "BTCUSD-PERP"})
+
+
+@pytest.mark.kafka
+async def test_what_became_of_a_change_is_told_only_where_it_is_known(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """A move twice is a duplicate, as in the log; refusals are forgotten with the dead letters."""
+    async with Plant(broker.bootstrap, tmp_path, shards=1, clock="wall") as plant:
+        use = ("--config", plant.config())
+        moved = e.FundMoved(time=1, shard=0, asset="USDT", amount=Decimal(5), sequence=7)
+        too_much = replace(moved, amount=Decimal(-(10**12)), sequence=8)
+        await cli("rules", "publish", RULES, *use)
+        moves: list[e.AnyEvent] = [moved, moved, too_much, too_much]
+        await plant.put([(None, event) for event in moves])
+        await plant.put_raw([(plant.topics.control, 0, None, b"{")])
+        count = (await control.published(plant.client, plant.topics.control))[-1].offset + 1
+        await plant.start()
+        await plant.until_taken({("control", 0): count})
+
+        async def outcomes() -> list[str]:
+            rows = json.loads(await cli("audit", *use, "--json"))
+            return [row["outcome"].partition(":")[0] for row in rows]
+
+        told = ["applied", "duplicate", "refused", "duplicate", "refused"]
+        assert (await outcomes())[-5:] == told
+        log = tmp_path / "day.jsonl"
+        await cli("export", *use, "-o", log)
+        rows = json.loads(await cli("audit", "--log", log, "--json"))
+        assert [row["outcome"].partition(":")[0] for row in rows[-4:]] == told[:4]
+
+        letters = TopicPartition(plant.topics.dead_letters, 0)
+        admin = AIOKafkaAdminClient(**plant.client)
+        await admin.start()
+        await admin.delete_records({letters: RecordsToDelete(before_offset=-1)})
+        await admin.close()
+        gone = "taken; whether refused is known no more"
+        assert (await outcomes())[-5:] == [gone, "duplicate", gone, "duplicate", "not applied"]
+        # A dead letter that is left tells of its time: what came later was applied.
+        last = replace(moved, sequence=9)
+        await plant.put_raw([(plant.topics.control, 0, None, b"{")])
+        await plant.until_taken({("control", 0): count + 1})
+        await plant.put([(None, last)])
+        await plant.until_taken({("control", 0): count + 2})
+        assert (await outcomes())[-3:] == ["not applied", "refused", "applied"]
