@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, get_args
 
 from engine import decisions as d
 from engine import events as e
-from producers import schemas
+from producers import asyncapi_mqtt, schemas
 from producers.kafka import ORDERS
 from producers.schemas import Schema
-from producers.topics import Layout, layouts, named
+from producers.topics import Layout, bridge_dead_letters, layouts, named
 
 FORMAT = "application/schema+json;version=draft-2020-12"
 BINDING = "0.5.0"
@@ -25,8 +25,8 @@ What a shard writes at once (decisions, dead letters, state, offsets, journal) i
 transaction: readers must be `read_committed`. `topic_prefix` in the daemon's file is put before
 every address.
 
-Prices may also come, and decisions go, by MQTT: see docs/bridge.md, which also has the topic of
-what the bridge could not read. The topic heartbeat is for `liquidator doctor` alone.
+Prices may also come by MQTT: see docs/bridge.md. The topic heartbeat is for `liquidator doctor`
+alone.
 """
 
 
@@ -66,12 +66,15 @@ SIDES = (
          "What the record is of, such as account/ID.", ("StateRecord",)),
     Side("account_risk", "send", "How near each account is to liquidation, the last by key.",
          "The account's id.", ("AccountRisk",)),
+    Side("bridge_dead_letters", "send", "What `liquidator bridge` could not read, as it came.",
+         "The MQTT topic.", ("BridgeDeadLetter",), "1"),
 )  # fmt: skip
 
 
 def document() -> Schema:
     """Return the AsyncAPI 3.0 document; schemas are beside it, in schemas/."""
-    names, kept = named(), {one.name: one for one in layouts(named(), 1)}
+    kept = {one.name.replace("-", "_"): one for one in layouts(named(), 1)}
+    kept["bridge_dead_letters"] = bridge_dead_letters()
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -87,13 +90,14 @@ def document() -> Schema:
                 "protocol": "kafka",
                 "description": "The brokers of the venue, 4.0 or later.",
                 "variables": {"broker": {"default": "127.0.0.1:9092"}},
-            }
+            },
+            "mqtt": asyncapi_mqtt.SERVER,
         },
-        "channels": {
-            side.field: _channel(side, kept[getattr(names, side.field)]) for side in SIDES
-        },
-        "operations": {f"{side.action}_{side.field}": _operation(side) for side in SIDES},
-        "components": {"messages": dict(sorted(_messages().items()))},
+        "channels": {side.field: _channel(side, kept[side.field]) for side in SIDES}
+        | asyncapi_mqtt.channels(),
+        "operations": {f"{side.action}_{side.field}": _operation(side) for side in SIDES}
+        | asyncapi_mqtt.operations(),
+        "components": {"messages": dict(sorted((_messages() | asyncapi_mqtt.messages()).items()))},
     }
 
 
@@ -136,6 +140,11 @@ def _messages() -> dict[str, Schema]:
     found = {
         "DeadLetter": _message(
             "A record that was not applied.", "The record's own key.", headers="dead-letter-headers"
+        )
+        | {"contentType": "application/octet-stream", "payload": {}},
+        "BridgeDeadLetter": _message(
+            "A message that names no price, with the headers mqtt-topic, bytes, source and reason.",
+            "The MQTT topic.",
         )
         | {"contentType": "application/octet-stream", "payload": {}},
         "JournalEntry": _message(

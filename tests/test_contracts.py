@@ -19,11 +19,14 @@ from jsonschema import Draft202012Validator
 
 from consumers.cli import main
 from consumers.market import Scene
+from consumers.replay import decide
 from engine import decisions as d
 from engine import events as e
 from engine import wire
-from producers import contracts, kafka, topics
+from engine.core import Engine
+from producers import asyncapi_mqtt, contracts, kafka, mqtt, topics
 from producers.kafka import Cause, DeadLetter, Output
+from producers.view import look
 from tests.commands import said
 from tests.contract_schemas import CONTRACTS, faults, schema
 from tests.histories import History
@@ -242,13 +245,34 @@ def test_the_document_holds_together() -> None:
         for key in filter(None, pointer.split("/")):
             target = target[key]
     channels = document["channels"]
-    assert [it["address"] for it in channels.values()] == list(topics.named())
+    over_kafka = [*topics.named(), topics.bridge_dead_letters().name]
+    over_mqtt = ["status", "state", "alerts"]
+    assert [it["address"] for it in channels.values()][: len(over_kafka)] == over_kafka
+    assert [name for name in channels if name.startswith("mqtt_")] == [
+        f"mqtt_{name}" for name in over_mqtt
+    ]
+    assert len(channels) == len(over_kafka) + len(over_mqtt)
     for operation in document["operations"].values():
         channel = operation["channel"]["$ref"].rpartition("/")[2]
         said = {message["$ref"].rpartition("/")[2] for message in operation["messages"]}
         assert said == set(channels[channel]["messages"])
     sent = [it for it in document["operations"].values() if it["action"] == "send"]
     assert len(sent) == len(channels) - 3
+
+
+def test_what_goes_out_over_mqtt_is_as_the_document_says() -> None:
+    engine = Engine(shard=0)
+    for event, _ in History(SEEDS[0]):
+        decide(engine, event)
+    state = json.loads(json.dumps({"shard": 0, "instance": "a", **mqtt._standing(look(engine))}))
+    assert state["fund"]
+    assert not list(Draft202012Validator(asyncapi_mqtt.STATE).iter_errors(state))
+    alerts = [one for one in told()[1] if isinstance(one, mqtt.ALERTS)]
+    assert {type(one).__name__ for one in alerts} >= {"Anomaly", "BadDebt", "LossShared"}
+    validator = Draft202012Validator(asyncapi_mqtt.ALERT)
+    for one in alerts:
+        for cause in (Cause("prices", 0, 7), Cause(kafka.CLOCK)):
+            assert not list(validator.iter_errors(json.loads(mqtt._alert(one, cause))))
 
 
 def test_topics_are_kept_as_they_are_created() -> None:
