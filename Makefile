@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # Number of seeds in each long series of tests; the tests read it as LIQUIDATOR_SEEDS.
-SEEDS ?= 40
+SEEDS ?= 20
 export LIQUIDATOR_SEEDS ?= $(SEEDS)
 # Examples of each property that plays a market in `make test`; `make check` takes five.
 EXAMPLES ?= 30
