@@ -289,6 +289,7 @@ def test_a_number_may_be_off_by_its_tolerance_and_a_float_by_its_last_digit(
     assert run(Inputs(case)).verdict == verdict
 
 
+@pytest.mark.slow
 def test_what_is_no_file_of_cases_is_told_with_every_fault(tmp_path: Path) -> None:
     path = tmp_path / "cases.json"
     path.write_text(json.dumps([_case(), _case(), _case(id=1), _case(id="x", inputs=[]), 5]))

@@ -443,6 +443,7 @@ def test_a_speed_is_a_number_above_zero(speed: str) -> None:
     assert "--speed" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_interrupted_says_what_is_left_of_its_log(tmp_path: Path) -> None:
     log = tmp_path / "day.jsonl"
     command = [sys.executable, "-m", "consumers.cli", "demo", "--speed", "1", "--log", str(log)]

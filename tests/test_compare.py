@@ -35,6 +35,9 @@ from engine.events import Fill, FundMoved, InstrumentListed, PriceUpdate
 from engine.instruments import Asset, Perpetual
 from engine.margin import health
 
+# Too long for `make check`.
+pytestmark = pytest.mark.slow
+
 CRASH = Scene(accounts=300, symbols=3, start_minute=765, end_minute=780)
 
 

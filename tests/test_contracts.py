@@ -87,6 +87,7 @@ def test_a_schema_is_one(name: str) -> None:
         assert kind.get("description"), kind
 
 
+@pytest.mark.slow
 def test_every_event_of_histories_is_as_its_schema_says() -> None:
     for event in told()[0]:
         kind, raw = type(event).__name__, wire.write_event(event)

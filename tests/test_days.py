@@ -18,6 +18,9 @@ from engine import instruments, invariants, profile_faults
 from engine.decisions import Duplicate, Gap, Ignored, Refused
 from engine.events import Fill, PriceUpdate
 
+# Too long for `make check`.
+pytestmark = pytest.mark.slow
+
 SYMBOLS = ("LUNAUSDT", "USTUSDT", "BTCUSDT")
 END = Scene(day=LUNA.name, accounts=300, start_minute=LUNA.minutes - 120)
 """The last two hours: LUNA from 0.0006 to 0.00005."""

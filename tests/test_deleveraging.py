@@ -348,6 +348,7 @@ def winners(engine: Engine, symbol: str, size: D) -> dict[str, Group]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(books())
 def test_no_more_than_is_left_and_only_of_who_is_in_profit(book: dict[str, Any]) -> None:
@@ -371,6 +372,7 @@ def test_no_more_than_is_left_and_only_of_who_is_in_profit(book: dict[str, Any])
     carry_out(story, decided)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(books())
 def test_nobody_is_pushed_under_while_another_could_give_a_lot(book: dict[str, Any]) -> None:

@@ -142,6 +142,7 @@ def test_no_hedge_goes_while_another_leg_frees_margin(seed_rule: str | None):
     assert hedging > 20
 
 
+@pytest.mark.slow
 def test_every_shipped_profile_with_portfolios_closes_by_what_it_frees():
     found = [rules for rules in map(profiles.read, profiles.margined()) if rules.portfolios]
     assert {rules.name for rules in found} == {"deribit-portfolio", "okx-portfolio"}

@@ -214,6 +214,7 @@ def test_the_numeraire_and_what_is_pegged_to_it_stay() -> None:
     assert Picture(engine, ["C01", "nowhere"]).held == ["C01", "USDT"]
 
 
+@pytest.mark.slow
 def test_no_stretch_holds_the_loop_on_a_large_book() -> None:
     engine = told([*book.rules(), *book.accounts(20_000), *book.first_prices()])
     stretches = []

@@ -234,6 +234,7 @@ def test_a_log_of_three_shards_gives_the_same_digest_again(tmp_path):
     assert len(times) == summary.events
 
 
+@pytest.mark.slow
 def test_two_hash_seeds_give_one_digest_and_another_seed_another():
     code = (
         "import asyncio; from consumers import demo; from tests.test_lending_demo import TINY;"

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 from decimal import localcontext
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,9 @@ from engine.profile import Trigger
 from engine.waterfall_profile import Backstop, Waterfall
 from tests.story import Story, of
 from tests.test_guard import INVERSE, LINEAR, OTHER
+
+# Too long for `make check`.
+pytestmark = pytest.mark.slow
 
 SECOND = 1_000_000
 MARKETS = (LINEAR, OTHER, INVERSE)

@@ -17,6 +17,9 @@ from engine import invariants, profile_faults
 from engine.decisions import Duplicate, Gap, Ignored, LiquidationOrder, Refused
 from engine.events import Deposit
 
+# Too long for `make check`.
+pytestmark = pytest.mark.slow
+
 SHIPPED = [name for name in profiles.margined() if not name.endswith("demo")]
 OBJECTIONS = (Refused, Duplicate, Gap, Ignored)
 

@@ -156,6 +156,7 @@ def outcome(seeds: Iterable[int]) -> str:
     return f"{decided} {state.run_digest(digest for _, digest in runs)}"
 
 
+@pytest.mark.slow
 def test_two_hash_seeds_give_one_outcome() -> None:
     code = "from tests.test_restart import FAST, outcome; print(outcome(FAST[:1]))"
     lines = [

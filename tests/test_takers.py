@@ -488,6 +488,7 @@ def test_a_restart_while_transfers_are_live_changes_nothing(ranking: Any) -> Non
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranking", ["binance", "bitmex", "hyperliquid", "pro_rata", "water_fill"])
 def test_a_restart_between_two_slices_changes_nothing(ranking: Any) -> None:
     """A hundred are bankrupt at once: more than one slice decides."""

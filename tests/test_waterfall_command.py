@@ -239,6 +239,7 @@ def _layers_add_up(tally: WaterfallTally) -> None:
         assert left == booking.left == booking.bad_debt
 
 
+@pytest.mark.slow
 def test_the_histories_lose_something_in_several_ways() -> None:
     layers, debts = set(), 0
     for seed in range(60):
