@@ -540,6 +540,7 @@ def test_list_names_every_profile():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_show_prints_what_a_profile_says(name):
     text = said("profiles", "show", name)
