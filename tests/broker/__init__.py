@@ -10,19 +10,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from tests.services import free_port, listens
+from tests.services import Server, ServiceError, free_port
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".kafka"
@@ -63,17 +60,19 @@ SETTINGS = {
 }
 
 
-class BrokerError(Exception):
+class BrokerError(ServiceError):
     """A broker could not be fetched, started or stopped."""
 
 
-class Broker:
+class Broker(Server):
     """One Kafka node whose data, configuration and log live in `directory`.
 
     With `extra_listener` the broker opens a second listener, on `extra_port`, and tells clients
     that come through it to connect to port `extra_listener`: that is where a `CuttableProxy`
     listens. `settings` adds to server.properties or replaces what stands there.
     """
+
+    error = BrokerError
 
     def __init__(
         self,
@@ -82,14 +81,13 @@ class Broker:
         extra_listener: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.directory = directory
-        self.port = port or free_port()
+        directory = directory.resolve()
+        command = _java_running("kafka.Kafka", str(directory / "server.properties"))
+        super().__init__(command, directory, port or free_port(), name="broker")
         self.extra_listener = extra_listener
         self.extra_port = free_port()
-        self.log = directory / "broker.log"
         self._controller_port = free_port()
         self._settings = dict(settings or {})
-        self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
     def fetch() -> Path:
@@ -127,70 +125,22 @@ class Broker:
         """Where clients connect."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.poll() is None
-
     def start(self, seconds_max: float = 90) -> None:
         """Start the broker, again after a stop or a kill, and wait until it serves clients."""
-        if self.running:
-            raise BrokerError(f"broker {self.bootstrap}: already running")
-        # Whoever answers there would be taken for this broker.
-        if listens(self.port):
-            raise BrokerError(f"broker {self.bootstrap}: the port is in use")
+        super().start(seconds_max)
+
+    def _prepare(self) -> None:
         properties = self._configure()
         if not (self.directory / "data" / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             # One in 64 begins with a dash, which only a joined option takes.
             chosen = f"--cluster-id={cluster}"
             tool = ("kafka.tools.StorageTool", "format", chosen, "-c", str(properties))
-            if self._java(*tool, "--ignore-formatted").wait() != 0:
-                raise BrokerError(f"broker {self.bootstrap}: cannot format\n{self._log_tail()}")
-        self._process = self._java("kafka.Kafka", str(properties))
-        try:
-            self._wait_ready(seconds_max)
-        except BaseException:
-            self.kill()
-            raise
+            if self._launch(_java_running(*tool, "--ignore-formatted")).wait() != 0:
+                raise self._fault("cannot format")
 
-    def stop(self, seconds_max: float = 30) -> None:
-        """Stop the broker as an operator would (SIGTERM)."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(seconds_max)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise BrokerError(
-                f"broker {self.bootstrap}: still running {seconds_max} s after SIGTERM\n"
-                f"{self._log_tail()}"
-            ) from None
-
-    def kill(self) -> None:
-        """Kill the broker where it stands (SIGKILL); its data stays."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def wait(self) -> int:
-        """Wait until the process ends and return its exit code."""
-        if self._process is None:
-            raise BrokerError(f"broker {self.bootstrap}: not started")
-        return self._process.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _ready(self) -> bool:
+        return super()._ready() and _serves(self.bootstrap)
 
     def _configure(self) -> Path:
         listen = {"PLAINTEXT": self.port, "CONTROLLER": self._controller_port}
@@ -211,35 +161,14 @@ class Broker:
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         return path
 
-    def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [_java(), *JAVA_OPTIONS, "-cp", f"{LIB}/*", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for whoever started the broker; it decides when the broker stops.
-                start_new_session=True,
-            )
-
-    def _wait_ready(self, seconds_max: float) -> None:
-        deadline = time.monotonic() + seconds_max
-        while not (listens(self.port) and _serves(self.bootstrap)):
-            if not self.running:
-                raise BrokerError(f"broker {self.bootstrap}: ended at start\n{self._log_tail()}")
-            if time.monotonic() > deadline:
-                raise BrokerError(
-                    f"broker {self.bootstrap}: not ready after {seconds_max} s\n{self._log_tail()}"
-                )
-            time.sleep(0.05)
-
-    def _log_tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
-
 
 def _java() -> str:
     home = os.environ.get("JAVA_HOME")
     return f"{home}/bin/java" if home else "java"
+
+
+def _java_running(*arguments: str) -> list[str]:
+    return [_java(), *JAVA_OPTIONS, "-cp", f"{LIB}/*", *arguments]
 
 
 def _pom_digest() -> str:

@@ -38,8 +38,11 @@ def missing(*names: str) -> str | None:
 class Server:
     """One server process that listens on `port` of 127.0.0.1 and logs into `directory`.
 
-    It can be stopped or killed, and started again on the same data.
+    It can be stopped or killed, and started again on the same data. `name` is what its errors and
+    its log are called by.
     """
+
+    error: type[Exception] = ServiceError
 
     def __init__(
         self,
@@ -47,10 +50,12 @@ class Server:
         directory: Path,
         port: int,
         environment: Mapping[str, str] | None = None,
+        name: str = "",
     ) -> None:
         self.directory = directory
         self.port = port
-        self.log = directory / f"{Path(command[0]).name}.log"
+        self.name = name or Path(command[0]).name
+        self.log = directory / f"{self.name}.log"
         self._command = [program(command[0]) or command[0], *command[1:]]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,26 +78,19 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def start(self, seconds_max: float = 30) -> None:
-        """Start the server, again after a stop or a kill, and wait until it listens."""
+        """Start the server, again after a stop or a kill, and wait until it serves."""
         if self.running:
-            raise ServiceError(f"{self._command[0]}: already running")
+            raise self.error(f"{self._place}: already running")
         # Whoever answers there would be taken for this server.
         if listens(self.port):
-            raise ServiceError(f"{self._command[0]}: port {self.port} is in use")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self.directory,
-                env=self._environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + seconds_max
-        while not listens(self.port):
-            if not self.running or time.monotonic() > deadline:
-                self.kill()
-                raise ServiceError(f"{self._command[0]}: does not listen\n{self._log_tail()}")
-            time.sleep(0.05)
+            raise self.error(f"{self._place}: the port is in use")
+        self._prepare()
+        self._process = self._launch(self._command)
+        try:
+            self._wait_ready(seconds_max)
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self, seconds_max: float = 30) -> None:
         """Stop the server as an operator would (SIGTERM)."""
@@ -103,15 +101,19 @@ class Server:
             self._process.wait(seconds_max)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise ServiceError(
-                f"{self._command[0]}: still running after SIGTERM\n{self._log_tail()}"
-            ) from None
+            raise self._fault(f"still running {seconds_max} s after SIGTERM") from None
 
     def kill(self) -> None:
         """Kill the server where it stands (SIGKILL); its data stays."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def wait(self) -> int:
+        """Wait until the process ends and return its exit code."""
+        if self._process is None:
+            raise self.error(f"{self._place}: not started")
+        return self._process.wait()
 
     def __enter__(self) -> Self:
         self.start()
@@ -125,9 +127,44 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _log_tail(self, lines: int = 20) -> str:
+    @property
+    def _place(self) -> str:
+        return f"{self.name} 127.0.0.1:{self.port}"
+
+    def _prepare(self) -> None:
+        """Make what the process needs to find."""
+
+    def _ready(self) -> bool:
+        """Tell whether it serves."""
+        return listens(self.port)
+
+    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for whoever started the server; it decides when the server stops.
+                start_new_session=True,
+            )
+
+    def _wait_ready(self, seconds_max: float) -> None:
+        deadline = time.monotonic() + seconds_max
+        while not self._ready():
+            if not self.running:
+                raise self._fault("ended at start")
+            if time.monotonic() > deadline:
+                raise self._fault(f"not ready after {seconds_max} s")
+            time.sleep(0.05)
+
+    def _fault(self, what: str, lines: int = 30) -> Exception:
+        """Return an error that ends with what the process wrote last."""
         written = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(written.splitlines()[-lines:])
+        tail = "\n".join(written.splitlines()[-lines:])
+        return self.error(f"{self._place}: {what}\n{tail}")
 
 
 def free_port() -> int:
