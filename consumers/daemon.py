@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from consumers import logs
 from consumers.board import Board
@@ -26,7 +26,7 @@ from consumers.reload import Reloading
 from consumers.shard import Shard
 from consumers.stopping import done_before
 from consumers.systemd import Notifier
-from consumers.web import Web
+from consumers.web import Web, process_registry
 from producers import topics
 from producers.kafka import client_faults
 from producers.metrics import Metrics
@@ -57,9 +57,7 @@ class Daemon(ConsumerRebalanceListener):
     """Run the shards that the group assigns, until `stop`; installs no signal handlers."""
 
     def __init__(self, config: Config, config_file: Path | None = None) -> None:
-        self.registry = CollectorRegistry()
-        for kind in (ProcessCollector, PlatformCollector, GCCollector):
-            kind(registry=self.registry)
+        self.registry = process_registry()
         self._config = config
         self._client = config.client()
         self._metrics = Metrics(self.registry)

@@ -19,7 +19,6 @@ import aiomqtt
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from consumers import logs
 from consumers.config import Config, Http
@@ -29,7 +28,7 @@ from consumers.mqtt_slots import NotNewer, Slots
 from consumers.mqtt_sources import Malformed, Message, Price, Reader, Unwanted
 from consumers.presence import require
 from consumers.stopping import done_before
-from consumers.web import Web
+from consumers.web import Web, process_registry
 from engine import wire
 from producers import topics
 from producers.kafka import Headers, client_faults
@@ -70,9 +69,7 @@ class Bridge:
     """Carry prices until `stop`; installs no signal handlers."""
 
     def __init__(self, config: Config) -> None:
-        self.registry = CollectorRegistry()
-        for kind in (ProcessCollector, PlatformCollector, GCCollector):
-            kind(registry=self.registry)
+        self.registry = process_registry()
         bridge = config.bridge
         self._config = config
         self._kafka = config.client()

@@ -31,7 +31,8 @@ class Subscriber(aiomqtt.Client):
     """A client whose messages of QoS 1 stay the broker's until `acknowledge`."""
 
     def __init__(self, **options: Any) -> None:
-        # One wait for each message would be most of the work when many come.
+        # One wait for each message would be most of the work when many come. The type that the
+        # library names is its own subclass; it calls this with the size and puts messages in.
         self._arrived: asyncio.Queue[aiomqtt.Message] = asyncio.Queue()
         super().__init__(queue_type=lambda maxsize: self._arrived, **options)  # type: ignore[arg-type]
         self._client.manual_ack_set(True)

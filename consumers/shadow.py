@@ -277,8 +277,9 @@ def _forced(raw: bytes) -> e.Fill | e.CollateralSold | e.Seized | None:
         event = wire.read_event(raw, "positions")
     except wire.WireError:
         return None
-    named = isinstance(event, e.Fill | e.CollateralSold | e.Seized) and event.order_id
-    return event if named else None  # type: ignore[return-value]
+    if isinstance(event, e.Fill | e.CollateralSold | e.Seized) and event.order_id:
+        return event
+    return None
 
 
 def differences(told: dict[str, Any]) -> int:

@@ -13,7 +13,13 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
 
 from consumers.config import Http
 from producers.metrics import histogram, rendered
@@ -32,6 +38,14 @@ STALLED_SECONDS = 5.0
 
 
 Document = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def process_registry() -> CollectorRegistry:
+    """Return a registry that shows the process itself."""
+    registry = CollectorRegistry()
+    for kind in (ProcessCollector, PlatformCollector, GCCollector):
+        kind(registry=registry)
+    return registry
 
 
 class Web:
